@@ -1,0 +1,1 @@
+"""Learning as mechanics: cognitive actions, their Euler-Lagrange equations, and their integration in JAX."""

@@ -1,0 +1,27 @@
+"""Variational calculus: Lagrangians, constraints, functional derivatives, multipliers, Cauchy data, invariants.
+
+Knows no neuron and no time stepper: a pendulum and a network are the same to it.
+"""
+
+from .cauchy import State as State
+from .constraint import AbstractConstraint as AbstractConstraint, Holonomic as Holonomic
+from .dissipation import (
+    AbstractDissipation as AbstractDissipation,
+    ExponentialDissipation as ExponentialDissipation,
+    NoDissipation as NoDissipation,
+    ScheduledDissipation as ScheduledDissipation,
+)
+from .energy import energy as energy, momenta as momenta, power as power
+from .euler_lagrange import Defect as Defect, EulerLagrange as EulerLagrange
+from .jets import total_derivative as total_derivative, weighted_derivative as weighted_derivative
+from .lagrangian import Lagrangian as Lagrangian
+from .law import AbstractLaw as AbstractLaw, Rates as Rates, Residual as Residual
+from .linear_part import AbstractLinearPart as AbstractLinearPart, DampedMotion as DampedMotion
+from .saddle_point import (
+    AbstractMultiplierSolver as AbstractMultiplierSolver,
+    DenseSaddlePoint as DenseSaddlePoint,
+    DenseSchur as DenseSchur,
+    Regularity as Regularity,
+    SaddlePoint as SaddlePoint,
+)
+from .variation import functional_derivative as functional_derivative

@@ -1,0 +1,65 @@
+"""Energy and the rate at which dissipation, moving constraints and forces change it."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ._arrays import tree_dot, tree_sub
+from .constraint import AbstractConstraint
+from .jets import Jet, weighted_derivative
+from .lagrangian import Lagrangian
+
+
+def momenta(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> tuple[PyTree, ...]:
+    """p₁ = ℓ_v for order 1; p₁ = ℓ_v − (D + r) ℓ_a and p₂ = ℓ_a for order 2 (Ostrogradsky), divided by ϖ.
+
+    jet: (q, v) for order 1, (q, v, a, j) for order 2.
+    """
+
+    def momentum(index: int):
+        def of_jet(s: Array, path: Jet) -> PyTree:
+            def of_coordinate(coordinate: PyTree) -> Array:
+                return lagrangian.normalised(s, (*path[:index], coordinate, *path[index + 1 :]), args)
+
+            return jax.grad(of_coordinate)(path[index])
+
+        return of_jet
+
+    if lagrangian.order == 1:
+        return (momentum(1)(t, jet[:2]),)
+    second = momentum(2)
+    first = tree_sub(momentum(1)(t, jet[:3]), weighted_derivative(second, lagrangian.rate)(t, jet[:4]))
+    return first, second(t, jet[:3])
+
+
+def energy(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> Float[Array, ""]:
+    """E = ℓ_v·v − ℓ, or p₁·v + p₂·a − ℓ for order 2 (THEORY §3), in units of action over time."""
+    return _pairing(lagrangian, t, jet, args) - lagrangian.normalised(t, jet[: lagrangian.order + 1], args)
+
+
+def power(
+    lagrangian: Lagrangian,
+    constraint: AbstractConstraint | None,
+    t: Array,
+    jet: Jet,
+    args: PyTree,
+    delta: PyTree,
+    force: PyTree | None,
+) -> Float[Array, ""]:
+    """dE/dt = −r (p₁·v [+ p₂·a]) − δ·G_q v − ℓ_t + Q·v: the right side of the energy balance (THEORY §3).
+
+    On DG = 0 the work of the constraints −δ·G_q v is δ·G_t.
+    """
+    short = jet[: lagrangian.order + 1]
+    explicit = jax.jvp(lambda s: lagrangian.normalised(s, short, args), (t,), (jnp.ones_like(t),))[1]
+    total = -lagrangian.rate(t) * _pairing(lagrangian, t, jet, args) - explicit
+    if constraint is not None:
+        total = total + constraint.power(t, jet, args, delta)
+    if force is not None:
+        total = total + tree_dot(force, jet[1])
+    return total
+
+
+def _pairing(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> Array:
+    conjugate = momenta(lagrangian, t, jet, args)
+    return sum((tree_dot(p, jet[k + 1]) for k, p in enumerate(conjugate)), start=jnp.zeros_like(t))

@@ -1,0 +1,270 @@
+"""The Euler–Lagrange law of any Lagrangian, with holonomic constraints and generalised forces."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from ._arrays import (
+    as_constant,
+    as_module,
+    as_time,
+    cast,
+    max_abs,
+    tree_add,
+    tree_scale,
+    tree_sub,
+    tree_zeros,
+)
+from .cauchy import State, consistent_state, initial_state, matches
+from .constraint import AbstractConstraint, constraint_tower
+from .energy import energy, power
+from .jets import Jet, total_derivative
+from .lagrangian import Lagrangian
+from .law import AbstractLaw, Rates, Residual
+from .linear_part import DampedMotion
+from .saddle_point import (
+    AbstractMultiplierSolver,
+    DenseSaddlePoint,
+    Regularity,
+    SaddlePoint,
+    regularity,
+)
+from .variation import functional_derivative
+
+
+def _optional_module(fn: Callable | None) -> Callable | None:
+    return None if fn is None else as_module(fn)
+
+
+def _solver(solver: AbstractMultiplierSolver | None) -> AbstractMultiplierSolver:
+    return DenseSaddlePoint() if solver is None else solver
+
+
+class Defect(eqx.Module):
+    """What states and accelerations leave over in the equations: residuals and their largest terms.
+
+    euler_lagrange: (1/ϖ) δA/δq − G_qᵀδ + Q, like q;  closing: D²G (D⁴G for order 2), like the constraints;
+    scales: the largest absolute term of each, so that `relative` is scale-free.
+    """
+
+    euler_lagrange: PyTree
+    closing: PyTree
+    scales: tuple[Array, Array]
+
+    @property
+    def relative(self) -> tuple[Array, Array]:
+        """max |residual| over its largest term, for the Euler–Lagrange and for the closing equations."""
+        return tuple(
+            max_abs(left) / jnp.maximum(scale, jnp.finfo(scale.dtype).tiny)
+            for left, scale in zip((self.euler_lagrange, self.closing), self.scales, strict=True)
+        )  # pyright: ignore[reportReturnType]
+
+
+class EulerLagrange(AbstractLaw):
+    """(1/ϖ) δA/δq − G_qᵀδ + Q = 0 with G = 0: any mechanical system from its Lagrangian (THEORY §2).
+
+    Arguments:
+        lagrangian: a `Lagrangian` of order 1 or 2.
+        constraint: a `Holonomic` constraint or None.
+        forces: generalised forces Q(t, q, v, args), a pytree like q, positive along the motion they drive.
+        multiplier_solver: how the saddle-point system is solved; None is the dense saddle point.
+
+    The state is a `State` (q, v), or (q, v, a, j) for order 2. δ = λ/ϖ are the normalised multipliers.
+    """
+
+    lagrangian: Lagrangian
+    constraint: AbstractConstraint | None = None
+    forces: Callable[..., PyTree] | None = eqx.field(converter=_optional_module, default=None)
+    multiplier_solver: AbstractMultiplierSolver = eqx.field(converter=_solver, default=None)  # pyright: ignore[reportAssignmentType]
+    gains: tuple[Array, Array] | None = None
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.lagrangian, Lagrangian):
+            raise ValueError("lagrangian must be an ll.Lagrangian: wrap the density as ll.Lagrangian(density).")
+        if self.constraint is not None and not isinstance(self.constraint, AbstractConstraint):
+            raise ValueError("constraint must be a constraint: wrap the function as ll.Holonomic(fn).")
+
+    # -- the equations ---------------------------------------------------------------------------------------------
+
+    def system(self, t: Array, state: State, args: PyTree) -> tuple[SaddlePoint, PyTree, PyTree]:
+        """The saddle-point system at an instant, its force f, and its closing right side −DⁿG (at zero top)."""
+        jet = self.jet(state)
+        zero = tree_zeros(state.q)
+        force, minus_inertia = jax.linearize(
+            lambda top: functional_derivative(self.lagrangian, t, (*jet, top), args), zero
+        )
+        if self.forces is not None:
+            force = tree_add(force, self.generalised_force(t, state, args))
+        if self.constraint is None:
+            empty = jnp.zeros((0,), jax.tree.leaves(zero)[0].dtype)
+            system = SaddlePoint(_negative(minus_inertia), lambda a: _nothing(a, empty), zero, empty, t, jet, args)
+            return system, force, empty
+        bias = self._bias(t, jet, args)
+        jacobian = self.constraint.jacobian(t, jet, args)
+        system = SaddlePoint(_negative(minus_inertia), jacobian, zero, tree_zeros(bias), t, jet, args)
+        return system, force, tree_scale(-1, bias)
+
+    def accelerations(self, t: Any, state: State, args: PyTree = None) -> tuple[PyTree, PyTree]:
+        """(q̈, δ) for order 1, (q⁗, δ) for order 2, from one saddle-point solve; t may be a Python number."""
+        system, force, closing = self.system(as_time(t, state.q), state, args)
+        return self.multiplier_solver(system, force, closing)
+
+    def defect(self, t: Any, state: State, top: PyTree, delta: PyTree, args: PyTree = None) -> Defect:
+        """What given accelerations and multipliers leave over in the Euler–Lagrange and the closing equations."""
+        t = as_time(t, state.q)
+        jet = (*self.jet(state), top)
+        system, force, bias = self.system(t, state, args)
+        remainder = functional_derivative(self.lagrangian, t, jet, args)
+        if self.forces is not None:
+            remainder = tree_add(remainder, self.generalised_force(t, state, args))
+        inertia_term, reaction = system.inertia(top), system.reaction(delta)
+        return Defect(
+            tree_sub(remainder, reaction),
+            bias if self.constraint is None else self._closing(t, jet, args),
+            (
+                jnp.max(jnp.stack([max_abs(term) for term in (force, inertia_term, reaction)])),
+                jnp.maximum(max_abs(bias), max_abs(system.jacobian(top))),
+            ),
+        )
+
+    def regularity(self, t: Any, state: State, args: PyTree = None) -> Regularity:
+        """Whether top derivative and multipliers are determined at this state; prints itself."""
+        return regularity(self.system(as_time(t, state.q), state, args)[0])
+
+    def jet(self, state: State) -> Jet:
+        """The state as a jet: (q, v) or (q, v, a, j)."""
+        return (state.q, state.v) if self.lagrangian.order == 1 else (state.q, state.v, state.a, state.j)
+
+    def generalised_force(self, t: Array, state: State, args: PyTree) -> PyTree:
+        """Q(t, q, v, args)."""
+        if self.forces is None:
+            return tree_zeros(state.q)
+        return matches(self.forces(t, state.q, state.v, args), state.q, "forces", "Q must be a pytree like q")
+
+    def _closing(self, t: Array, jet: Jet, args: PyTree) -> PyTree:
+        """D²G + 2α DG + β² G, or (D² + 2α D + β²)² G for order 2; without gains the top derivative of G alone."""
+        assert self.constraint is not None
+        n = self.constraint.derivatives(self.lagrangian.order)
+        value = self.constraint.value(args)
+        total = total_derivative(value, n)(t, jet)
+        if self.gains is None:
+            return total
+        tower = constraint_tower(self.constraint, t, jet[:n], args)
+        for weight, lower in zip(self._gain_polynomial(t), tower, strict=True):
+            total = tree_add(total, tree_scale(weight, lower))
+        return total
+
+    def _bias(self, t: Array, jet: Jet, args: PyTree) -> PyTree:
+        return self._closing(t, (*jet, tree_zeros(jet[0])), args)
+
+    def _gain_polynomial(self, t: Array) -> tuple[Array, ...]:
+        assert self.gains is not None
+        alpha, beta = (cast(gain, t) for gain in self.gains)
+        if self.lagrangian.order == 1:
+            return beta**2, 2 * alpha
+        return beta**4, 4 * alpha * beta**2, 4 * alpha**2 + 2 * beta**2, 4 * alpha
+
+    # -- the interface of a law --------------------------------------------------------------------------------------
+
+    def initial_state(
+        self,
+        t0: Any,
+        q: PyTree,
+        v: PyTree,
+        args: PyTree = None,
+        *,
+        a: PyTree = None,
+        j: PyTree = None,
+        consistent: str = "check",
+        tolerance: Any = None,
+    ) -> State:
+        """Cauchy data: G = DG = 0, and D²G = D³G = 0 for order 2 (THEORY §4).
+
+        Arguments:
+            q, v: coordinates and velocities, pytrees of one structure; order 2 takes a and j too.
+            consistent: "check" raises for data off the constraint; "project" moves them onto it, orthogonally in the
+                mass metric.
+            tolerance: largest residual accepted, relative to the size of the coordinates; default eps^¾ of the dtype.
+
+        Raises ValueError for shapes, dtypes and settings that do not fit, and an error (ValueError when the data are
+        known, a run-time error of Equinox when traced) for NaN, for an inconsistent start, and where the system is
+        singular.
+        """
+        return initial_state(self, t0, q, v, args, a, j, consistent, tolerance)
+
+    def vector_field(self, t: Any, state: State, args: PyTree) -> State:
+        return self._motion(state, self.accelerations(t, state, args)[0])
+
+    def rates(self, t: Any, state: State, args: PyTree) -> Rates:
+        t = as_time(t, state.q)
+        top, delta = self.accelerations(t, state, args)
+        force = None if self.forces is None else self.generalised_force(t, state, args)
+        rate = power(self.lagrangian, self.constraint, t, self.jet(state), args, delta, force)
+        return Rates(self._motion(state, top), rate)
+
+    def observables(self, t: Any, state: State, args: PyTree) -> dict[str, PyTree]:
+        top, delta = self.accelerations(t, state, args)
+        if self.lagrangian.order == 1:
+            return {"q": state.q, "v": state.v, "a": top, "multipliers": delta}
+        return {"q": state.q, "v": state.v, "a": state.a, "j": state.j, "s": top, "multipliers": delta}
+
+    def residual(self, t: Any, state: State, args: PyTree) -> Residual | None:
+        if self.constraint is None:
+            return None
+        tower = constraint_tower(self.constraint, as_time(t, state.q), self.jet(state), args)
+        return Residual(max_abs(tower[0]), max_abs(tower[1:]))
+
+    def energy(self, t: Any, state: State, args: PyTree) -> Array:
+        return energy(self.lagrangian, as_time(t, state.q), self.jet(state), args)
+
+    def project(
+        self, t: Any, state: State, args: PyTree, iterations: int = 3, tolerance: Any = None
+    ) -> tuple[State, Array]:
+        return consistent_state(self, as_time(t, state.q), state, args, iterations, tolerance)
+
+    def baumgarte(self, alpha: Any, beta: Any) -> "EulerLagrange":
+        if self.constraint is None:
+            raise ValueError("Baumgarte stabilisation needs constraints, and this law has none: leave it out.")
+        return eqx.tree_at(
+            lambda law: law.gains, self, (as_constant(alpha), as_constant(beta)), is_leaf=lambda leaf: leaf is None
+        )
+
+    def check(self, ts: Array, state: State, args: PyTree) -> State:
+        if not isinstance(state, State) or (self.lagrangian.order == 2 and (state.a is None or state.j is None)):
+            raise ValueError("the state of an Euler–Lagrange law comes from law.initial_state(t0, q, v, args).")
+        return state
+
+    @property
+    def drifts(self) -> bool:
+        return self.constraint is not None
+
+    @property
+    def linear_part(self) -> DampedMotion | None:
+        return DampedMotion(self.lagrangian.dissipation) if self.lagrangian.order == 1 else None
+
+    @property
+    def description(self) -> dict[str, str]:
+        return {
+            "equation": f"Euler–Lagrange, order {self.lagrangian.order}",
+            "dissipation": type(self.lagrangian.dissipation).__name__,
+            "multipliers": self.multiplier_solver.name if self.constraint is not None else "none (unconstrained)",
+        }
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, int | None]]:
+        return {}
+
+    def _motion(self, state: State, top: PyTree) -> State:
+        return State(state.v, top) if self.lagrangian.order == 1 else State(state.v, state.a, state.j, top)
+
+
+def _negative(linear_map: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree]:
+    return lambda a: tree_scale(-1, linear_map(a))
+
+
+def _nothing(a: PyTree, empty: Array) -> Array:
+    return empty + 0 * sum(jnp.sum(leaf) for leaf in jax.tree.leaves(a))

@@ -1,0 +1,83 @@
+"""`AbstractLaw`: the one interface of everything that evolves in time."""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, PyTree
+
+from .linear_part import AbstractLinearPart
+
+
+class Rates(NamedTuple):
+    """What one evaluation of a law gives: d state/dt, and the power dE/dt of its energy balance (None: no energy)."""
+
+    state: PyTree
+    power: Float[Array, ""] | None
+
+
+class Residual(NamedTuple):
+    """How far a state is off its constraints: max |G|, and max |DG| (order 2: over DG, D²G and D³G)."""
+
+    position: Float[Array, ""]
+    velocity: Float[Array, ""]
+
+
+class AbstractLaw(eqx.Module):
+    """An equation of motion ẏ = f(t, y, args), with what an integrator may want to know of it.
+
+    `args` is whatever the equations take: parameters of a mechanical system, the `Stimulus` of a network.
+    `diffrax.ODETerm(law.vector_field)` integrates any law without further help.
+    """
+
+    @abc.abstractmethod
+    def vector_field(self, t: Any, state: PyTree, args: PyTree) -> PyTree:
+        """d state/dt, of the same structure as the state."""
+
+    @abc.abstractmethod
+    def rates(self, t: Any, state: PyTree, args: PyTree) -> Rates:
+        """d state/dt and the power, from one evaluation."""
+
+    @abc.abstractmethod
+    def observables(self, t: Any, state: PyTree, args: PyTree) -> dict[str, PyTree]:
+        """Named quantities to record: coordinates q, velocities v, accelerations a, multipliers."""
+
+    @abc.abstractmethod
+    def residual(self, t: Any, state: PyTree, args: PyTree) -> Residual | None:
+        """max |G| and max |DG|; None without constraints."""
+
+    @abc.abstractmethod
+    def energy(self, t: Any, state: PyTree, args: PyTree) -> Float[Array, ""] | None:
+        """The energy whose rate is the power of `rates`; None where the law has none."""
+
+    @abc.abstractmethod
+    def project(self, t: Any, state: PyTree, args: PyTree) -> tuple[PyTree, Bool[Array, ""]]:
+        """The state brought back onto its constraints, orthogonally in the mass metric, and whether that converged."""
+
+    @abc.abstractmethod
+    def baumgarte(self, alpha: Any, beta: Any) -> "AbstractLaw":
+        """The same law with D²G + 2α DG + β² G = 0 in place of D²G = 0. ValueError without constraints."""
+
+    @abc.abstractmethod
+    def check(self, ts: Array, state: PyTree, args: PyTree) -> PyTree:
+        """The state, after checks that state, args and times fit the law; ValueError or a run-time error if not."""
+
+    @property
+    @abc.abstractmethod
+    def drifts(self) -> bool:
+        """Whether integration errors can carry the state off its constraints."""
+
+    @property
+    @abc.abstractmethod
+    def linear_part(self) -> AbstractLinearPart | None:
+        """The stiff linear part A of ẏ = A y + N(t, y), for exponential steppers; None where there is none."""
+
+    @property
+    @abc.abstractmethod
+    def description(self) -> dict[str, str]:
+        """What a reader of a printed trajectory should know: equation, coordinates, multiplier solver."""
+
+    @property
+    @abc.abstractmethod
+    def aliases(self) -> dict[str, tuple[str, int | None]]:
+        """Further names of observables: {"x": ("q", 0)} calls the first component of q also x."""
