@@ -1,0 +1,253 @@
+"""The Euler–Lagrange equations (8)–(10) of a network, in full and in reduced coordinates."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from lagrangian_learning.mechanics import AbstractLaw, DampedMotion, EulerLagrange, Rates, Residual, State, total_derivative
+from lagrangian_learning.mechanics._arrays import as_time, dtype_of, max_abs, require, tree_zeros
+from lagrangian_learning.networks import AbstractNetwork, guard_rank
+from lagrangian_learning.signals import Stimulus
+from .potential import AbstractPotential
+
+_PAPER_CAUCHY = (
+    "the Cauchy data (11) of the paper ask ẋ(0) = Ẇ(0) = 0, which is consistent only if G_t = −ė(0) = 0 and Ẇ(0) = 0: "
+    'this input moves at the start, or W_dot is not zero. Use cauchy="general", or a stimulus that starts at rest.'
+)
+
+
+class AbstractNetworkLaw(AbstractLaw):
+    """What full and reduced coordinates share: a network, a potential, and the equations on q = (x, W)."""
+
+    network: eqx.AbstractVar[AbstractNetwork]
+    potential: eqx.AbstractVar[AbstractPotential]
+    equations: eqx.AbstractVar[EulerLagrange]
+
+    @abc.abstractmethod
+    def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
+        """The state in full coordinates, q = (x, W) and v = (ẋ, Ẇ)."""
+
+
+class FullCoordinates(AbstractNetworkLaw):
+    """(8)–(10) on q = (x, W): neurons are integrated and kept on their constraints by stabilisation.
+
+    `accelerations` returns ((ẍ, Ẅ), δ). Made by `CognitiveAction.law("full")`.
+    """
+
+    network: AbstractNetwork
+    potential: AbstractPotential
+    equations: EulerLagrange
+
+    def initial_state(
+        self, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree = None, *, cauchy: str = "general", **higher: PyTree
+    ) -> State:
+        """Consistent Cauchy data from weights: x is the forward pass, ẋ its derivative; see `ReducedCoordinates`."""
+        reduced = _weights_state(self, t0, W, stimulus, W_dot, cauchy, **higher)
+        state = lifted(self.network, as_time(t0, reduced.q), reduced, stimulus)
+        x = guard_rank(self.network, *state.q)
+        return eqx.tree_at(lambda s: s.q[0], state, x)
+
+    def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[tuple[PyTree, PyTree], PyTree]:
+        """((ẍ, Ẅ), δ); for a second-order action the fourth derivatives in place of (ẍ, Ẅ)."""
+        return self.equations.accelerations(t, state, stimulus)
+
+    def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
+        return state
+
+    def vector_field(self, t: Any, state: State, args: Stimulus) -> State:
+        return self.equations.vector_field(t, state, args)
+
+    def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
+        return self.equations.rates(t, state, args)
+
+    def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
+        return self.equations.observables(t, state, args)
+
+    def residual(self, t: Any, state: State, args: Stimulus) -> Residual | None:
+        return self.equations.residual(t, state, args)
+
+    def energy(self, t: Any, state: State, args: Stimulus) -> Array:
+        return self.equations.energy(t, state, args)
+
+    def project(self, t: Any, state: State, args: Stimulus, **settings: Any) -> tuple[State, Array]:
+        return self.equations.project(t, state, args, **settings)
+
+    def baumgarte(self, alpha: Any, beta: Any) -> "FullCoordinates":
+        return FullCoordinates(self.network, self.potential, self.equations.baumgarte(alpha, beta))
+
+    def check(self, ts: Array, state: State, args: Stimulus) -> State:
+        check_stimulus(self, ts, args)
+        self.network.check_weights(state.q[1])
+        return self.equations.check(ts, state, args)
+
+    @property
+    def drifts(self) -> bool:
+        return True
+
+    @property
+    def linear_part(self) -> DampedMotion | None:
+        return self.equations.linear_part
+
+    @property
+    def description(self) -> dict[str, str]:
+        return _description(self, "full (x and W)")
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, int | None]]:
+        levels = {"q": "", "v": "_dot", "a": "_ddot"}
+        return {f"{name}{dots}": (key, k) for key, dots in levels.items() for k, name in enumerate(("x", "W"))}
+
+
+class ReducedCoordinates(AbstractNetworkLaw):
+    """(8)–(10) on q = W: x, ẋ follow from (W, Ẇ) by the forward pass and its derivative, so that nothing drifts.
+
+    The mass matrix of these coordinates is m_W I + m_x JᵀJ, J = ∂x/∂W (THEORY §3); it is never formed, since Ẅ and δ
+    come from the same saddle-point system as in full coordinates. `accelerations` returns (Ẅ, δ).
+    Made by `CognitiveAction.law()`.
+    """
+
+    network: AbstractNetwork
+    potential: AbstractPotential
+    equations: EulerLagrange
+
+    def initial_state(
+        self, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree = None, *, cauchy: str = "general", **higher: PyTree
+    ) -> State:
+        """Consistent Cauchy data from weights (THEORY §4).
+
+        Arguments:
+            W, W_dot: weights and their velocities, W_dot zero by default. A second-order action also takes W_ddot and
+                W_dddot by keyword, zero by default.
+            stimulus: a `Stimulus` whose input has one entry an input neuron.
+            cauchy: "general" keeps Ẇ and lets ẋ(0) = −G_ξ⁻¹(G_t + G_M Ẇ) follow; "paper" is (11), all velocities zero,
+                and raises where G_t ≠ 0, since then (11) is inconsistent.
+
+        Raises ValueError for weights, signals or settings that do not fit; NaN anywhere is an error.
+        """
+        return _weights_state(self, t0, W, stimulus, W_dot, cauchy, **higher)
+
+    def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[PyTree, PyTree]:
+        """(Ẅ, δ); for a second-order action the fourth derivative in place of Ẅ."""
+        (_, top), delta = self.equations.accelerations(t, self.full_state(t, state, stimulus), stimulus)
+        return top, delta
+
+    def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
+        return lifted(self.network, as_time(t, state.q), state, stimulus)
+
+    def vector_field(self, t: Any, state: State, args: Stimulus) -> State:
+        return self._weights(self.equations.vector_field(t, self.full_state(t, state, args), args))
+
+    def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
+        rates = self.equations.rates(t, self.full_state(t, state, args), args)
+        return Rates(self._weights(rates.state), rates.power)
+
+    def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
+        full = self.equations.observables(t, self.full_state(t, state, args), args)
+        delta = full.pop("multipliers")
+        neurons = {name: full[key][0] for key, name in (("q", "x"), ("v", "x_dot"), ("a", "x_ddot"))}
+        return {key: value[1] for key, value in full.items()} | neurons | {"multipliers": delta}
+
+    def residual(self, t: Any, state: State, args: Stimulus) -> Residual | None:
+        return self.equations.residual(t, self.full_state(t, state, args), args)
+
+    def energy(self, t: Any, state: State, args: Stimulus) -> Array:
+        return self.equations.energy(t, self.full_state(t, state, args), args)
+
+    def project(self, t: Any, state: State, args: Stimulus, **settings: Any) -> tuple[State, Array]:
+        return state, jnp.asarray(True)
+
+    def baumgarte(self, alpha: Any, beta: Any) -> "ReducedCoordinates":
+        raise ValueError("reduced coordinates satisfy the constraints exactly: leave the stabilisation out.")
+
+    def check(self, ts: Array, state: State, args: Stimulus) -> State:
+        check_stimulus(self, ts, args)
+        self.network.check_weights(state.q)
+        return state
+
+    @property
+    def drifts(self) -> bool:
+        return False
+
+    @property
+    def linear_part(self) -> DampedMotion | None:
+        return self.equations.linear_part
+
+    @property
+    def description(self) -> dict[str, str]:
+        return _description(self, "reduced (W alone, x by the forward pass)")
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, int | None]]:
+        return {"W": ("q", None), "W_dot": ("v", None), "W_ddot": ("a", None)}
+
+    def _weights(self, full: State) -> State:
+        entries = (full.q, full.v, full.a, full.j)
+        return State(*(None if entry is None else entry[1] for entry in entries))
+
+
+def lifted(network: AbstractNetwork, t: Array, state: State, stimulus: Stimulus) -> State:
+    """(W, Ẇ, …) completed by x, ẋ, … of the forward pass x = f(W, e(t)): G = DG = … = 0 exactly."""
+    levels = [level for level in (state.q, state.v, state.a, state.j) if level is not None]
+
+    def forward(s: Array, jet: tuple[PyTree, ...]) -> PyTree:
+        return network.forward(jet[0], stimulus.input(s))
+
+    x, x_dot = jax.jvp(forward, (t, (levels[0],)), (jnp.ones_like(t), (levels[1],)))
+    higher = [total_derivative(forward, k)(t, tuple(levels[: k + 1])) for k in range(2, len(levels))]
+    return State(*zip((x, x_dot, *higher), levels, strict=True))
+
+
+def check_stimulus(law: AbstractNetworkLaw, ts: Array, stimulus: Stimulus) -> None:
+    """ValueError when a stimulus does not fit the network, the potential, the smoothness needed, or the times."""
+    if not isinstance(stimulus, Stimulus):
+        raise ValueError(
+            f"a learning law is driven by an ll.Stimulus(input=…, target=…), got {type(stimulus).__name__}."
+        )
+    t0 = jnp.ravel(ts)[0]
+    stimulus.check(law.network.num_inputs, 2 * law.equations.lagrangian.order, t0)
+    outputs = jax.ShapeDtypeStruct((law.network.num_outputs,), t0.dtype)
+    jax.eval_shape(lambda x_out, t: law.potential(x_out, stimulus.target(t)), outputs, t0)
+
+
+def _weights_state(
+    law: AbstractNetworkLaw, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree, cauchy: str, **higher: PyTree
+) -> State:
+    if cauchy not in ("general", "paper"):
+        raise ValueError(f'cauchy must be "general" or "paper", got {cauchy!r}.')
+    W = law.network.check_weights(W)
+    t0 = as_time(t0, W)
+    check_stimulus(law, t0, stimulus)
+    W_dot = tree_zeros(W) if W_dot is None else law.network.check_weights(W_dot)
+    if cauchy == "paper":
+        W_dot = require(W_dot, _at_rest(t0, W_dot, stimulus), _PAPER_CAUCHY)
+    return State(W, W_dot, *_higher_velocities(law, W, higher))
+
+
+def _higher_velocities(law: AbstractNetworkLaw, W: PyTree, higher: dict[str, PyTree]) -> tuple[PyTree, ...]:
+    names = ("W_ddot", "W_dddot") if law.equations.lagrangian.order == 2 else ()
+    unknown = set(higher) - set(names)
+    if unknown:
+        raise ValueError(f"unknown initial data {sorted(unknown)}: a first-order action takes W and W_dot alone.")
+    given = (higher.get(name) for name in names)
+    return tuple(tree_zeros(W) if value is None else law.network.check_weights(value) for value in given)
+
+
+def _at_rest(t0: Array, W_dot: PyTree, stimulus: Stimulus) -> Array:
+    rate = jax.jvp(lambda t: stimulus.input(t), (t0,), (jnp.ones_like(t0),))[1]
+    tolerance = jnp.finfo(dtype_of(W_dot)).eps ** 0.75
+    return (max_abs(rate) <= tolerance) & (max_abs(W_dot) <= tolerance)
+
+
+def _description(law: AbstractNetworkLaw, coordinates: str) -> dict[str, str]:
+    network = law.network
+    kind = "feedforward" if network.feedforward else "cyclic"
+    return {
+        "equation": "Euler–Lagrange equations of the cognitive action, (8)–(10)",
+        "network": f"{kind}, {network.num_neurons} neurons, {network.num_weights} weights",
+        "coordinates": coordinates,
+        "multipliers": law.equations.multiplier_solver.name,
+    }

@@ -1,0 +1,106 @@
+"""Potentials V(x_out, y): what the output neurons pay for missing the target, and what the weights pay for their size."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from lagrangian_learning.mechanics._arrays import Function, as_constant, cast, require, tree_dot
+
+
+class AbstractPotential(eqx.Module):
+    """V(x_out, y), a scalar; F = −ϖV in the paper's reductions, (12)–(17)."""
+
+    @abc.abstractmethod
+    def __call__(self, x_out: Float[Array, " outputs"], y: Any) -> Float[Array, ""]:
+        """The loss of outputs x_out [num_outputs] against a target y."""
+
+
+class SquaredError(AbstractPotential):
+    """V = ½ Σ_i (x_i − y_i)²: the loss of (12). Raises ValueError when outputs and target differ in shape."""
+
+    def __call__(self, x_out: Float[Array, " outputs"], y: Float[Array, " outputs"]) -> Float[Array, ""]:
+        _same_shape(x_out, y)
+        return jnp.sum((x_out - y) ** 2) / 2
+
+
+class CrossEntropy(AbstractPotential):
+    """V = Σ_i y_i (logsumexp(x) − x_i): cross entropy of the softmax of the outputs, y a distribution over them.
+
+    Use it with output_activation="identity". Raises ValueError when outputs and target differ in shape.
+    """
+
+    def __call__(self, x_out: Float[Array, " outputs"], y: Float[Array, " outputs"]) -> Float[Array, ""]:
+        _same_shape(x_out, y)
+        return -jnp.sum(y * jax.nn.log_softmax(x_out))
+
+
+class FunctionPotential(AbstractPotential):
+    """Any callable fn(x_out, y) -> scalar as a potential."""
+
+    fn: Callable[..., Array]
+
+    def __call__(self, x_out: Float[Array, " outputs"], y: Any) -> Float[Array, ""]:
+        value = jnp.asarray(self.fn(x_out, y))
+        if value.shape != ():
+            raise ValueError(f"a potential must return a scalar, got shape {value.shape}: sum over the outputs.")
+        return value
+
+
+def as_potential(potential: Callable[..., Array]) -> AbstractPotential:
+    """A potential as it is; any other callable of (x_out, y) wrapped."""
+    if isinstance(potential, AbstractPotential):
+        return potential
+    if not callable(potential):
+        raise ValueError(f"potential must be a callable V(x_out, y), got {type(potential).__name__}.")
+    return FunctionPotential(Function(potential) if jax.tree_util.all_leaves([potential]) else potential)
+
+
+class Term(eqx.Module):
+    """A further term F(t, x, ẋ, ẍ, W, Ẇ, Ẅ, args) of the action (5).
+
+    Arguments:
+        fn: takes (t, x, x_dot, x_ddot, W, W_dot, W_ddot, args) and returns a scalar, which is added to the action.
+            x_ddot and W_ddot are None unless order is 2; x_dot and W_dot are None when order is 0.
+        order: the highest derivative that fn uses: 0, 1 or 2. A term of order 0 leaves the inertia of the action alone,
+            so that the structured multiplier solvers keep working.
+        weighted: whether F stands inside the weight ϖ (∫ F ϖ dt) or, as printed in (5), outside it (∫ F dt).
+    """
+
+    fn: Callable[..., Array] = eqx.field(converter=lambda fn: Function(fn) if jax.tree_util.all_leaves([fn]) else fn)
+    order: int = eqx.field(static=True, default=1)
+    weighted: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self) -> None:
+        if self.order not in (0, 1, 2):
+            raise ValueError(f"order of a term must be 0, 1 or 2, got {self.order!r}.")
+
+    def __call__(self, t: Array, jet: tuple[PyTree, ...], args: PyTree) -> Float[Array, ""]:
+        """F on the jet ((x, W), (ẋ, Ẇ)[, (ẍ, Ẅ)])."""
+        known = [jet[k] if k <= self.order else (None, None) for k in range(3)]
+        (x, W), (x_dot, W_dot), (x_ddot, W_ddot) = known
+        return jnp.asarray(self.fn(t, x, x_dot, x_ddot, W, W_dot, W_ddot, args))
+
+
+class _Decay(eqx.Module):
+    rate: Array
+
+    def __call__(self, t: Array, x: Any, x_dot: Any, x_ddot: Any, W: PyTree, *_: Any) -> Array:
+        return -cast(self.rate, W) * tree_dot(W, W) / 2
+
+
+def WeightDecay(rate: Any) -> Term:
+    """Weight decay as a potential on W: the term −½ κ |W|² inside the weight, κ = rate ≥ 0, for `terms=`."""
+    value = as_constant(rate)
+    return Term(_Decay(require(value, value >= 0, "the rate of weight decay must be >= 0.")), order=0, weighted=True)
+
+
+def _same_shape(x_out: Array, y: Array) -> None:
+    if jnp.shape(x_out) != jnp.shape(y):
+        raise ValueError(
+            f"outputs have shape {jnp.shape(x_out)} and the target {jnp.shape(y)}: give one target value an output neuron."
+        )

@@ -1,0 +1,3 @@
+"""What is made of trajectories: fidelity, plots, tables."""
+
+from .fidelity import Fidelity as Fidelity, fidelity as fidelity
