@@ -20,6 +20,7 @@ from lagrangian_learning.mechanics import (
 from lagrangian_learning.mechanics._arrays import as_constant, cast, is_concrete, require, tree_dot
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
+
 from .network_law import FullCoordinates, ReducedCoordinates
 from .potential import AbstractPotential, SquaredError, Term, as_potential
 from .quadrature import integrate_samples
@@ -44,6 +45,11 @@ def _terms(terms: Term | Sequence[Term]) -> tuple[Term, ...]:
     return terms
 
 
+def _unit_rate() -> AbstractDissipation:
+    # A factory: an array made at import would start JAX's backends before its user can choose or distribute them.
+    return ExponentialDissipation(1.0)
+
+
 class CognitiveAction(eqx.Module):
     """A(x, W) = ∫ (½ m_x |ẋ|² + ½ m_W |Ẇ|² − V(x_out, y)) ϖ dt + ∫ F dt subject to G(t, x, W) = 0   ((5) and (6)).
 
@@ -63,7 +69,7 @@ class CognitiveAction(eqx.Module):
     potential: AbstractPotential = eqx.field(converter=as_potential, default=SquaredError())
     mass_x: Float[Array, "..."] = eqx.field(converter=_mass_x, default=1e-2)  # pyright: ignore[reportAssignmentType]
     mass_W: Float[Array, "..."] = eqx.field(converter=_mass_W, default=1.0)  # pyright: ignore[reportAssignmentType]
-    dissipation: AbstractDissipation = ExponentialDissipation(1.0)
+    dissipation: AbstractDissipation = eqx.field(default_factory=_unit_rate)
     terms: tuple[Term, ...] = eqx.field(converter=_terms, default=())
 
     def __check_init__(self) -> None:

@@ -8,16 +8,27 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.mechanics import AbstractLaw, DampedMotion, EulerLagrange, Rates, Residual, State, total_derivative
-from lagrangian_learning.mechanics._arrays import as_time, dtype_of, max_abs, require, tree_zeros
+from lagrangian_learning.mechanics import (
+    AbstractLaw,
+    DampedMotion,
+    EulerLagrange,
+    Rates,
+    Residual,
+    State,
+    total_derivative,
+)
+from lagrangian_learning.mechanics._arrays import all_finite, as_time, dtype_of, max_abs, require
 from lagrangian_learning.networks import AbstractNetwork, guard_rank
 from lagrangian_learning.signals import Stimulus
+
+from .checks import check_stimulus, checked_velocities
 from .potential import AbstractPotential
 
 _PAPER_CAUCHY = (
     "the Cauchy data (11) of the paper ask ẋ(0) = Ẇ(0) = 0, which is consistent only if G_t = −ė(0) = 0 and Ẇ(0) = 0: "
     'this input moves at the start, or W_dot is not zero. Use cauchy="general", or a stimulus that starts at rest.'
 )
+_NOT_FINITE = "the input or the target is NaN or inf at the start: look at stimulus.input(t0) and stimulus.target(t0)."
 
 
 class AbstractNetworkLaw(AbstractLaw):
@@ -30,6 +41,10 @@ class AbstractNetworkLaw(AbstractLaw):
     @abc.abstractmethod
     def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
         """The state in full coordinates, q = (x, W) and v = (ẋ, Ẇ)."""
+
+    def check_stimulus(self, ts: Array, stimulus: Stimulus) -> None:
+        """ValueError when the stimulus does not fit: an action of order n differentiates its input 2n times."""
+        check_stimulus(self.network, self.potential, 2 * self.equations.lagrangian.order, ts, stimulus)
 
 
 class FullCoordinates(AbstractNetworkLaw):
@@ -80,7 +95,7 @@ class FullCoordinates(AbstractNetworkLaw):
         return FullCoordinates(self.network, self.potential, self.equations.baumgarte(alpha, beta))
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
-        check_stimulus(self, ts, args)
+        self.check_stimulus(ts, args)
         self.network.check_weights(state.q[1])
         return self.equations.check(ts, state, args)
 
@@ -164,7 +179,7 @@ class ReducedCoordinates(AbstractNetworkLaw):
         raise ValueError("reduced coordinates satisfy the constraints exactly: leave the stabilisation out.")
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
-        check_stimulus(self, ts, args)
+        self.check_stimulus(ts, args)
         self.network.check_weights(state.q)
         return state
 
@@ -201,18 +216,6 @@ def lifted(network: AbstractNetwork, t: Array, state: State, stimulus: Stimulus)
     return State(*zip((x, x_dot, *higher), levels, strict=True))
 
 
-def check_stimulus(law: AbstractNetworkLaw, ts: Array, stimulus: Stimulus) -> None:
-    """ValueError when a stimulus does not fit the network, the potential, the smoothness needed, or the times."""
-    if not isinstance(stimulus, Stimulus):
-        raise ValueError(
-            f"a learning law is driven by an ll.Stimulus(input=…, target=…), got {type(stimulus).__name__}."
-        )
-    t0 = jnp.ravel(ts)[0]
-    stimulus.check(law.network.num_inputs, 2 * law.equations.lagrangian.order, t0)
-    outputs = jax.ShapeDtypeStruct((law.network.num_outputs,), t0.dtype)
-    jax.eval_shape(lambda x_out, t: law.potential(x_out, stimulus.target(t)), outputs, t0)
-
-
 def _weights_state(
     law: AbstractNetworkLaw, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree, cauchy: str, **higher: PyTree
 ) -> State:
@@ -220,8 +223,8 @@ def _weights_state(
         raise ValueError(f'cauchy must be "general" or "paper", got {cauchy!r}.')
     W = law.network.check_weights(W)
     t0 = as_time(t0, W)
-    check_stimulus(law, t0, stimulus)
-    W_dot = tree_zeros(W) if W_dot is None else law.network.check_weights(W_dot)
+    law.check_stimulus(t0, stimulus)
+    W_dot = checked_velocities(law.network, W, W_dot)
     if cauchy == "paper":
         W_dot = require(W_dot, _at_rest(t0, W_dot, stimulus), _PAPER_CAUCHY)
     return State(W, W_dot, *_higher_velocities(law, W, higher))
@@ -231,9 +234,9 @@ def _higher_velocities(law: AbstractNetworkLaw, W: PyTree, higher: dict[str, PyT
     names = ("W_ddot", "W_dddot") if law.equations.lagrangian.order == 2 else ()
     unknown = set(higher) - set(names)
     if unknown:
-        raise ValueError(f"unknown initial data {sorted(unknown)}: a first-order action takes W and W_dot alone.")
-    given = (higher.get(name) for name in names)
-    return tuple(tree_zeros(W) if value is None else law.network.check_weights(value) for value in given)
+        known = ", ".join(("W", "W_dot", *names))
+        raise ValueError(f"unknown initial data {sorted(unknown)}: an action of this order takes {known} alone.")
+    return tuple(checked_velocities(law.network, W, higher.get(name)) for name in names)
 
 
 def _at_rest(t0: Array, W_dot: PyTree, stimulus: Stimulus) -> Array:

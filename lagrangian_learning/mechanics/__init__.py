@@ -15,7 +15,12 @@ from .energy import energy as energy, momenta as momenta, power as power
 from .euler_lagrange import Defect as Defect, EulerLagrange as EulerLagrange
 from .jets import total_derivative as total_derivative, weighted_derivative as weighted_derivative
 from .lagrangian import Lagrangian as Lagrangian
-from .law import AbstractLaw as AbstractLaw, Rates as Rates, Residual as Residual
+from .law import (
+    AbstractLaw as AbstractLaw,
+    AbstractUnconstrainedLaw as AbstractUnconstrainedLaw,
+    Rates as Rates,
+    Residual as Residual,
+)
 from .linear_part import AbstractLinearPart as AbstractLinearPart, DampedMotion as DampedMotion
 from .saddle_point import (
     AbstractMultiplierSolver as AbstractMultiplierSolver,

@@ -62,6 +62,10 @@ def initial_state(
     """`EulerLagrange.initial_state`, phase by phase: shapes, finiteness, consistency, regularity."""
     if consistent not in ("check", "project"):
         raise ValueError(f'consistent must be "check" or "project", got {consistent!r}.')
+    if tolerance is not None:
+        require(None, jnp.asarray(tolerance) > 0, "tolerance must be positive: it is the largest residual accepted.")
+    if jnp.ndim(t0) != 0:
+        raise ValueError(f"t0 must be a scalar, got shape {jnp.shape(t0)}: use jax.vmap for several starts.")
     state = _shaped(law, q, v, a, j)
     t0 = as_time(t0, state.q)
     state = require(state, all_finite((state, t0)), "the initial time, coordinates or velocities contain NaN or inf.")
@@ -108,7 +112,7 @@ def matches(value: PyTree, like: PyTree, name: str, remedy: str) -> PyTree:
 
 def _shaped(law: "EulerLagrange", q: PyTree, v: PyTree, a: PyTree, j: PyTree) -> State:
     q = jax.tree.map(as_constant, q)
-    if not jax.tree.leaves(q):
+    if not any(leaf.size for leaf in jax.tree.leaves(q)):
         raise ValueError("q has no coordinates: give at least one array.")
     if len({leaf.dtype for leaf in jax.tree.leaves(q)}) > 1:
         raise ValueError("q mixes dtypes: cast all coordinates to one.")

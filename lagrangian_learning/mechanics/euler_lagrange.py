@@ -14,6 +14,7 @@ from ._arrays import (
     as_time,
     cast,
     max_abs,
+    require,
     tree_add,
     tree_scale,
     tree_sub,
@@ -42,6 +43,15 @@ def _optional_module(fn: Callable | None) -> Callable | None:
 
 def _solver(solver: AbstractMultiplierSolver | None) -> AbstractMultiplierSolver:
     return DenseSaddlePoint() if solver is None else solver
+
+
+def _gain(value: Any) -> Array:
+    gain = as_constant(value)
+    return require(
+        gain,
+        jnp.isfinite(gain) & (gain >= 0),
+        "the gains alpha and beta must be finite and >= 0: others would drive the state off its constraints.",
+    )
 
 
 class Defect(eqx.Module):
@@ -229,9 +239,7 @@ class EulerLagrange(AbstractLaw):
     def baumgarte(self, alpha: Any, beta: Any) -> "EulerLagrange":
         if self.constraint is None:
             raise ValueError("Baumgarte stabilisation needs constraints, and this law has none: leave it out.")
-        return eqx.tree_at(
-            lambda law: law.gains, self, (as_constant(alpha), as_constant(beta)), is_leaf=lambda leaf: leaf is None
-        )
+        return eqx.tree_at(lambda law: law.gains, self, (_gain(alpha), _gain(beta)), is_leaf=lambda leaf: leaf is None)
 
     def check(self, ts: Array, state: State, args: PyTree) -> State:
         if not isinstance(state, State) or (self.lagrangian.order == 2 and (state.a is None or state.j is None)):

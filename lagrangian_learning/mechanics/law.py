@@ -81,3 +81,20 @@ class AbstractLaw(eqx.Module):
     @abc.abstractmethod
     def aliases(self) -> dict[str, tuple[str, int | None]]:
         """Further names of observables: {"x": ("q", 0)} calls the first component of q also x."""
+
+
+class AbstractUnconstrainedLaw(AbstractLaw):
+    """A law without holonomic constraints: nothing drifts, nothing is projected."""
+
+    def residual(self, t: Any, state: PyTree, args: PyTree) -> Residual | None:
+        return None
+
+    def project(self, t: Any, state: PyTree, args: PyTree) -> tuple[PyTree, Bool[Array, ""]]:
+        raise ValueError("this law has no constraints to project onto: leave the stabilisation out.")
+
+    def baumgarte(self, alpha: Any, beta: Any) -> "AbstractLaw":
+        raise ValueError("Baumgarte stabilisation needs constraints, and this law has none: leave it out.")
+
+    @property
+    def drifts(self) -> bool:
+        return False

@@ -16,6 +16,14 @@ from .jets import Jet
 
 LinearMap = Callable[[PyTree], PyTree]
 
+_COUPLED = (
+    "the dense Schur complement needs a diagonal inertia, and here velocities are coupled. Use ll.DenseSaddlePoint()."
+)
+_MASSLESS = (
+    "the dense Schur complement divides by every mass, and one is not positive (mass_x = 0?). "
+    "Use ll.DenseSaddlePoint(), or the solver of the network (multiplier_solver=None)."
+)
+
 
 class SaddlePoint(NamedTuple):
     """H a + Bᵀδ = f,  B a = g: Euler–Lagrange and closing equation at one instant (THEORY §2).
@@ -86,14 +94,7 @@ class DenseSchur(AbstractMultiplierSolver):
     def __call__(self, system: SaddlePoint, force: PyTree, closing: PyTree) -> tuple[PyTree, PyTree]:
         f, unravel_a = ravel_pytree(force)
         g, unravel_delta = ravel_pytree(closing)
-        ones = jax.tree.map(jnp.ones_like, system.coordinates)
-        diagonal = ravel_pytree(system.inertia(ones))[0]
-        diagonal = eqx.error_if(
-            diagonal,
-            jnp.any(diagonal <= 0),
-            "the dense Schur complement divides by every mass, and one is not positive (mass_x = 0?). "
-            "Use ll.DenseSaddlePoint(), or the solver of the network (multiplier_solver=None).",
-        )
+        diagonal = _masses(system)
         basis = jnp.eye(g.size, dtype=g.dtype)
         jacobian = jax.vmap(lambda e: ravel_pytree(system.reaction(unravel_delta(e)))[0])(basis)
         scaled = jacobian / jnp.sqrt(diagonal)
@@ -104,7 +105,19 @@ class DenseSchur(AbstractMultiplierSolver):
         return unravel_a((f - delta @ jacobian) / diagonal), unravel_delta(delta)
 
 
-def scaled_matrix(system: SaddlePoint) -> tuple[Float[Array, "n+k n+k"], Float[Array, " n"], Float[Array, " k"]]:
+def _masses(system: SaddlePoint) -> Float[Array, " n"]:
+    """The diagonal of a positive diagonal inertia, by one product with ones; an error for any other inertia."""
+    ones, unravel = ravel_pytree(jax.tree.map(jnp.ones_like, system.coordinates))
+    diagonal = ravel_pytree(system.inertia(unravel(ones)))[0]
+    probe = jnp.cos(jnp.arange(ones.size, dtype=ones.dtype))  # any vector of unequal entries tells a coupled inertia
+    coupling = ravel_pytree(system.inertia(unravel(probe)))[0] - probe * diagonal
+    is_coupled = jnp.any(jnp.abs(coupling) > jnp.sqrt(jnp.finfo(ones.dtype).eps) * jnp.max(jnp.abs(diagonal)))
+    return eqx.branched_error_if(
+        diagonal, is_coupled | jnp.any(diagonal <= 0), jnp.where(is_coupled, 0, 1), [_COUPLED, _MASSLESS]
+    )
+
+
+def scaled_matrix(system: SaddlePoint) -> tuple[Float[Array, "size size"], Float[Array, " n"], Float[Array, " k"]]:
     """The saddle-point matrix after scaling, with the scales of coordinates and constraints."""
     inertia, jacobian = system.matrices()
     diagonal = jnp.abs(jnp.diagonal(inertia))
