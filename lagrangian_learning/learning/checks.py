@@ -28,5 +28,7 @@ def check_stimulus(
 
 
 def checked_velocities(network: AbstractNetwork, W: PyTree, W_dot: PyTree) -> PyTree:
-    """Ẇ, which must look like the weights; zero when None."""
-    return tree_zeros(W) if W_dot is None else network.check_weights(W_dot)
+    """Ẇ, which must look like the weights, in their dtype; zero when None."""
+    if W_dot is None:
+        return tree_zeros(W)
+    return jax.tree.map(lambda rate, weight: rate.astype(weight.dtype), network.check_weights(W_dot), W)

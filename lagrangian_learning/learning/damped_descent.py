@@ -47,7 +47,8 @@ class DampedDescent(AbstractUnconstrainedLaw):
     network: AbstractNetwork
     potential: AbstractPotential = eqx.field(converter=as_potential, default=SquaredError())
     mass_W: Float[Array, "..."] = eqx.field(converter=positive_mass, default=1.0)  # pyright: ignore[reportAssignmentType]
-    dissipation: AbstractDissipation = ExponentialDissipation(1.0)
+    # A factory: an array made at import would start the backend before the user can configure it.
+    dissipation: AbstractDissipation = eqx.field(default_factory=lambda: ExponentialDissipation(1.0))
 
     def initial_state(self, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree = None) -> State:
         """Weights and their velocities (0 by default), checked with the stimulus."""

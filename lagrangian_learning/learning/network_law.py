@@ -96,8 +96,9 @@ class FullCoordinates(AbstractNetworkLaw):
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self.check_stimulus(ts, args)
+        state = self.equations.check(ts, state, args)
         self.network.check_weights(state.q[1])
-        return self.equations.check(ts, state, args)
+        return state
 
     @property
     def drifts(self) -> bool:
@@ -180,6 +181,7 @@ class ReducedCoordinates(AbstractNetworkLaw):
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self.check_stimulus(ts, args)
+        state = self.equations.check(ts, state, args)
         self.network.check_weights(state.q)
         return state
 
@@ -224,6 +226,7 @@ def _weights_state(
     W = law.network.check_weights(W)
     t0 = as_time(t0, W)
     law.check_stimulus(t0, stimulus)
+    W = require(W, all_finite((stimulus.input(t0), stimulus.target(t0))), _NOT_FINITE)
     W_dot = checked_velocities(law.network, W, W_dot)
     if cauchy == "paper":
         W_dot = require(W_dot, _at_rest(t0, W_dot, stimulus), _PAPER_CAUCHY)
@@ -240,7 +243,7 @@ def _higher_velocities(law: AbstractNetworkLaw, W: PyTree, higher: dict[str, PyT
 
 
 def _at_rest(t0: Array, W_dot: PyTree, stimulus: Stimulus) -> Array:
-    rate = jax.jvp(lambda t: stimulus.input(t), (t0,), (jnp.ones_like(t0),))[1]
+    rate = jax.jvp(stimulus.input, (t0,), (jnp.ones_like(t0),))[1]
     tolerance = jnp.finfo(dtype_of(W_dot)).eps ** 0.75
     return (max_abs(rate) <= tolerance) & (max_abs(W_dot) <= tolerance)
 

@@ -1,4 +1,4 @@
-"""Potentials V(x_out, y): what the output neurons pay for missing the target, and what the weights pay for their size."""
+"""Potentials V(x_out, y) on the outputs, and further terms of an action, weight decay among them."""
 
 import abc
 from collections.abc import Callable
@@ -102,5 +102,6 @@ def WeightDecay(rate: Any) -> Term:
 def _same_shape(x_out: Array, y: Array) -> None:
     if jnp.shape(x_out) != jnp.shape(y):
         raise ValueError(
-            f"outputs have shape {jnp.shape(x_out)} and the target {jnp.shape(y)}: give one target value an output neuron."
+            f"outputs have shape {jnp.shape(x_out)} and the target {jnp.shape(y)}: "
+            "give one target value an output neuron."
         )
