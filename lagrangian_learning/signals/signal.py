@@ -1,0 +1,97 @@
+"""What a signal is, and the signal that a plain function makes."""
+
+import abc
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from lagrangian_learning.mechanics._arrays import as_constant, as_module
+
+
+class AbstractSignal(eqx.Module):
+    """e(t): a function of time that says how often it can be differentiated, and where it is defined.
+
+    Every leaf is an array, so that plain `jax.vmap` and `jax.grad` take a signal as an argument: a batch of signals is
+    one signal whose leaves have a leading axis, as `jax.vmap(ll.Sampled)(ts, values)` makes it. The value has the dtype
+    of t. Bad values are a ValueError where they are known, and a run-time error of Equinox where they are traced.
+    """
+
+    smoothness: eqx.AbstractVar[Any]
+    """k, an int, of a signal that is C^k; `math.inf` of an analytic one."""
+
+    @property
+    @abc.abstractmethod
+    def domain(self) -> tuple[Array, Array] | None:
+        """The first and the last time at which the signal is defined; None: always."""
+
+    @abc.abstractmethod
+    def __call__(self, t: Any) -> Inexact[Array, "..."]:
+        """The value at the scalar time t, NaN outside the domain."""
+
+
+class Function(AbstractSignal):
+    """e(t) = fn(t) for any function that JAX can trace. It is taken to be smooth: nobody can check it.
+
+    Arguments:
+        fn: scalar time to array. A plain function is held statically; an Equinox module keeps its arrays as leaves.
+
+    Raises ValueError when fn cannot be called or has leaves that are no arrays.
+    """
+
+    fn: Callable
+
+    def __init__(self, fn: Any):
+        if not callable(fn):
+            raise ValueError(f"a {type(fn).__name__} is no callable: give a function of t, or numbers to ll.Constant.")
+        self.fn = as_module(fn)
+
+    def __check_init__(self) -> None:
+        odd = [type(leaf).__name__ for leaf in jax.tree.leaves(self.fn) if not eqx.is_array(leaf)]
+        if odd:
+            raise ValueError(
+                f"a signal has array leaves only, but this module has a leaf of type {odd[0]}: mark such fields with "
+                "eqx.field(static=True), make numbers arrays, or pass a function that closes over the module."
+            )
+
+    @property
+    def smoothness(self) -> float:
+        return math.inf
+
+    @property
+    def domain(self) -> None:
+        return None
+
+    def __call__(self, t: Any) -> Inexact[Array, "..."]:
+        t = as_scalar_time(t)
+        return jnp.asarray(self.fn(t)).astype(t.dtype)
+
+
+def as_scalar_time(t: Any) -> Inexact[Array, ""]:
+    """A time as a floating scalar of its own dtype; ValueError when it has axes."""
+    t = as_constant(t)
+    if t.shape != ():
+        raise ValueError(f"a signal takes one time, got an array of shape {t.shape}: use jax.vmap(signal)(ts).")
+    return t
+
+
+def as_leaf(name: str, value: Any) -> Inexact[Array, "..."]:
+    """A constant as a leaf of a signal: real and floating, of a definite dtype; else a ValueError.
+
+    A weakly typed leaf would become definite at its first change, and everything would compile again.
+    """
+    value = as_constant(value)
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(
+            f"{name} must be real, got dtype {value.dtype}: give real and imaginary parts as two channels."
+        )
+    return jnp.asarray(value, dtype=value.dtype)
+
+
+def wider(dtype: Any, other: Any) -> Any:
+    """The floating dtype of the two that holds more digits, also under strict promotion."""
+    return dtype if jnp.finfo(dtype).bits >= jnp.finfo(other).bits else other

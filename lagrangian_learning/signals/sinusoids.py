@@ -1,0 +1,61 @@
+"""Sinusoidal signals."""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from lagrangian_learning.mechanics._arrays import all_finite, require
+
+from .signal import AbstractSignal, as_leaf, as_scalar_time
+
+
+class Sinusoids(AbstractSignal):
+    """e(t) = amplitude · sin(frequency · t + phase) + offset, channel by channel.
+
+    Arguments, broadcast against each other to the shape of the value, [n] for n channels:
+        frequency: angular, in radians a unit of time.
+        amplitude, phase, offset: phase in radians.
+
+    Raises ValueError for shapes that do not broadcast and (`eqx.error_if` when traced) for NaN or inf.
+    """
+
+    frequency: Inexact[Array, "..."]
+    amplitude: Inexact[Array, "..."]
+    phase: Inexact[Array, "..."]
+    offset: Inexact[Array, "..."]
+
+    def __init__(self, frequency: Any, amplitude: Any = 1.0, phase: Any = 0.0, offset: Any = 0.0):
+        constants = tuple(as_leaf("a constant of sinusoids", value) for value in (frequency, amplitude, phase, offset))
+        # Broadcast now: a batch needs its leading axis on every leaf.
+        shape = _common_shape(constants)
+        constants = tuple(jnp.broadcast_to(constant, shape) for constant in constants)
+        message = "frequency, amplitude, phase or offset is NaN or inf: give finite numbers."
+        self.frequency, self.amplitude, self.phase, self.offset = require(constants, all_finite(constants), message)
+
+    @property
+    def smoothness(self) -> float:
+        return math.inf
+
+    @property
+    def domain(self) -> None:
+        return None
+
+    def __call__(self, t: Any) -> Inexact[Array, "..."]:
+        t = as_scalar_time(t)
+        frequency, amplitude, phase, offset = (
+            constant.astype(t.dtype) for constant in (self.frequency, self.amplitude, self.phase, self.offset)
+        )
+        return amplitude * jnp.sin(frequency * t + phase) + offset
+
+
+def _common_shape(constants: tuple[Array, ...]) -> tuple[int, ...]:
+    shapes = tuple(constant.shape for constant in constants)
+    try:
+        return jnp.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(
+            f"frequency, amplitude, phase and offset have shapes {shapes}, which do not broadcast: "
+            "give each one number, or one a channel."
+        ) from None

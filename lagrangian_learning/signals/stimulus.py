@@ -1,0 +1,138 @@
+"""What the outside world shows a network: an input and a target."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lagrangian_learning.mechanics._arrays import all_finite, as_constant, is_concrete, require
+
+from .constant import Constant
+from .signal import AbstractSignal, Function, wider
+from .stream import Stream
+
+
+def as_signal(value: Any) -> AbstractSignal:
+    """A signal as it is, a callable as a `Function`, an array or a number as a `Constant`."""
+    if isinstance(value, AbstractSignal):
+        return value
+    if callable(value):
+        return Function(value)
+    return Constant(_as_array(value))
+
+
+class Stimulus(eqx.Module):
+    """(e(t), y(t)): the input and the target, the `args` of every learning law.
+
+    One module with array leaves only, so that `jax.vmap` over stimuli is vmap over one argument.
+
+    Arguments:
+        input: e, of shape [num_inputs]: a signal, a callable of t, or an array or a number that stays as it is.
+        target: y, in the same way; its shape is the potential's business.
+
+    Raises ValueError when one of them is neither a signal, a callable nor numbers.
+    """
+
+    input: AbstractSignal = eqx.field(converter=as_signal)
+    target: AbstractSignal = eqx.field(converter=as_signal)
+
+    @property
+    def smoothness(self) -> int | float:
+        """The lesser of the two. Only the input's counts for the constraints: `stimulus.input.smoothness`."""
+        return min(self.input.smoothness, self.target.smoothness)
+
+    @property
+    def domain(self) -> tuple[Array, Array] | None:
+        """The first and the last time at which both signals are defined; None: always."""
+        domains = [signal.domain for signal in (self.input, self.target) if signal.domain is not None]
+        if len(domains) < 2:
+            return domains[0] if domains else None
+        (start, end), (other_start, other_end) = domains
+        wide = wider(start.dtype, other_start.dtype)
+        start, end, other_start, other_end = (t.astype(wide) for t in (start, end, other_start, other_end))
+        return jnp.maximum(start, other_start), jnp.minimum(end, other_end)
+
+    def shift(self, frames: Any) -> "Stimulus":
+        """Both streams with local time 0 moved on by a whole number of frames; what is constant stays as it is.
+
+        Raises ValueError when a signal is neither a `Stream` nor a `Constant`.
+        """
+        return Stimulus(_shift("input", self.input, frames), _shift("target", self.target, frames))
+
+    def check(self, num_inputs: int, smoothness: Any, t0: Any, t1: Any = None) -> "Stimulus":
+        """The stimulus itself, once it is known to fit.
+
+        Arguments:
+            num_inputs: how many input neurons there are.
+            smoothness: how often the law differentiates the input, 2 for first-order actions, 4 for second-order ones.
+            t0, t1: first and last time of the run.
+
+        Raises ValueError for a wrong width or too little smoothness, and (`eqx.error_if` when traced) for times outside
+        the domain and values that are NaN or inf at t0.
+        """
+        t0 = as_constant(t0)
+        _check_width(self.input, num_inputs, t0)
+        _check_smoothness(self.input, smoothness)
+        checked = _check_domain(self, t0, t0 if t1 is None else as_constant(t1))
+        finite = all_finite((checked.input(t0), checked.target(t0)))
+        if not jax.tree.leaves(checked) and not is_concrete(finite):
+            return checked  # two plain functions have no array that a run-time error could hang on
+        message = "the input or the target is NaN or inf at the first time of the run: look at stimulus.input(t0)."
+        return require(checked, finite, message)
+
+
+def _as_array(value: Any) -> Array:
+    try:
+        return as_constant(value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"a {type(value).__name__} is no signal: give one such as ll.Sampled, a callable of t, or numbers."
+        ) from None
+
+
+def _shift(name: str, signal: AbstractSignal, frames: Any) -> AbstractSignal:
+    if isinstance(signal, Stream):
+        return signal.shift(frames)
+    if isinstance(signal, Constant):
+        return signal
+    raise ValueError(
+        f"the {name} is a {type(signal).__name__}, which has no frames to shift by, as only streams have: "
+        "run it in one piece, or sample it into an ll.Stream."
+    )
+
+
+def _check_width(signal: AbstractSignal, num_inputs: int, t0: Array) -> None:
+    shape = jax.eval_shape(signal, t0).shape
+    if shape != (num_inputs,):
+        raise ValueError(
+            f"the network has {num_inputs} input neurons, so that the input must have shape ({num_inputs},), "
+            f"but it has shape {shape}: give one channel an input neuron; for a batch use jax.vmap."
+        )
+
+
+def _check_smoothness(signal: AbstractSignal, needed: Any) -> None:
+    if signal.smoothness < needed:
+        raise ValueError(
+            f"this law differentiates the input {needed} times in t, but the {type(signal).__name__} is only "
+            f"C{signal.smoothness}: build it with smoothness={needed}."
+        )
+
+
+def _check_domain(stimulus: Stimulus, t0: Array, t1: Array) -> Stimulus:
+    domain = stimulus.domain
+    if domain is None:
+        return stimulus
+    start, end = (t.astype(t0.dtype) for t in domain)
+    room = 8 * jnp.finfo(t0.dtype).eps * jnp.maximum(jnp.abs(start), jnp.abs(end))
+    inside = (t0 >= start - room) & (t1.astype(t0.dtype) <= end + room)
+    known = _in_words(start, end)
+    return require(stimulus, inside, f"the run leaves the times at which the stimulus is defined{known}: shorten ts.")
+
+
+def _in_words(start: Array, end: Array) -> str:
+    try:
+        return f" ({float(start):g} to {float(end):g})"
+    except (jax.errors.ConcretizationTypeError, TypeError):
+        return ""

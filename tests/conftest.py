@@ -1,0 +1,22 @@
+import sys
+import types
+
+import beartype
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Before any test module imports the package: every annotated shape is checked at run time. An int is a float, as
+# PEP 484 has it; the hook takes its checker by name only.
+checker = types.ModuleType("shape_checker")
+vars(checker)["check"] = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
+sys.modules["shape_checker"] = checker
+install_import_hook("lagrangian_learning", "shape_checker.check")
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(20191204)
