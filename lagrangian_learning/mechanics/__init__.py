@@ -4,7 +4,12 @@ Knows no neuron and no time stepper: a pendulum and a network are the same to it
 """
 
 from .cauchy import State as State
-from .constraint import AbstractConstraint as AbstractConstraint, Holonomic as Holonomic
+from .constraint import (
+    AbstractConstraint as AbstractConstraint,
+    DAlembert as DAlembert,
+    Holonomic as Holonomic,
+    Vakonomic as Vakonomic,
+)
 from .dissipation import (
     AbstractDissipation as AbstractDissipation,
     ExponentialDissipation as ExponentialDissipation,

@@ -27,9 +27,12 @@ def as_module(fn: Callable) -> Callable:
 
 
 def as_constant(value: Any) -> Inexact[Array, "..."]:
-    """A physical constant as an inexact array; integers and Python floats take JAX's default float dtype."""
+    """A physical constant as an inexact array; integers and Python floats take JAX's default float dtype.
+
+    Never weakly typed: two calls that differ in nothing else would compile twice.
+    """
     array = jnp.asarray(value)
-    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(jnp.result_type(float))
+    return array.astype(array.dtype if jnp.issubdtype(array.dtype, jnp.inexact) else jnp.result_type(float))
 
 
 def cast(constant: Array, like: Any) -> Array:

@@ -56,6 +56,7 @@ def initial_state(
     args: PyTree,
     a: PyTree,
     j: PyTree,
+    multipliers: PyTree,
     consistent: str,
     tolerance: Any,
 ) -> State:
@@ -68,6 +69,7 @@ def initial_state(
         raise ValueError(f"t0 must be a scalar, got shape {jnp.shape(t0)}: use jax.vmap for several starts.")
     state = _shaped(law, q, v, a, j)
     t0 = as_time(t0, state.q)
+    state = State(state.q, state.v, state.a, state.j, _multipliers(law, t0, state, args, multipliers))
     state = require(state, all_finite((state, t0)), "the initial time, coordinates or velocities contain NaN or inf.")
     state, start = _prepared(law, t0, state, args, consistent == "project", tolerance)
     if start.residual is not None:
@@ -90,7 +92,7 @@ def consistent_state(
         return _corrected(law, t, current, args, 0), None
 
     state = jax.lax.scan(newton, state, None, length=iterations)[0]
-    for level in range(1, len(law.jet(state))):
+    for level in range(1, len(law.jet(state)) - law.constraint.level):
         state = _corrected(law, t, state, args, level)
     return state, _on_constraint(law, t, state, args, tolerance)
 
@@ -102,11 +104,11 @@ def start_tolerance(state: State, tolerance: Any = None) -> Array:
     return relative * (1 + max_abs(state))
 
 
-def matches(value: PyTree, like: PyTree, name: str, remedy: str) -> PyTree:
+def matches(value: PyTree, like: PyTree, name: str, remedy: str, of: str = "q") -> PyTree:
     """`value`, if it has the structure and shapes of `like`; else a ValueError."""
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (value, like)]
     if shapes[0] != shapes[1]:
-        raise ValueError(f"{name} has shapes {shapes[0]}, and q has {shapes[1]}: {remedy}.")
+        raise ValueError(f"{name} has shapes {shapes[0]}, and {of} has {shapes[1]}: {remedy}.")
     return value
 
 
@@ -130,6 +132,20 @@ def _shaped(law: "EulerLagrange", q: PyTree, v: PyTree, a: PyTree, j: PyTree) ->
 def _like(value: PyTree, q: PyTree, name: str) -> PyTree:
     matches(value, q, name, f"give {name} the structure of q")
     return jax.tree.map(lambda leaf, target: jnp.asarray(leaf).astype(target.dtype), value, q)
+
+
+def _multipliers(law: "EulerLagrange", t0: Array, state: State, args: PyTree, given: PyTree) -> PyTree:
+    carried = law.constraint is not None and law.constraint.carries_multipliers
+    if not carried:
+        if given is not None:
+            raise ValueError("these multipliers are determined by the state: leave multipliers out.")
+        return None
+    if given is None:
+        raise ValueError("vakonomic multipliers are data of their own: give their start by keyword, multipliers=δ(0).")
+    assert law.constraint is not None
+    like = law.constraint.value(args)(t0, law.jet(state))
+    matches(given, like, "multipliers", "give one multiplier a constraint", "the constraint")
+    return jax.tree.map(lambda leaf, target: jnp.asarray(leaf).astype(target.dtype), given, like)
 
 
 class _Start(NamedTuple):
@@ -169,14 +185,15 @@ def _on_constraint(law: "EulerLagrange", t: Array, state: State, args: PyTree, t
 
 
 def _corrected(law: "EulerLagrange", t: Array, state: State, args: PyTree, level: int) -> State:
-    """One linear correction of the jet's entry at `level` that cancels D^level G to first order."""
+    """One linear correction of the jet's entry that D^level G is linear in, which cancels it to first order."""
     assert law.constraint is not None
     jet = law.jet(state)
     system, _, _ = law.system(t, state, args)
-    left = constraint_tower(law.constraint, t, jet[: level + 1], args)[level]
+    index = law.constraint.level + level
+    left = constraint_tower(law.constraint, t, jet[: index + 1], args)[level]
     step, _ = law.multiplier_solver(system, tree_zeros(state.q), tree_scale(-1, left))
-    entry = ("q", "v", "a", "j")[level]
-    return eqx.tree_at(lambda s: getattr(s, entry), state, tree_add(jet[level], step))
+    entry = ("q", "v", "a", "j")[index]
+    return eqx.tree_at(lambda s: getattr(s, entry), state, tree_add(jet[index], step))
 
 
 def _is_regular(law: "EulerLagrange", t0: Array, state: State, args: PyTree) -> Array:

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ._arrays import as_module, tree_dot
-from .jets import Jet, JetFunction, total_derivative
+from .jets import Jet, JetFunction, total_derivative, weighted_derivative
+
+Rate = Callable[[Array], Array]
 
 
 class AbstractConstraint(eqx.Module):
@@ -30,8 +32,26 @@ class AbstractConstraint(eqx.Module):
         """How many total derivatives of G close the system for an action of the given order."""
 
     @abc.abstractmethod
+    def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> PyTree | None:
+        """The part of the constraint terms that multipliers of the state determine, affine in the top derivative."""
+
+    @abc.abstractmethod
+    def momentum(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> PyTree | None:
+        """What the multipliers add to the momentum conjugate to q; None: nothing."""
+
+    @abc.abstractmethod
     def power(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> Array:
         """What the constraint forces feed into the energy."""
+
+    @property
+    @abc.abstractmethod
+    def level(self) -> int:
+        """The highest derivative of q in G: 0 for G(t, q), 1 for G(t, q, v)."""
+
+    @property
+    @abc.abstractmethod
+    def carries_multipliers(self) -> bool:
+        """Whether δ is part of the state, δ̇ being solved for in its place."""
 
 
 class Holonomic(AbstractConstraint):
@@ -52,9 +72,125 @@ class Holonomic(AbstractConstraint):
     def derivatives(self, order: int) -> int:
         return 2 * order
 
+    def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> None:
+        return None
+
+    def momentum(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> None:
+        return None
+
+    @property
+    def level(self) -> int:
+        return 0
+
+    @property
+    def carries_multipliers(self) -> bool:
+        return False
+
     def power(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> Array:
         """−δ·G_q v, which is δ·G_t where DG = 0, and stays true where DG has drifted."""
         return -tree_dot(delta, jax.jvp(lambda q: self.value(args)(t, (q,)), jet[:1], jet[1:2])[1])
+
+
+class Vakonomic(AbstractConstraint):
+    """G(t, q, v) = 0 by the rule of multipliers in the action, (19): stationary among the motions that satisfy G.
+
+    The constraint terms are −G_qᵀδ + (D + r)(G_vᵀδ) (THEORY §2). δ is part of the state and its start is free data;
+    the saddle-point system gives q̈ and −δ̇, closed by DG = 0. fn(t, q, v, args) returns any pytree of arrays.
+    """
+
+    fn: Callable[..., PyTree] = eqx.field(converter=as_module)
+
+    def value(self, args: PyTree) -> JetFunction:
+        return lambda t, jet: _arrays(self.fn(t, jet[0], jet[1], args))
+
+    def jacobian(self, t: Array, jet: Jet, args: PyTree) -> Callable[[PyTree], PyTree]:
+        return _velocity_jacobian(self.value(args), t, jet)
+
+    def derivatives(self, order: int) -> int:
+        return _one_derivative(order)
+
+    def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> PyTree:
+        """−G_qᵀδ + (D + r)(G_vᵀδ) with δ held."""
+
+        def pulled_back(index: int) -> JetFunction:
+            def of_jet(s: Array, path: Jet) -> PyTree:
+                def of_coordinate(coordinate: PyTree) -> PyTree:
+                    return self.value(args)(s, (*path[:index], coordinate, *path[index + 1 :]))
+
+                return jax.vjp(of_coordinate, path[index])[1](delta)[0]
+
+            return of_jet
+
+        change = weighted_derivative(pulled_back(1), rate)(t, jet[:3])
+        return jax.tree.map(jnp.subtract, change, pulled_back(0)(t, jet[:2]))
+
+    def momentum(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> PyTree:
+        """−G_vᵀδ."""
+        reaction = jax.linear_transpose(self.jacobian(t, jet, args), jet[1])(delta)[0]
+        return jax.tree.map(jnp.negative, reaction)
+
+    def power(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> Array:
+        """δ·G_t."""
+        explicit = jax.jvp(lambda s: self.value(args)(s, jet[:2]), (t,), (jnp.ones_like(t),))[1]
+        return tree_dot(delta, explicit)
+
+    @property
+    def level(self) -> int:
+        return 1
+
+    @property
+    def carries_multipliers(self) -> bool:
+        return True
+
+
+class DAlembert(AbstractConstraint):
+    """G(t, q, v) = 0 by d'Alembert's rule: reactions −G_vᵀδ, as in the mechanics of rolling and sliding (THEORY §2).
+
+    The motion differs from the vakonomic one unless the constraint is integrable. fn(t, q, v, args) returns any pytree
+    of arrays; DG = 0 closes the system.
+    """
+
+    fn: Callable[..., PyTree] = eqx.field(converter=as_module)
+
+    def value(self, args: PyTree) -> JetFunction:
+        return lambda t, jet: _arrays(self.fn(t, jet[0], jet[1], args))
+
+    def jacobian(self, t: Array, jet: Jet, args: PyTree) -> Callable[[PyTree], PyTree]:
+        return _velocity_jacobian(self.value(args), t, jet)
+
+    def derivatives(self, order: int) -> int:
+        return _one_derivative(order)
+
+    def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> None:
+        return None
+
+    def momentum(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> None:
+        return None
+
+    def power(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> Array:
+        """−δ·G_v v: zero where G is homogeneous in the velocities."""
+        return -tree_dot(delta, self.jacobian(t, jet, args)(jet[1]))
+
+    @property
+    def level(self) -> int:
+        return 1
+
+    @property
+    def carries_multipliers(self) -> bool:
+        return False
+
+
+def _velocity_jacobian(value: JetFunction, t: Array, jet: Jet) -> Callable[[PyTree], PyTree]:
+    return jax.linearize(lambda v: value(t, (jet[0], v)), jet[1])[1]
+
+
+def _one_derivative(order: int) -> int:
+    if order != 1:
+        raise ValueError(
+            "a second-order action with velocity constraints (Vakonomic, DAlembert) is not supported: "
+            "use order=1, or a Holonomic constraint."
+        )
+    return 1
 
 
 def _arrays(value: PyTree) -> PyTree:
@@ -66,6 +202,6 @@ def _arrays(value: PyTree) -> PyTree:
 
 
 def constraint_tower(constraint: AbstractConstraint, t: Array, jet: Jet, args: PyTree) -> tuple[PyTree, ...]:
-    """(G, DG, …, DⁿG) along a jet of n + 1 coordinates (holonomic constraints)."""
-    value = constraint.value(args)
-    return tuple(total_derivative(value, k)(t, jet[: k + 1]) for k in range(len(jet)))
+    """(G, DG, …): every total derivative of G that a jet of this length determines."""
+    value, first = constraint.value(args), constraint.level + 1
+    return tuple(total_derivative(value, k)(t, jet[: first + k]) for k in range(len(jet) - constraint.level))

@@ -32,9 +32,20 @@ def momenta(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> tuple[P
     return first, second(t, jet[:3])
 
 
-def energy(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> Float[Array, ""]:
-    """E = ℓ_v·v − ℓ, or p₁·v + p₂·a − ℓ for order 2 (THEORY §3), in units of action over time."""
-    return _pairing(lagrangian, t, jet, args) - lagrangian.normalised(t, jet[: lagrangian.order + 1], args)
+def energy(
+    lagrangian: Lagrangian,
+    t: Array,
+    jet: Jet,
+    args: PyTree,
+    constraint: AbstractConstraint | None = None,
+    delta: PyTree = None,
+) -> Float[Array, ""]:
+    """E = p·v − ℓ with p = ℓ_v, or p₁·v + p₂·a − ℓ for order 2 (THEORY §3), in units of action over time.
+
+    A vakonomic constraint adds −G_vᵀδ to p.
+    """
+    pairing = _pairing(lagrangian, constraint, t, jet, args, delta)
+    return pairing - lagrangian.normalised(t, jet[: lagrangian.order + 1], args)
 
 
 def power(
@@ -52,7 +63,7 @@ def power(
     """
     short = jet[: lagrangian.order + 1]
     explicit = jax.jvp(lambda s: lagrangian.normalised(s, short, args), (t,), (jnp.ones_like(t),))[1]
-    total = -lagrangian.rate(t) * _pairing(lagrangian, t, jet, args) - explicit
+    total = -lagrangian.rate(t) * _pairing(lagrangian, constraint, t, jet, args, delta) - explicit
     if constraint is not None:
         total = total + constraint.power(t, jet, args, delta)
     if force is not None:
@@ -60,6 +71,10 @@ def power(
     return total
 
 
-def _pairing(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> Array:
+def _pairing(
+    lagrangian: Lagrangian, constraint: AbstractConstraint | None, t: Array, jet: Jet, args: PyTree, delta: PyTree
+) -> Array:
     conjugate = momenta(lagrangian, t, jet, args)
-    return sum((tree_dot(p, jet[k + 1]) for k, p in enumerate(conjugate)), start=jnp.zeros_like(t))
+    total = sum((tree_dot(p, jet[k + 1]) for k, p in enumerate(conjugate)), start=jnp.zeros_like(t))
+    extra = None if constraint is None else constraint.momentum(t, jet, args, delta)
+    return total if extra is None else total + tree_dot(extra, jet[1])

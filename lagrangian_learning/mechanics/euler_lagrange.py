@@ -1,4 +1,4 @@
-"""The Euler–Lagrange law of any Lagrangian, with holonomic constraints and generalised forces."""
+"""The Euler–Lagrange law of any Lagrangian, with constraints and generalised forces."""
 
 from collections.abc import Callable
 from typing import Any
@@ -79,11 +79,12 @@ class EulerLagrange(AbstractLaw):
 
     Arguments:
         lagrangian: a `Lagrangian` of order 1 or 2.
-        constraint: a `Holonomic` constraint or None.
+        constraint: a `Holonomic`, `Vakonomic` or `DAlembert` constraint, or None.
         forces: generalised forces Q(t, q, v, args), a pytree like q, positive along the motion they drive.
         multiplier_solver: how the saddle-point system is solved; None is the dense saddle point.
 
-    The state is a `State` (q, v), or (q, v, a, j) for order 2. δ = λ/ϖ are the normalised multipliers.
+    The state is a `State` (q, v), (q, v, a, j) for order 2, (q, v, δ) for a vakonomic constraint. δ = λ/ϖ are the
+    normalised multipliers.
     """
 
     lagrangian: Lagrangian
@@ -97,6 +98,8 @@ class EulerLagrange(AbstractLaw):
             raise ValueError("lagrangian must be an ll.Lagrangian: wrap the density as ll.Lagrangian(density).")
         if self.constraint is not None and not isinstance(self.constraint, AbstractConstraint):
             raise ValueError("constraint must be a constraint: wrap the function as ll.Holonomic(fn).")
+        if self.constraint is not None:
+            self.constraint.derivatives(self.lagrangian.order)
 
     # -- the equations ---------------------------------------------------------------------------------------------
 
@@ -104,11 +107,7 @@ class EulerLagrange(AbstractLaw):
         """The saddle-point system at an instant, its force f, and its closing right side −DⁿG (at zero top)."""
         jet = self.jet(state)
         zero = tree_zeros(state.q)
-        force, minus_inertia = jax.linearize(
-            lambda top: functional_derivative(self.lagrangian, t, (*jet, top), args), zero
-        )
-        if self.forces is not None:
-            force = tree_add(force, self.generalised_force(t, state, args))
+        force, minus_inertia = jax.linearize(lambda top: self._balance(t, state, top, args), zero)
         if self.constraint is None:
             empty = jnp.zeros((0,), jax.tree.leaves(zero)[0].dtype)
             system = SaddlePoint(_negative(minus_inertia), lambda a: _nothing(a, empty), zero, empty, t, jet, args)
@@ -119,18 +118,22 @@ class EulerLagrange(AbstractLaw):
         return system, force, tree_scale(-1, bias)
 
     def accelerations(self, t: Any, state: State, args: PyTree = None) -> tuple[PyTree, PyTree]:
-        """(q̈, δ) for order 1, (q⁗, δ) for order 2, from one saddle-point solve; t may be a Python number."""
-        system, force, closing = self.system(as_time(t, state.q), state, args)
-        return self.multiplier_solver(system, force, closing)
+        """(q̈, δ) for order 1, (q⁗, δ) for order 2, from one saddle-point solve; t may be a Python number.
+
+        The δ of a vakonomic constraint are those of the state.
+        """
+        top, solved = self._solve(t, state, args)
+        return top, solved if state.multipliers is None else state.multipliers
 
     def defect(self, t: Any, state: State, top: PyTree, delta: PyTree, args: PyTree = None) -> Defect:
-        """What given accelerations and multipliers leave over in the Euler–Lagrange and the closing equations."""
+        """What given accelerations and multipliers leave over in the Euler–Lagrange and the closing equations.
+
+        For a vakonomic constraint, whose δ are in the state, delta is −δ̇.
+        """
         t = as_time(t, state.q)
         jet = (*self.jet(state), top)
         system, force, bias = self.system(t, state, args)
-        remainder = functional_derivative(self.lagrangian, t, jet, args)
-        if self.forces is not None:
-            remainder = tree_add(remainder, self.generalised_force(t, state, args))
+        remainder = self._balance(t, state, top, args)
         inertia_term, reaction = system.inertia(top), system.reaction(delta)
         return Defect(
             tree_sub(remainder, reaction),
@@ -155,15 +158,33 @@ class EulerLagrange(AbstractLaw):
             return tree_zeros(state.q)
         return matches(self.forces(t, state.q, state.v, args), state.q, "forces", "Q must be a pytree like q")
 
+    def _balance(self, t: Array, state: State, top: PyTree, args: PyTree) -> PyTree:
+        """(1/ϖ) δA/δq + Q + what known multipliers contribute, at a top derivative in which it is affine."""
+        jet = (*self.jet(state), top)
+        total = functional_derivative(self.lagrangian, t, jet, args)
+        if self.forces is not None:
+            total = tree_add(total, self.generalised_force(t, state, args))
+        if state.multipliers is None or self.constraint is None:
+            return total
+        known = self.constraint.known_reaction(t, jet, args, state.multipliers, self.lagrangian.rate)
+        return total if known is None else tree_add(total, known)
+
+    def _solve(self, t: Any, state: State, args: PyTree) -> tuple[PyTree, PyTree]:
+        system, force, closing = self.system(as_time(t, state.q), state, args)
+        return self.multiplier_solver(system, force, closing)
+
     def _closing(self, t: Array, jet: Jet, args: PyTree) -> PyTree:
-        """D²G + 2α DG + β² G, or (D² + 2α D + β²)² G for order 2; without gains the top derivative of G alone."""
+        """D²G + 2α DG + β² G, (D² + 2α D + β²)² G for order 2, or DG + α G for a velocity constraint.
+
+        Without gains the top derivative of G alone.
+        """
         assert self.constraint is not None
         n = self.constraint.derivatives(self.lagrangian.order)
         value = self.constraint.value(args)
         total = total_derivative(value, n)(t, jet)
         if self.gains is None:
             return total
-        tower = constraint_tower(self.constraint, t, jet[:n], args)
+        tower = constraint_tower(self.constraint, t, jet[:-1], args)
         for weight, lower in zip(self._gain_polynomial(t), tower, strict=True):
             total = tree_add(total, tree_scale(weight, lower))
         return total
@@ -174,6 +195,8 @@ class EulerLagrange(AbstractLaw):
     def _gain_polynomial(self, t: Array) -> tuple[Array, ...]:
         assert self.gains is not None
         alpha, beta = (cast(gain, t) for gain in self.gains)
+        if self.constraint is not None and self.constraint.level == 1:
+            return (alpha,)
         if self.lagrangian.order == 1:
             return beta**2, 2 * alpha
         return beta**4, 4 * alpha * beta**2, 4 * alpha**2 + 2 * beta**2, 4 * alpha
@@ -189,13 +212,15 @@ class EulerLagrange(AbstractLaw):
         *,
         a: PyTree = None,
         j: PyTree = None,
+        multipliers: PyTree = None,
         consistent: str = "check",
         tolerance: Any = None,
     ) -> State:
-        """Cauchy data: G = DG = 0, and D²G = D³G = 0 for order 2 (THEORY §4).
+        """Cauchy data: G = DG = 0, D²G = D³G = 0 too for order 2; G = 0 alone for a velocity constraint (THEORY §4).
 
         Arguments:
             q, v: coordinates and velocities, pytrees of one structure; order 2 takes a and j too.
+            multipliers: δ(0) of a vakonomic constraint, which is free; other constraints determine theirs.
             consistent: "check" raises for data off the constraint; "project" moves them onto it, orthogonally in the
                 mass metric.
             tolerance: largest residual accepted, relative to the size of the coordinates; default eps^¾ of the dtype.
@@ -204,17 +229,18 @@ class EulerLagrange(AbstractLaw):
         known, a run-time error of Equinox when traced) for NaN, for an inconsistent start, and where the system is
         singular.
         """
-        return initial_state(self, t0, q, v, args, a, j, consistent, tolerance)
+        return initial_state(self, t0, q, v, args, a, j, multipliers, consistent, tolerance)
 
     def vector_field(self, t: Any, state: State, args: PyTree) -> State:
-        return self._motion(state, self.accelerations(t, state, args)[0])
+        return self._motion(state, *self._solve(t, state, args))
 
     def rates(self, t: Any, state: State, args: PyTree) -> Rates:
         t = as_time(t, state.q)
-        top, delta = self.accelerations(t, state, args)
+        top, solved = self._solve(t, state, args)
+        delta = solved if state.multipliers is None else state.multipliers
         force = None if self.forces is None else self.generalised_force(t, state, args)
         rate = power(self.lagrangian, self.constraint, t, self.jet(state), args, delta, force)
-        return Rates(self._motion(state, top), rate)
+        return Rates(self._motion(state, top, solved), rate)
 
     def observables(self, t: Any, state: State, args: PyTree) -> dict[str, PyTree]:
         top, delta = self.accelerations(t, state, args)
@@ -226,10 +252,12 @@ class EulerLagrange(AbstractLaw):
         if self.constraint is None:
             return None
         tower = constraint_tower(self.constraint, as_time(t, state.q), self.jet(state), args)
-        return Residual(max_abs(tower[0]), max_abs(tower[1:]))
+        higher = max_abs(tower[1:]) if len(tower) > 1 else jnp.zeros_like(as_time(t, state.q))
+        return Residual(max_abs(tower[0]), higher)
 
     def energy(self, t: Any, state: State, args: PyTree) -> Array:
-        return energy(self.lagrangian, as_time(t, state.q), self.jet(state), args)
+        t = as_time(t, state.q)
+        return energy(self.lagrangian, t, self.jet(state), args, self.constraint, state.multipliers)
 
     def project(
         self, t: Any, state: State, args: PyTree, iterations: int = 3, tolerance: Any = None
@@ -266,8 +294,10 @@ class EulerLagrange(AbstractLaw):
     def aliases(self) -> dict[str, tuple[str, int | None]]:
         return {}
 
-    def _motion(self, state: State, top: PyTree) -> State:
-        return State(state.v, top) if self.lagrangian.order == 1 else State(state.v, state.a, state.j, top)
+    def _motion(self, state: State, top: PyTree, solved: PyTree) -> State:
+        if self.lagrangian.order == 2:
+            return State(state.v, state.a, state.j, top)
+        return State(state.v, top, multipliers=None if state.multipliers is None else tree_scale(-1, solved))
 
 
 def _negative(linear_map: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree]:
