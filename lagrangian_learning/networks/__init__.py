@@ -1,0 +1,18 @@
+"""Neurons as constraints: networks, their forward and backward waves, and the rank of their constraints."""
+
+from .activations import ACTIVATIONS as ACTIVATIONS, Activation as Activation
+from .digraph import Digraph as Digraph
+from .examples import xor_network as xor_network
+from .jacobians import (
+    state_jacobian as state_jacobian,
+    weight_jacobian as weight_jacobian,
+    weight_jvp as weight_jvp,
+    weight_vjp as weight_vjp,
+)
+from .layered import Layered as Layered
+from .network import AbstractNetwork as AbstractNetwork
+from .rank import (
+    RankReport as RankReport,
+    constraint_rank as constraint_rank,
+    guard_rank as guard_rank,
+)

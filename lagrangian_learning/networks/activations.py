@@ -1,0 +1,120 @@
+"""Activations sigma, by name or as a callable, and how often each can be differentiated."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Activation = str | Callable[[Array], Array]
+
+
+def linear(a: Float[Array, "..."]) -> Float[Array, "..."]:
+    """sigma(a) = a."""
+    return a
+
+
+def gelu(a: Float[Array, "..."]) -> Float[Array, "..."]:
+    """sigma(a) = a Phi(a) with the normal distribution function Phi itself, not its tanh approximation."""
+    return jax.nn.gelu(a, approximate=False)
+
+
+# name: (sigma, k) where sigma is k times continuously differentiable; k = 0 is continuous with kinks.
+_NAMED: dict[str, tuple[Callable, int | float]] = {
+    "tanh": (jnp.tanh, math.inf),
+    "logistic": (jax.nn.sigmoid, math.inf),
+    "sigmoid": (jax.nn.sigmoid, math.inf),
+    "softplus": (jax.nn.softplus, math.inf),
+    "linear": (linear, math.inf),
+    "identity": (linear, math.inf),
+    "sin": (jnp.sin, math.inf),
+    "arctan": (jnp.arctan, math.inf),
+    "gelu": (gelu, math.inf),
+    "silu": (jax.nn.silu, math.inf),
+    "swish": (jax.nn.silu, math.inf),
+    "elu": (jax.nn.elu, 1),
+    "softsign": (jax.nn.soft_sign, 1),
+    "relu": (jax.nn.relu, 0),
+    "leaky_relu": (jax.nn.leaky_relu, 0),
+}
+# Known callables that are less than smooth, besides the named ones.
+_KINKED: tuple[Callable, ...] = (jnp.abs, jax.nn.relu6, jax.nn.hard_tanh, jax.nn.hard_sigmoid, jax.nn.selu)
+
+ACTIVATIONS: tuple[str, ...] = tuple(_NAMED)
+
+
+def resolve(activation: Activation) -> Callable[[Array], Array]:
+    """The function sigma that a name or a callable stands for; raises ValueError for an unknown name."""
+    if callable(activation):
+        return activation
+    if activation not in _NAMED:
+        raise ValueError(f"unknown activation {activation!r}: use a callable or one of {', '.join(ACTIVATIONS)}")
+    return _NAMED[activation][0]
+
+
+def smoothness(activation: Activation) -> int | float:
+    """How many continuous derivatives sigma has: `math.inf` for tanh, 1 for elu, 0 for relu, which has a kink.
+
+    A callable is taken to be smooth (`math.inf`) unless it is a JAX function known to have a kink. The law of motion
+    (10) needs C2 (the paper's assumption below (4)); what a law does with less is the law's decision.
+    """
+    sigma = resolve(activation)
+    if sigma in _KINKED:
+        return 0
+    return next((order for known, order in _NAMED.values() if known is sigma), math.inf)
+
+
+def slope(activation: Activation, a: Float[Array, "..."]) -> Float[Array, "..."]:
+    """sigma'(a), elementwise, by one forward-mode derivative."""
+    return jax.jvp(resolve(activation), (a,), (jnp.ones_like(a),))[1]
+
+
+def check_activation(activation: Activation) -> None:
+    """Refuse, at construction, what is no elementwise activation.
+
+    Raises ValueError for an unknown name, and for a callable that cannot be hashed (it is a static field), that
+    changes shape or dtype, or that mixes entries as softmax does: the structure of G_xi rests on one a_j a neuron.
+    """
+    sigma = resolve(activation)
+    if any(sigma is known for known, _ in _NAMED.values()):
+        return
+    _check_hashable(sigma)
+    for shape in ((), (3,)):
+        _check_shape(sigma, shape)
+    _check_unmixed(sigma)
+
+
+def _check_hashable(activation: Callable) -> None:
+    try:
+        hash(activation)
+    except TypeError as error:
+        raise ValueError(f"activation {activation!r} cannot be hashed: pass a plain function of one array") from error
+
+
+def _check_shape(activation: Callable, shape: tuple[int, ...]) -> None:
+    given = jax.ShapeDtypeStruct(shape, jnp.float32)
+    try:
+        got = jax.eval_shape(activation, given)
+    except Exception as error:
+        raise ValueError(
+            f"activation {activation!r} fails on a float32 array of shape {shape} ({type(error).__name__}): "
+            "pass an elementwise function written with jax.numpy"
+        ) from error
+    if (got.shape, got.dtype) != (given.shape, given.dtype):
+        raise ValueError(
+            f"activation {activation!r} is not elementwise: it turns {given.dtype}{list(given.shape)} "
+            f"into {got.dtype}{list(got.shape)}; pass a function that keeps shape and dtype"
+        )
+
+
+def _check_unmixed(activation: Callable) -> None:
+    with jax.ensure_compile_time_eval():
+        probe = jnp.asarray(np.array([-0.7, 0.4, 1.3], np.float32))
+        jacobian = np.asarray(jax.jacfwd(activation)(probe))
+    if np.any(jacobian[~np.eye(3, dtype=bool)] != 0):
+        raise ValueError(
+            f"activation {activation!r} is not elementwise: an entry of its result depends on other entries; "
+            "apply it in the potential instead, or pass an elementwise function"
+        )

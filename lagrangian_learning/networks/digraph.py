@@ -1,0 +1,317 @@
+"""Networks on any digraph: waves level by level where it is acyclic, dense solves where it has cycles."""
+
+# An equinox.AbstractVar may be a property in a final class; pyright does not know.
+# pyright: reportIncompatibleVariableOverride=false
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import networkx as nx
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
+
+from .activations import Activation, check_activation, resolve, slope, smoothness
+from .edges import (
+    FrozenArray,
+    as_edges,
+    check_edges,
+    cycles_of,
+    digraph_of,
+    levels_of,
+    number_nodes,
+)
+from .network import (
+    AbstractNetwork,
+    check_input,
+    check_leaves,
+    float_dtype,
+    positive_int,
+)
+from .schedule import Schedule, build_schedule
+
+Neurons = Float[Array, " num_neurons"]
+Weights = Float[Array, " num_edges"]
+
+# A dense matrix of this size is 34 MB in double precision, and its LU takes as much again.
+MAX_CYCLIC_NEURONS = 2048
+
+
+class Digraph(AbstractNetwork):
+    """G_j = x_j - u_j for inputs, G_j = x_j - sigma(sum over edges (k, j) of w_e x_k) for all other neurons; (4).
+
+    `edges` are (source, target) pairs, zero-based, as in networkx; W is one array [num_edges] in their order and x one
+    array [num_neurons]. The first `num_inputs` neurons are inputs, the last `num_outputs` outputs. Any acyclic graph is
+    feedforward whatever its numbering; self-loops make it cyclic. A neuron that no edge enters holds sigma(0). The
+    `activation` (a name of `ACTIVATIONS` or an elementwise callable) applies to the outputs too unless
+    `output_activation` is given.
+
+    On a cyclic graph, of at most MAX_CYCLIC_NEURONS neurons, `forward` finds a root of G by Newton's method from x = 0
+    to `tolerance`, relative and absolute (None: 100 eps of the dtype), in at most `max_steps` steps; there may be other
+    roots. Derivatives are implicit. If it finds none it raises; with `throw=False` it returns NaN. A singular G_xi in
+    a wave is told in the same way.
+
+    Raises ValueError for edges that are empty, not integers, out of range, duplicate or into inputs, for more inputs
+    and outputs than neurons, and for what is no activation.
+    """
+
+    num_neurons: int = eqx.field(static=True)
+    num_inputs: int = eqx.field(static=True)
+    num_outputs: int = eqx.field(static=True)
+    activation: Activation = eqx.field(static=True)
+    output_activation: Activation | None = eqx.field(static=True)
+    tolerance: float | None = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+    throw: bool = eqx.field(static=True)
+    feedforward: bool = eqx.field(static=True)
+    cycles: tuple[tuple[int, ...], ...] = eqx.field(static=True, repr=False)
+    _edges: FrozenArray = eqx.field(static=True)
+    _schedule: Schedule | None = eqx.field(static=True, repr=False)
+
+    def __init__(
+        self,
+        num_neurons: int,
+        edges: Any,  # an iterable of (source, target), or an integer array [num_edges, 2]
+        num_inputs: int,
+        num_outputs: int,
+        activation: Activation = "tanh",
+        output_activation: Activation | None = None,
+        *,
+        tolerance: float | None = None,
+        max_steps: int = 256,
+        throw: bool = True,
+    ) -> None:
+        self.num_neurons = positive_int(num_neurons, "num_neurons")
+        self.num_inputs = positive_int(num_inputs, "num_inputs")
+        self.num_outputs = positive_int(num_outputs, "num_outputs")
+        self.activation, self.output_activation = activation, output_activation
+        self.tolerance, self.max_steps, self.throw = tolerance, positive_int(max_steps, "max_steps"), throw
+        pairs = as_edges(edges)
+        check_edges(pairs, self.num_neurons, self.num_inputs)
+        graph = digraph_of(self.num_neurons, pairs)
+        levels = levels_of(graph)
+        self.feedforward = levels is not None
+        self.cycles = () if self.feedforward else cycles_of(graph)
+        self._edges = FrozenArray(pairs.astype(np.int32))
+        self._schedule = None if levels is None else build_schedule(pairs, levels, self._groups)
+
+    def __check_init__(self) -> None:
+        if self.num_inputs + self.num_outputs > self.num_neurons:
+            raise ValueError(
+                f"{self.num_inputs} inputs and {self.num_outputs} outputs do not fit into {self.num_neurons} neurons: "
+                "inputs come first, outputs last, and none is both"
+            )
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise ValueError(f"tolerance must be positive, got {self.tolerance!r}: leave it None for 100 eps")
+        for activation in self._activations:
+            check_activation(activation)
+
+    @classmethod
+    def from_networkx(cls, graph: nx.Graph, num_inputs: int, num_outputs: int, *args: Any, **kwargs: Any) -> "Digraph":
+        """The network on a networkx digraph; further arguments are those of `Digraph`.
+
+        Nodes 0 … n - 1 keep their numbers; nodes of any other name are numbered in the order of `graph.nodes`. Edges,
+        and so W, are in the order of `graph.edges`. Raises ValueError for undirected graphs and multigraphs.
+        """
+        number = number_nodes(graph)
+        edges = [(number[source], number[target]) for source, target in graph.edges]
+        return cls(len(number), edges, num_inputs, num_outputs, *args, **kwargs)
+
+    def to_networkx(self, W: Weights | None = None) -> nx.DiGraph:
+        """The networkx digraph on neurons 0 … num_neurons - 1, with W as the edge attribute "weight" if given."""
+        graph = digraph_of(self.num_neurons, self.edges)
+        if W is not None:
+            weights = np.asarray(self.check_weights(W)).tolist()
+            named = {(s, t): w for (s, t), w in zip(self.edges.tolist(), weights, strict=True)}
+            nx.set_edge_attributes(graph, named, "weight")
+        return graph
+
+    @property
+    def edges(self) -> np.ndarray:
+        """The (source, target) pairs, [num_edges, 2], read-only, in the order of W."""
+        return self._edges.array
+
+    @property
+    def num_weights(self) -> int:
+        return len(self.edges)
+
+    @property
+    def smoothness(self) -> int | float:
+        return min(smoothness(activation) for activation in self._activations)
+
+    def init(self, key: PRNGKeyArray, dtype: Any = None) -> Weights:
+        dtype = float_dtype(dtype)
+        fan_in = np.bincount(self._target, minlength=self.num_neurons)[self._target]
+        return jax.random.normal(key, (self.num_weights,), dtype) * jnp.asarray(fan_in**-0.5, dtype)
+
+    def forward(self, W: Weights, u: ArrayLike) -> Neurons:
+        self.check_input(u)
+        u = jnp.asarray(u)
+        return self._forward_wave(W, u) if self.feedforward else self._root(W, u)
+
+    def output(self, x: Neurons) -> Float[Array, " num_outputs"]:
+        return x[-self.num_outputs :]
+
+    def constraint(self, x: Neurons, W: Weights, u: ArrayLike) -> Neurons:
+        self.check_input(u)
+        image = self._map(resolve, self._activity(x, W))
+        return x - jnp.concatenate([jnp.asarray(u), image])
+
+    def solve_forward(self, x: Neurons, W: Weights, r: Neurons) -> Neurons:
+        if self.feedforward:
+            return self._sweep(self._coupling(x, W), r, reverse=False)
+        return self._dense_solve(self._jacobian(x, W), r)
+
+    def solve_backward(self, x: Neurons, W: Weights, r: Neurons) -> Neurons:
+        if self.feedforward:
+            return self._sweep(self._coupling(x, W), r, reverse=True)
+        return self._dense_solve(self._jacobian(x, W).T, r)
+
+    def weight_gram(self, x: Neurons, W: Weights) -> Neurons:
+        return self._slopes(x, W) ** 2 * self._collect(x[self._source] ** 2)
+
+    def check_weights(self, W: PyTree) -> Weights:
+        shape = jax.ShapeDtypeStruct((self.num_weights,), jnp.float32)
+        return check_leaves("weights of the Digraph", W, shape, "W is one array, one entry an edge in their order")
+
+    def check_neurons(self, x: PyTree) -> Neurons:
+        shape = jax.ShapeDtypeStruct((self.num_neurons,), jnp.float32)
+        return check_leaves("neurons of the Digraph", x, shape, "x is one array, one entry a neuron, inputs first")
+
+    def check_input(self, u: ArrayLike) -> None:
+        check_input(u, self.num_inputs)
+
+    @property
+    def _source(self) -> np.ndarray:
+        return self.edges[:, 0]
+
+    @property
+    def _target(self) -> np.ndarray:
+        return self.edges[:, 1]
+
+    @property
+    def _activations(self) -> tuple[Activation, ...]:
+        return (self.activation,) if self.output_activation is None else (self.activation, self.output_activation)
+
+    @property
+    def _groups(self) -> tuple[range, ...]:
+        """The neurons that each of `_activations` acts on."""
+        bounds = [self.num_inputs, self.num_neurons]
+        if self.output_activation is not None:
+            bounds.insert(1, self.num_neurons - self.num_outputs)
+        return tuple(range(start, stop) for start, stop in itertools.pairwise(bounds))
+
+    def _map(self, function: Callable, activity: Neurons) -> Float[Array, " non_inputs"]:
+        """function(activation) at the activity of the neurons that are no inputs."""
+        parts = zip(self._activations, self._groups, strict=True)
+        return jnp.concatenate([function(f)(activity[group.start : group.stop]) for f, group in parts])
+
+    def _collect(self, values: Weights) -> Neurons:
+        """Sum of a value on every edge over the edges that enter each neuron."""
+        return jnp.zeros(self.num_neurons, values.dtype).at[self._target].add(values)
+
+    def _activity(self, x: Neurons, W: Weights) -> Neurons:
+        return self._collect(W * x[self._source])
+
+    def _slopes(self, x: Neurons, W: Weights) -> Neurons:
+        def derivative(activation):
+            return lambda a: slope(activation, a)
+
+        slopes = self._map(derivative, self._activity(x, W))
+        return jnp.concatenate([jnp.zeros(self.num_inputs, slopes.dtype), slopes])
+
+    def _coupling(self, x: Neurons, W: Weights) -> Weights:
+        """sigma'(a_j) w_jk on every edge: minus the entries of G_xi off its unit diagonal."""
+        return self._slopes(x, W)[self._target] * W
+
+    def _jacobian(self, x: Neurons, W: Weights) -> Float[Array, "num_neurons num_neurons"]:
+        self._check_dense()
+        coupling = self._coupling(x, W)
+        return jnp.eye(self.num_neurons, dtype=coupling.dtype).at[self._target, self._source].add(-coupling)
+
+    def _check_dense(self) -> None:
+        if self.num_neurons > MAX_CYCLIC_NEURONS:
+            raise ValueError(
+                f"a cyclic digraph of {self.num_neurons} neurons needs dense solves, which end at "
+                f"{MAX_CYCLIC_NEURONS}: give the action a finite speed, which solves nothing, or take the cycles out"
+            )
+
+    def _forward_wave(self, W: Weights, u: Float[Array, " num_inputs"]) -> Neurons:
+        schedule = self._schedule
+        assert schedule is not None
+        dtype = jnp.result_type(W, u)
+        activity = jnp.zeros(self.num_neurons, dtype)
+        unfed = np.bincount(self._target, minlength=self.num_neurons)[self.num_inputs :] == 0
+        rest = jnp.where(unfed, self._map(resolve, activity), jnp.zeros((), dtype))
+        x = jnp.concatenate([u.astype(dtype), rest])
+        functions = tuple(resolve(f) for f in self._activations)
+
+        def step(carry, at):
+            activity, x = carry
+            weight, source, target, finished = at
+            activity = activity.at[target].add(weight * _take(x, source), mode="drop")
+            for function, neurons in zip(functions, finished, strict=True):
+                x = x.at[neurons].add(function(_take(activity, neurons)), mode="drop")
+            return (activity, x), None
+
+        finished = tuple(neurons.array for neurons in schedule.finished)
+        steps = (_take(W, schedule.edge.array), schedule.source.array, schedule.target.array, finished)
+        (_, x), _ = jax.lax.scan(step, (activity, x), steps)
+        return x
+
+    def _sweep(self, coupling: Weights, r: Neurons, reverse: bool) -> Neurons:
+        """(I - C)^-1 r with C[target, source] the coupling; transposed, and in the opposite order, with `reverse`."""
+        schedule = self._schedule
+        assert schedule is not None
+        start, end = schedule.source.array, schedule.target.array
+        if reverse:
+            start, end = end, start
+
+        def step(y, at):
+            c, start, end = at
+            return y.at[end].add(c * _take(y, start), mode="drop"), None
+
+        return jax.lax.scan(step, r, (_take(coupling, schedule.edge.array), start, end), reverse=reverse)[0]
+
+    def _root(self, W: Weights, u: Float[Array, " num_inputs"]) -> Neurons:
+        self._check_dense()
+        dtype = jnp.result_type(W, u)
+        tolerance = 100 * float(jnp.finfo(dtype).eps) if self.tolerance is None else self.tolerance
+        start = jnp.concatenate([u.astype(dtype), jnp.zeros(self.num_neurons - self.num_inputs, dtype)])
+        found = optx.root_find(
+            lambda x, args: self.constraint(x, *args),
+            optx.Newton(rtol=tolerance, atol=tolerance, linear_solver=lx.LU()),
+            start,
+            (W, u),
+            max_steps=self.max_steps,
+            throw=False,
+        )
+        return self._tell(
+            found.value,
+            found.result != optx.RESULTS.successful,
+            f"no x with x = sigma(Wx) found in {self.max_steps} Newton steps on the cyclic digraph: use "
+            "smaller weights on its cycles, a larger max_steps, or an action with finite speed",
+        )
+
+    def _dense_solve(self, matrix: Float[Array, "n n"], r: Neurons) -> Neurons:
+        solved = lx.linear_solve(lx.MatrixLinearOperator(matrix), r, lx.LU(), throw=False)
+        return self._tell(
+            solved.value,
+            solved.result != lx.RESULTS.successful,
+            "G_xi is singular on a cycle of the digraph, so it has no forward or backward wave: guard_rank names the "
+            "cycle; change its weights, or solve for the multipliers in the delta form",
+        )
+
+    def _tell(self, value: Neurons, failed: Array, message: str) -> Neurons:
+        if self.throw:
+            return eqx.error_if(value, failed, message)
+        return jnp.where(failed, jnp.nan, value)
+
+
+def _take(values: Float[Array, " n"], indices: Any) -> Array:
+    return values.at[indices].get(mode="fill", fill_value=0)

@@ -1,0 +1,40 @@
+"""G_xi and G_M by automatic differentiation: products, and dense matrices for tests and guards."""
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+
+from .network import AbstractNetwork
+
+
+def _at_rest(network: AbstractNetwork, x: PyTree) -> Array:
+    # G is affine in u with a constant slope: no Jacobian depends on it.
+    return jnp.zeros(network.num_inputs, jax.tree.leaves(x)[0].dtype)
+
+
+def weight_jvp(network: AbstractNetwork, x: PyTree, W: PyTree, dW: PyTree) -> PyTree:
+    """G_M dW, with the structure of x: how the constraints (4) change when W moves along dW and x is held."""
+    u = _at_rest(network, x)
+    return jax.jvp(lambda weights: network.constraint(x, weights, u), (W,), (dW,))[1]
+
+
+def weight_vjp(network: AbstractNetwork, x: PyTree, W: PyTree, delta: PyTree) -> PyTree:
+    """G_M^T delta, with the structure of W: the generalised force of the multipliers delta on the weights."""
+    u = _at_rest(network, x)
+    (force,) = jax.vjp(lambda weights: network.constraint(x, weights, u), W)[1](delta)
+    return force
+
+
+def state_jacobian(network: AbstractNetwork, x: PyTree, W: PyTree) -> Float[Array, "num_neurons num_neurons"]:
+    """Dense G_xi[j, i] = dG_j/dx_i, rows are constraints, in the raveled order of x (inputs first)."""
+    flat, unravel = ravel_pytree(x)
+    u = _at_rest(network, x)
+    return jax.jacfwd(lambda xi: ravel_pytree(network.constraint(unravel(xi), W, u))[0])(flat)
+
+
+def weight_jacobian(network: AbstractNetwork, x: PyTree, W: PyTree) -> Float[Array, "num_neurons num_weights"]:
+    """Dense G_M[j, m] = dG_j/dw_m, rows are constraints, in the raveled orders of x and W."""
+    flat, unravel = ravel_pytree(W)
+    u = _at_rest(network, x)
+    return jax.jacfwd(lambda weights: ravel_pytree(network.constraint(x, unravel(weights), u))[0])(flat)
