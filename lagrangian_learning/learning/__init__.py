@@ -1,14 +1,18 @@
 """The cognitive action and its laws: joins mechanics and networks."""
 
 from .action import CognitiveAction as CognitiveAction
+from .backprop_diffusion import BackpropDiffusion as BackpropDiffusion
+from .costate import growth_rate as growth_rate, layer_gains as layer_gains
 from .damped_descent import DampedDescent as DampedDescent
 from .delta_errors import delta_errors as delta_errors
+from .finite_speed import FiniteSpeed as FiniteSpeed, FiniteSpeedMultipliers as FiniteSpeedMultipliers
 from .gradient_flow import GradientFlow as GradientFlow
 from .network_law import (
     AbstractNetworkLaw as AbstractNetworkLaw,
     FullCoordinates as FullCoordinates,
     ReducedCoordinates as ReducedCoordinates,
 )
+from .neuron_mass import neuron_mass_force as neuron_mass_force, neuron_mass_ratio as neuron_mass_ratio
 from .potential import (
     AbstractPotential as AbstractPotential,
     CrossEntropy as CrossEntropy,

@@ -16,11 +16,22 @@ from lagrangian_learning.mechanics import (
     ExponentialDissipation,
     Holonomic,
     Lagrangian,
+    Vakonomic,
 )
-from lagrangian_learning.mechanics._arrays import as_constant, cast, is_concrete, require, tree_dot
+from lagrangian_learning.mechanics._arrays import (
+    cast,
+    is_concrete,
+    require,
+    tree_add,
+    tree_dot,
+    tree_scale,
+)
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
+from .backprop_diffusion import positive_speed
+from .checks import one_number
+from .finite_speed import FiniteSpeed, FiniteSpeedMultipliers
 from .network_law import FullCoordinates, ReducedCoordinates
 from .potential import AbstractPotential, SquaredError, Term, as_potential
 from .quadrature import integrate_samples
@@ -28,12 +39,12 @@ from .waves import NetworkSchur, WaveMultipliers
 
 
 def _mass_x(value: Any) -> Array:
-    mass = as_constant(value)
+    mass = one_number(value, "mass_x")
     return require(mass, jnp.isfinite(mass) & (mass >= 0), "mass_x must be finite and >= 0.")
 
 
 def _mass_W(value: Any) -> Array:
-    mass = as_constant(value)
+    mass = one_number(value, "mass_W")
     remedy = "mass_W must be finite and > 0: weights without mass follow the gradient flow (14)."
     return require(mass, jnp.isfinite(mass) & (mass > 0), remedy)
 
@@ -43,6 +54,10 @@ def _terms(terms: Term | Sequence[Term]) -> tuple[Term, ...]:
     if not all(isinstance(term, Term) for term in terms):
         raise ValueError("terms must be ll.Term modules: wrap each function as ll.Term(fn, order=…, weighted=…).")
     return terms
+
+
+def _speed(value: Any) -> Array | None:
+    return None if value is None else positive_speed(value)
 
 
 def _unit_rate() -> AbstractDissipation:
@@ -60,6 +75,8 @@ class CognitiveAction(eqx.Module):
         mass_W: m_W > 0, the mass of every weight.
         dissipation: the weight ϖ(t), e^{t} by default; γ = ϑ m_W is the friction on the weights.
         terms: further terms, see `Term` and `WeightDecay`.
+        speed: None for neurons that answer at once, constraints (4); a number c > 0, in 1/time, for information that
+            travels at a finite speed, constraints (19).
 
     `action.law()` gives the Euler–Lagrange equations (8)–(10); `action(path, stimulus)` the value of the action.
     Raises ValueError for masses out of range.
@@ -71,6 +88,7 @@ class CognitiveAction(eqx.Module):
     mass_W: Float[Array, "..."] = eqx.field(converter=_mass_W, default=1.0)  # pyright: ignore[reportAssignmentType]
     dissipation: AbstractDissipation = eqx.field(default_factory=_unit_rate)
     terms: tuple[Term, ...] = eqx.field(converter=_terms, default=())
+    speed: Float[Array, "..."] | None = eqx.field(converter=_speed, default=None)
 
     def __check_init__(self) -> None:
         if not isinstance(self.network, AbstractNetwork):
@@ -92,9 +110,10 @@ class CognitiveAction(eqx.Module):
         )
 
     @property
-    def constraint(self) -> Holonomic:
-        """G(t, (x, W), stimulus) = 0, (4)."""
-        return Holonomic(_NetworkConstraint(self.network))
+    def constraint(self) -> Holonomic | Vakonomic:
+        """G(t, (x, W), stimulus) = 0, (4); with a speed ẋ/c + G(t, (x, W), stimulus) = 0, (19)."""
+        neurons = _NetworkConstraint(self.network)
+        return Holonomic(neurons) if self.speed is None else Vakonomic(_DelayedConstraint(neurons, self.speed))
 
     def euler_lagrange(self, multiplier_solver: AbstractMultiplierSolver | None = None) -> EulerLagrange:
         """(8)–(10) as a law of `mechanics` on q = (x, W), v = (ẋ, Ẇ).
@@ -105,26 +124,32 @@ class CognitiveAction(eqx.Module):
         return EulerLagrange(self.lagrangian, self.constraint, multiplier_solver=self._solver(multiplier_solver))
 
     def law(
-        self, coordinates: str = "reduced", multiplier_solver: AbstractMultiplierSolver | None = None
-    ) -> "FullCoordinates | ReducedCoordinates":
+        self, coordinates: str | None = None, multiplier_solver: AbstractMultiplierSolver | None = None
+    ) -> FullCoordinates | ReducedCoordinates | FiniteSpeed:
         """The Euler–Lagrange equations (8)–(10) as a law for `simulate`.
 
         Arguments:
-            coordinates: "reduced" integrates (W, Ẇ) and slaves x, ẋ to them by the forward pass, so that nothing
-                drifts; "full" integrates x and W and needs stabilisation. Both solve the same system for δ.
+            coordinates: "reduced" (default where a forward sweep solves the network) integrates (W, Ẇ) and slaves x, ẋ
+                to them by the forward pass, so that nothing drifts; "full" integrates x and W and needs stabilisation.
+                Both solve the same system for δ. With a finite speed only "full" exists.
             multiplier_solver: see `euler_lagrange`.
 
-        Raises ValueError for reduced coordinates on a network with cycles, which no forward sweep solves.
+        Raises ValueError for reduced coordinates on a network with cycles, which no forward sweep solves, or with a
+        finite speed, where x is no function of W.
         """
-        if coordinates not in ("reduced", "full"):
+        if coordinates not in (None, "reduced", "full"):
             raise ValueError(f'coordinates must be "reduced" or "full", got {coordinates!r}.')
-        equations = self.euler_lagrange(multiplier_solver)
-        if coordinates == "full":
-            return FullCoordinates(self.network, self.potential, equations)
-        if not self.network.feedforward:
+        sweeps = self.network.feedforward and self.speed is None
+        if coordinates == "reduced" and not sweeps:
             raise ValueError(
-                'reduced coordinates need a feedforward network, and this one has cycles: use coordinates="full".'
+                "reduced coordinates need a feedforward network whose neurons answer at once (speed=None): "
+                'use coordinates="full".'
             )
+        equations = self.euler_lagrange(multiplier_solver)
+        if self.speed is not None:
+            return FiniteSpeed(self.network, self.potential, equations, self.speed)
+        if coordinates == "full" or not sweeps:
+            return FullCoordinates(self.network, self.potential, equations)
         return ReducedCoordinates(self.network, self.potential, equations)
 
     def __call__(self, path: Any, stimulus: Stimulus, *, normalised: bool = False) -> Float[Array, ""]:
@@ -164,7 +189,7 @@ class CognitiveAction(eqx.Module):
 
     def _solver(self, solver: AbstractMultiplierSolver | None) -> AbstractMultiplierSolver:
         structured = all(term.order == 0 for term in self.terms)
-        if isinstance(solver, WaveMultipliers | NetworkSchur) and not structured:
+        if isinstance(solver, WaveMultipliers | NetworkSchur | FiniteSpeedMultipliers) and not structured:
             raise ValueError(
                 "terms of order 1 or 2 can change the inertia, which structured multiplier solvers take to be m_x and "
                 "m_W: use ll.DenseSaddlePoint(), or declare order=0 for terms of t, x and W alone."
@@ -173,6 +198,8 @@ class CognitiveAction(eqx.Module):
             return solver
         if not structured:
             return DenseSaddlePoint()
+        if self.speed is not None:
+            return FiniteSpeedMultipliers(self.mass_x, self.mass_W, self.speed)
         if self.network.feedforward:
             return WaveMultipliers(self.network, self.mass_x, self.mass_W)
         massless = is_concrete(self.mass_x) and not bool(jnp.all(self.mass_x > 0))
@@ -193,6 +220,15 @@ class _UnweightedTerms(eqx.Module):
     def __call__(self, t: Array, *jet_and_stimulus: Any) -> Array:
         *jet, stimulus = jet_and_stimulus
         return self.action.outside(t, tuple(jet), stimulus)
+
+
+class _DelayedConstraint(eqx.Module):
+    neurons: "_NetworkConstraint"
+    speed: Array
+
+    def __call__(self, t: Array, q: tuple[PyTree, PyTree], v: tuple[PyTree, PyTree], stimulus: Stimulus) -> PyTree:
+        lag = tree_scale(1 / cast(self.speed, q), v[0])
+        return tree_add(lag, self.neurons(t, q, stimulus))
 
 
 class _NetworkConstraint(eqx.Module):

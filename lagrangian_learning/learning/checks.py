@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.mechanics._arrays import tree_zeros
+from lagrangian_learning.mechanics._arrays import as_constant, tree_zeros
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
@@ -27,8 +27,30 @@ def check_stimulus(
     jax.eval_shape(lambda x_out, t: potential(x_out, stimulus.target(t)), outputs, times[0])
 
 
+def one_number(value: Any, name: str) -> Array:
+    """A physical constant as a scalar array; ValueError for one with axes."""
+    constant = as_constant(value)
+    if constant.ndim:
+        raise ValueError(f"{name} must be one number, got shape {constant.shape}: for a batch use jax.vmap.")
+    return constant
+
+
 def checked_velocities(network: AbstractNetwork, W: PyTree, W_dot: PyTree) -> PyTree:
     """Ẇ, which must look like the weights, in their dtype; zero when None."""
     if W_dot is None:
         return tree_zeros(W)
     return jax.tree.map(lambda rate, weight: rate.astype(weight.dtype), network.check_weights(W_dot), W)
+
+
+def like_neurons(network: AbstractNetwork, W: PyTree, value: PyTree, name: str) -> PyTree:
+    """A pytree like the neurons x of a network, in the dtype of its weights; ValueError otherwise."""
+    dtype = jax.tree.leaves(W)[0].dtype
+    like = jax.eval_shape(network.forward, W, jax.ShapeDtypeStruct((network.num_inputs,), dtype))
+    if jax.tree.structure(value) != jax.tree.structure(like) or jax.tree.map(jnp.shape, value) != jax.tree.map(
+        jnp.shape, like
+    ):
+        raise ValueError(
+            f"{name} has shapes {jax.tree.map(jnp.shape, value)}, and the neurons of this network "
+            f"{jax.tree.map(jnp.shape, like)}: give one entry a neuron."
+        )
+    return jax.tree.map(lambda leaf, target: jnp.asarray(leaf).astype(target.dtype), value, like)

@@ -15,11 +15,11 @@ from lagrangian_learning.mechanics import (
     Rates,
     State,
 )
-from lagrangian_learning.mechanics._arrays import as_constant, as_time, cast, require, tree_add, tree_dot, tree_scale
+from lagrangian_learning.mechanics._arrays import as_time, cast, require, tree_add, tree_dot, tree_scale
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
-from .checks import check_stimulus, checked_velocities
+from .checks import check_stimulus, checked_velocities, one_number
 from .delta_errors import delta_errors, descent_force, loss
 from .potential import AbstractPotential, SquaredError, as_potential
 
@@ -28,7 +28,7 @@ _SMOOTHNESS = 0  # the input is only read, never differentiated
 
 def positive_mass(value: Any) -> Array:
     """m_W > 0 as a constant; ValueError otherwise."""
-    mass = as_constant(value)
+    mass = one_number(value, "mass_W")
     remedy = "mass_W must be finite and > 0: weights without mass follow ll.GradientFlow, (14)."
     return require(mass, jnp.isfinite(mass) & (mass > 0), remedy)
 

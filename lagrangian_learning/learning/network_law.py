@@ -23,6 +23,7 @@ from lagrangian_learning.signals import Stimulus
 
 from .checks import check_stimulus, checked_velocities
 from .potential import AbstractPotential
+from .waves import NetworkSchur, WaveMultipliers
 
 _PAPER_CAUCHY = (
     "the Cauchy data (11) of the paper ask ẋ(0) = Ẇ(0) = 0, which is consistent only if G_t = −ė(0) = 0 and Ẇ(0) = 0: "
@@ -43,8 +44,10 @@ class AbstractNetworkLaw(AbstractLaw):
         """The state in full coordinates, q = (x, W) and v = (ẋ, Ẇ)."""
 
     def check_stimulus(self, ts: Array, stimulus: Stimulus) -> None:
-        """ValueError when the stimulus does not fit: an action of order n differentiates its input 2n times."""
-        check_stimulus(self.network, self.potential, 2 * self.equations.lagrangian.order, ts, stimulus)
+        """ValueError when the stimulus does not fit: its input is differentiated as often as its constraints."""
+        constraint = self.equations.constraint
+        needed = 0 if constraint is None else constraint.derivatives(self.equations.lagrangian.order)
+        check_stimulus(self.network, self.potential, needed, ts, stimulus)
 
 
 class FullCoordinates(AbstractNetworkLaw):
@@ -64,7 +67,7 @@ class FullCoordinates(AbstractNetworkLaw):
         reduced = _weights_state(self, t0, W, stimulus, W_dot, cauchy, **higher)
         state = lifted(self.network, as_time(t0, reduced.q), reduced, stimulus)
         x = guard_rank(self.network, *state.q)
-        return eqx.tree_at(lambda s: s.q[0], state, x)
+        return _regular_start(self.equations, t0, eqx.tree_at(lambda s: s.q[0], state, x), stimulus)
 
     def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[tuple[PyTree, PyTree], PyTree]:
         """((ẍ, Ẅ), δ); for a second-order action the fourth derivatives in place of (ẍ, Ẅ)."""
@@ -142,9 +145,13 @@ class ReducedCoordinates(AbstractNetworkLaw):
             cauchy: "general" keeps Ẇ and lets ẋ(0) = −G_ξ⁻¹(G_t + G_M Ẇ) follow; "paper" is (11), all velocities zero,
                 and raises where G_t ≠ 0, since then (11) is inconsistent.
 
-        Raises ValueError for weights, signals or settings that do not fit; NaN anywhere is an error.
+        Raises ValueError for weights, signals or settings that do not fit; NaN anywhere is an error, and so are terms
+        of the action that leave accelerations undetermined.
         """
-        return _weights_state(self, t0, W, stimulus, W_dot, cauchy, **higher)
+        state = _weights_state(self, t0, W, stimulus, W_dot, cauchy, **higher)
+        if _known_regular(self.equations):
+            return state
+        return self._weights(_regular_start(self.equations, t0, self.full_state(t0, state, stimulus), stimulus))
 
     def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[PyTree, PyTree]:
         """(Ẅ, δ); for a second-order action the fourth derivative in place of Ẅ."""
@@ -231,6 +238,19 @@ def _weights_state(
     if cauchy == "paper":
         W_dot = require(W_dot, _at_rest(t0, W_dot, stimulus), _PAPER_CAUCHY)
     return State(W, W_dot, *_higher_velocities(law, W, higher))
+
+
+def _known_regular(equations: EulerLagrange) -> bool:
+    # Structured solvers stand for the inertia m_x, m_W; what they need of the network, `guard_rank` sees to.
+    return isinstance(equations.multiplier_solver, WaveMultipliers | NetworkSchur)
+
+
+def _regular_start(equations: EulerLagrange, t0: Any, state: State, stimulus: Stimulus) -> State:
+    """The full state, after `mechanics` has seen that its accelerations and multipliers are determined."""
+    if _known_regular(equations):
+        return state
+    higher = {} if state.a is None else {"a": state.a, "j": state.j}
+    return equations.initial_state(t0, state.q, state.v, stimulus, **higher)
 
 
 def _higher_velocities(law: AbstractNetworkLaw, W: PyTree, higher: dict[str, PyTree]) -> tuple[PyTree, ...]:

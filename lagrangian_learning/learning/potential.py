@@ -96,7 +96,8 @@ class _Decay(eqx.Module):
 def WeightDecay(rate: Any) -> Term:
     """Weight decay as a potential on W: the term −½ κ |W|² inside the weight, κ = rate ≥ 0, for `terms=`."""
     value = as_constant(rate)
-    return Term(_Decay(require(value, value >= 0, "the rate of weight decay must be >= 0.")), order=0, weighted=True)
+    value = require(value, jnp.isfinite(value) & (value >= 0), "the rate of weight decay must be finite and >= 0.")
+    return Term(_Decay(value), order=0, weighted=True)
 
 
 def _same_shape(x_out: Array, y: Array) -> None:

@@ -33,6 +33,13 @@ class WaveMultipliers(AbstractMultiplierSolver):
     max_steps: int | None = eqx.field(static=True, default=None)
     name: ClassVar[str] = "conjugate gradients on forward and backward waves"
 
+    def __check_init__(self) -> None:
+        if not self.network.feedforward:
+            raise ValueError(
+                "waves cross feedforward networks, and this one has cycles, on which G_ξ can be singular: "
+                "use ll.NetworkSchur, or ll.DenseSaddlePoint() for mass_x = 0."
+            )
+
     def __call__(self, system: SaddlePoint, force: PyTree, closing: PyTree) -> tuple[PyTree, PyTree]:
         x, W = system.jet[0]
         f_x, f_W = force

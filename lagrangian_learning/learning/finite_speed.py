@@ -1,0 +1,144 @@
+"""The cognitive action with information of finite speed: vakonomic constraints (19), all masses finite."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from lagrangian_learning.mechanics import AbstractMultiplierSolver, DampedMotion, EulerLagrange, Rates, Residual, State
+from lagrangian_learning.mechanics._arrays import as_time, cast, tree_scale, tree_sub
+from lagrangian_learning.networks import AbstractNetwork
+from lagrangian_learning.signals import Stimulus
+
+from .backprop_diffusion import refuse_unstable, start_multipliers, start_neurons
+from .checks import checked_velocities, like_neurons
+from .costate import growth_rate
+from .network_law import AbstractNetworkLaw
+from .potential import AbstractPotential
+
+
+class FiniteSpeedMultipliers(AbstractMultiplierSolver):
+    """The saddle point of (19) in closed form: G_v = (1/c, 0), so ẍ = c g, Ẅ = f_W/m_W, and −δ̇ = c (f_x − m_x ẍ).
+
+    For any digraph, cycles included, and m_x = 0; no linear system is left to solve.
+    """
+
+    mass_x: Array
+    mass_W: Array
+    speed: Array
+    name: ClassVar[str] = "closed form of the finite speed"
+
+    def __call__(self, system: Any, force: PyTree, closing: PyTree) -> tuple[PyTree, PyTree]:
+        f_x, f_W = force
+        mass_x, mass_W, speed = (cast(constant, f_x) for constant in (self.mass_x, self.mass_W, self.speed))
+        x_ddot = tree_scale(speed, closing)
+        minus_delta_dot = tree_scale(speed, tree_sub(f_x, tree_scale(mass_x, x_ddot)))
+        return (x_ddot, tree_scale(1 / mass_W, f_W)), minus_delta_dot
+
+
+class FiniteSpeed(AbstractNetworkLaw):
+    """The equations before (20), with c, m_x, m_W and ϑ all finite, on any digraph (THEORY §7):
+
+        ẋ = c (σ(Wx) − x),   Ẅ = −ϑ Ẇ + σ′(a_i) δ_i x_j/m_W,   δ̇ = c [m_x (ẍ + ϑ ẋ) + G_ξᵀ δ + V_ξ] − ϑ δ,
+
+    derived from the action by the vakonomic rule, not written out. The state is a `State` with q = (x, W), v = (ẋ, Ẇ)
+    and multipliers δ, whose start is free. As an initial-value problem it is stable only for ϑ > c on feedforward
+    networks, and refused otherwise; `ll.solve_boundary` solves the rest. Made by `CognitiveAction(speed=c).law()`.
+    """
+
+    network: AbstractNetwork
+    potential: AbstractPotential
+    equations: EulerLagrange
+    speed: Float[Array, "..."]
+
+    def initial_state(
+        self,
+        t0: Any,
+        W: PyTree,
+        stimulus: Stimulus,
+        W_dot: PyTree = None,
+        *,
+        x: PyTree = None,
+        multipliers: PyTree = None,
+    ) -> State:
+        """Weights, their velocities and the waves; ẋ = c (σ(Wx) − x) follows.
+
+        Arguments:
+            W, W_dot: weights and velocities, W_dot zero by default.
+            x: neurons, by default the forward pass (zero on a network with cycles).
+            multipliers: δ(t0), like x; by default backprop's delta errors at x (zero on a network with cycles).
+        """
+        W = self.network.check_weights(W)
+        t0 = as_time(t0, W)
+        self.check_stimulus(t0, stimulus)
+        u = stimulus.input(t0)
+        x = start_neurons(self.network, W, u) if x is None else like_neurons(self.network, W, x, "x")
+        if multipliers is None:
+            delta = start_multipliers(self.network, self.potential, x, W, stimulus.target(t0))
+        else:
+            delta = like_neurons(self.network, W, multipliers, "multipliers")
+        x_dot = tree_scale(-cast(self.speed, t0), self.network.constraint(x, W, u))
+        v = (x_dot, checked_velocities(self.network, W, W_dot))
+        return self.equations.initial_state(t0, (x, W), v, stimulus, multipliers=delta)
+
+    def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[tuple[PyTree, PyTree], PyTree]:
+        """((ẍ, Ẅ), δ), δ being that of the state."""
+        return self.equations.accelerations(t, state, stimulus)
+
+    def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
+        return state
+
+    def vector_field(self, t: Any, state: State, args: Stimulus) -> State:
+        return self.equations.vector_field(t, state, args)
+
+    def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
+        return self.equations.rates(t, state, args)
+
+    def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
+        return self.equations.observables(t, state, args)
+
+    def residual(self, t: Any, state: State, args: Stimulus) -> Residual | None:
+        return self.equations.residual(t, state, args)
+
+    def energy(self, t: Any, state: State, args: Stimulus) -> Array:
+        return self.equations.energy(t, state, args)
+
+    def project(self, t: Any, state: State, args: Stimulus, **settings: Any) -> tuple[State, Array]:
+        return self.equations.project(t, state, args, **settings)
+
+    def baumgarte(self, alpha: Any, beta: Any) -> "FiniteSpeed":
+        return FiniteSpeed(self.network, self.potential, self.equations.baumgarte(alpha, beta), self.speed)
+
+    def growth_rate(self, t: Any, state: State) -> Float[Array, ""]:
+        """The largest real part of the spectrum of the costate equation, x and W frozen; unstable if positive."""
+        theta = self.equations.lagrangian.rate(as_time(t, state.q))
+        return growth_rate(self.network, "forward", cast(self.speed, theta), theta, *state.q)
+
+    def check(self, ts: Array, state: State, args: Stimulus) -> State:
+        self.check_stimulus(ts, args)
+        self.network.check_weights(state.q[1])
+        state = self.equations.check(ts, state, args)
+        t0 = as_time(jnp.ravel(ts)[0], state.q)
+        theta = self.equations.lagrangian.rate(t0)
+        return refuse_unstable(state, self.growth_rate(t0, state), cast(self.speed, theta), theta)
+
+    @property
+    def drifts(self) -> bool:
+        return True
+
+    @property
+    def linear_part(self) -> DampedMotion | None:
+        return None
+
+    @property
+    def description(self) -> dict[str, str]:
+        return {
+            "equation": "Euler–Lagrange equations with finite speed, before (20)",
+            "coordinates": "full (x, W and the multipliers)",
+            "multipliers": f"part of the state; {self.equations.multiplier_solver.name}",
+        }
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, int | None]]:
+        levels = {"q": "", "v": "_dot", "a": "_ddot"}
+        return {f"{name}{dots}": (key, k) for key, dots in levels.items() for k, name in enumerate(("x", "W"))}

@@ -1,0 +1,54 @@
+"""How strongly the neurons' mass resists the input (THEORY §6)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from lagrangian_learning.mechanics import State
+from lagrangian_learning.mechanics._arrays import as_time, tree_add, tree_dot, tree_scale, tree_zeros
+from lagrangian_learning.signals import Stimulus
+
+from .network_law import AbstractNetworkLaw
+
+
+def neuron_mass_force(
+    law: AbstractNetworkLaw, t: Any, state: State, stimulus: Stimulus
+) -> tuple[PyTree[Float[Array, "..."]], PyTree[Float[Array, "..."]]]:
+    """m_x G_ξ⁻¹(γ₂ + r G_t) and V_ξ: what drives the multipliers beside the loss, and the loss ((10) solved by waves).
+
+    In (I + m_x G_ξ⁻¹ Δ G_ξ⁻ᵀ) μ = −V_ξ + m_x G_ξ⁻¹ (γ₂ + r G_t), δ = G_ξ⁻ᵀ μ, the second term drives the weights against
+    every change of x, whatever the target says: γ₂ = D²G at zero acceleration, and r is the rate of the time weight.
+
+    Arguments:
+        law: a learning law of a feedforward network, in full or reduced coordinates.
+        t, state, stimulus: an instant of its motion.
+
+    Returns two pytrees like x. Raises ValueError for networks with cycles and second-order actions.
+    """
+    network, equations = law.network, law.equations
+    if not network.feedforward:
+        raise ValueError("the force of the neurons' mass is a forward wave, and this network has cycles.")
+    if equations.lagrangian.order != 1:
+        raise ValueError("the force of the neurons' mass is told for first-order actions only.")
+    t = as_time(t, state.q)
+    full = law.full_state(t, state, stimulus)
+    x, W = full.q
+    system, _, minus_gamma = equations.system(t, full, stimulus)
+    drift = jax.jvp(lambda s: network.constraint(x, W, stimulus.input(s)), (t,), (jnp.ones_like(t),))[1]
+    rate = equations.lagrangian.dissipation.rate(t)
+    wave = network.solve_forward(x, W, tree_add(tree_scale(-1, minus_gamma), tree_scale(rate, drift)))
+    force = system.inertia((wave, tree_zeros(W)))[0]
+    return force, jax.grad(lambda x: law.potential(network.output(x), stimulus.target(t)))(x)
+
+
+def neuron_mass_ratio(law: AbstractNetworkLaw, t: Any, state: State, stimulus: Stimulus) -> Float[Array, ""]:
+    """|m_x G_ξ⁻¹(γ₂ + r G_t)| / |V_ξ| at an instant: how loud the neurons' inertia is beside the loss.
+
+    Well below 1 the multipliers are backpropagation's; near 1 the weights follow the input's motion and not the target.
+    It grows with m_x and with the square of how fast the input moves: lower mass_x, or slow the input down. Where the
+    loss vanishes it is infinite: average `neuron_mass_force` over times instead. Arguments and errors as there.
+    """
+    force, loss = (jnp.sqrt(tree_dot(part, part)) for part in neuron_mass_force(law, t, state, stimulus))
+    return force / loss
