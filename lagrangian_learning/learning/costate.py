@@ -1,6 +1,6 @@
 """Costate rules: how the multipliers of (20) may move in time, and when that is stable (THEORY §7)."""
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,14 @@ from jaxtyping import Array, Bool, Float, PyTree
 from lagrangian_learning.mechanics._arrays import tree_scale
 from lagrangian_learning.networks import AbstractNetwork, Layered, state_jacobian
 
-Costate = Literal["sign_flip", "forward", "parity"]
+Costate = str
+COSTATES: tuple[Costate, ...] = ("sign_flip", "forward", "parity")
 
 
 def check_costate(costate: Any, network: AbstractNetwork) -> None:
     """ValueError for an unknown rule, and for "parity" on a network that is not strictly layered."""
-    if costate not in get_args(Costate):
-        raise ValueError(f"costate must be one of {get_args(Costate)}, got {costate!r}.")
+    if costate not in COSTATES:
+        raise ValueError(f"costate must be one of {COSTATES}, got {costate!r}.")
     if costate == "parity" and not isinstance(network, Layered):
         raise ValueError(
             'costate="parity" undoes one gain a layer, which exists for ll.Layered networks only: '
