@@ -1,0 +1,12 @@
+"""Integration in time on Diffrax: `simulate`, stabilisation, result codes, trajectories. Knows only `AbstractLaw`."""
+
+from .boundary import solve_boundary as solve_boundary
+from .results import RESULTS as RESULTS
+from .simulate import simulate as simulate
+from .stabilisation import (
+    AbstractStabilisation as AbstractStabilisation,
+    Baumgarte as Baumgarte,
+    NoStabilisation as NoStabilisation,
+    Projection as Projection,
+)
+from .trajectory import NotSavedError as NotSavedError, Trajectory as Trajectory

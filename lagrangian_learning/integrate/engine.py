@@ -1,0 +1,198 @@
+"""The compiled run: a law, its checked settings, one call of Diffrax, and what came of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PyTree
+
+from lagrangian_learning.mechanics._arrays import all_finite, max_abs
+from lagrangian_learning.mechanics.law import AbstractLaw
+
+from .augmented import Augmented, AugmentedField, start_of
+from .controllers import AdaptiveState
+from .monitor import Monitor, observed
+from .monitored_solver import MonitoredSolver
+from .plan import StepChoice
+from .records import Record, Recorder, default_records_finite, reached
+from .results import RESULTS, Reason, translate
+from .resume import same_kind
+from .settings import Tolerances
+from .stabilisation import AbstractStabilisation, Projection, as_limit
+from .trajectory import Carry
+
+
+class Plan(eqx.Module):
+    """All settings of a run but times and tolerances."""
+
+    solver: diffrax.AbstractSolver
+    steps: StepChoice
+    stabilisation: AbstractStabilisation
+    adjoint: diffrax.AbstractAdjoint
+    max_steps: int | None = eqx.field(static=True)
+    save: Callable[..., PyTree] | None
+    progress: diffrax.AbstractProgressMeter
+
+    @property
+    def backsolves(self) -> bool:
+        return isinstance(self.adjoint, diffrax.BacksolveAdjoint)
+
+    def solver_for(self, dtype: Any) -> MonitoredSolver:
+        """The stepper that Diffrax is given."""
+        projects = isinstance(self.stabilisation, Projection)
+        limit = as_limit(self.stabilisation, dtype)
+        return MonitoredSolver(self.solver, projects, self.steps.lands, self.steps.adaptive, limit)
+
+
+class Outcome(eqx.Module):
+    """What a run left, before it is given its names."""
+
+    records: Record
+    energy_start: Array | None
+    result: RESULTS
+    failed: Bool[Array, ""]
+    stats: dict[str, Array]
+    carry: Carry
+
+
+@eqx.filter_jit
+def integrate(
+    law: AbstractLaw,
+    state: PyTree,
+    times: Array,
+    args: PyTree,
+    tolerances: Tolerances,
+    plan: Plan,
+    carry: Carry | None,
+) -> Outcome:
+    """One run. A carry continues an earlier one, whose start is not checked again."""
+    law = plan.stabilisation.stabilised(law)
+    y0 = start_of(law, times[0], state, args)
+    start = _start_reason(law, times[0], y0, args, resumed=carry is not None)
+    solution = _solved(law, times, y0 if carry is None else carry.y, args, tolerances, plan, carry, start)
+    records, end = _recorded(law, solution, times, args, plan)
+    reason = _diagnosed(law, end, args)
+    broken = (solution.result == diffrax.RESULTS.successful) & ~default_records_finite(records, plan.save)
+    reason = jnp.where(broken & (reason == 0), int(Reason.NON_FINITE), reason)
+    result = translate(reason, solution.result)
+    monitor = end.solver_state.monitor
+    energy_start = None if monitor.energy is None else monitor.energy.start
+    stats = _statistics(solution, monitor, refused=start > 0)
+    return Outcome(records, energy_start, result, result != RESULTS.successful, stats, end)
+
+
+def _start_reason(law: AbstractLaw, t0: Array, y0: Augmented, args: PyTree, *, resumed: bool) -> Array:
+    """Why the run must not even begin, or zero."""
+    law, y0, args = observed((law, y0, args))
+    finite = all_finite(y0.state)
+    residual = law.residual(t0, y0.state, args)
+    if residual is None or resumed:
+        reason = jnp.where(finite, int(Reason.NONE), int(Reason.NON_FINITE))
+    else:
+        largest = jnp.maximum(residual.position, residual.velocity)
+        # Quadratic constraints of large coordinates round off in proportion to the square.
+        tolerance = jnp.finfo(t0.dtype).eps ** 0.75 * (1 + max_abs(y0.state)) ** 2
+        reason = jnp.where(largest > tolerance, int(Reason.INCONSISTENT_START), int(Reason.NONE))
+        reason = jnp.where(finite & jnp.isfinite(largest), reason, int(Reason.NON_FINITE))
+    return reason.astype(jnp.int32)
+
+
+def _solved(
+    law: AbstractLaw,
+    times: Array,
+    y0: Augmented,
+    args: PyTree,
+    tolerances: Tolerances,
+    plan: Plan,
+    carry: Carry | None,
+    start: Array,
+) -> diffrax.Solution:
+    terms = diffrax.ODETerm(AugmentedField(law))
+    solver = plan.solver_for(times.dtype)
+    going_on: dict[str, Any] = {}
+    resume = None
+    if carry is not None:
+        like = eqx.filter_eval_shape(solver.init, terms, times[0], times[1], y0, args)
+        going_on = {
+            "solver_state": same_kind(carry.solver_state, like, "solver"),
+            "made_jump": carry.made_jump,
+        }
+        resume = carry.controller_state if plan.steps.adaptive else None
+        if plan.steps.adaptive and not isinstance(resume, AdaptiveState):
+            raise ValueError("the trajectory to resume was made with constant steps: give the same settings again.")
+    return diffrax.diffeqsolve(
+        terms,
+        solver,
+        times[0],
+        times[-1],
+        tolerances.dt0,
+        y0,
+        args,
+        saveat=_saveat(law, times, plan),
+        stepsize_controller=plan.steps.controller_for(times, tolerances, start, resume),
+        adjoint=plan.adjoint,
+        max_steps=plan.max_steps,
+        throw=False,
+        progress_meter=plan.progress,
+        **going_on,
+    )
+
+
+def _saveat(law: AbstractLaw, times: Array, plan: Plan) -> diffrax.SaveAt:
+    kept = {"solver_state": True, "controller_state": True, "made_jump": True}
+    if plan.backsolves:  # it takes nothing but states
+        return diffrax.SaveAt(ts=times, **kept)
+    recorded = diffrax.SubSaveAt(ts=times, fn=Recorder(law, plan.save))
+    return diffrax.SaveAt(subs=(recorded, diffrax.SubSaveAt(t1=True)), **kept)
+
+
+def _recorded(
+    law: AbstractLaw, solution: diffrax.Solution, times: Array, args: PyTree, plan: Plan
+) -> tuple[Record, Carry]:
+    """The records, NaN where the run did not arrive, and where it ended."""
+    if plan.backsolves:
+        record = Recorder(law, plan.save)
+        records = jax.vmap(lambda t, y: record(t, y, args))(times, solution.ys)
+        ts, t, y = solution.ts, solution.ts[-1], jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+    else:
+        (ts, end), (records, ys) = solution.ts, solution.ys
+        t, y = end[0], jax.tree.map(lambda leaf: leaf[0], ys)
+    carry = Carry(t, y, solution.solver_state, solution.controller_state, jnp.asarray(solution.made_jump))
+    return reached(records, jnp.isfinite(ts)), carry
+
+
+def _diagnosed(law: AbstractLaw, end: Carry, args: PyTree) -> Array:
+    """The reason kept by the controller; a NaN out of finite data on finite constraints is the multipliers' doing."""
+    reason = end.controller_state.reason
+    law, end, args = observed((law, end, args))
+
+    def singular() -> Array:
+        residual = law.residual(end.t, end.y.state, args)
+        rates = law.rates(end.t, end.y.state, args)
+        return all_finite((law, args, end.y.state, residual)) & ~all_finite(rates.state)
+
+    if eqx.filter_eval_shape(law.residual, end.t, end.y.state, args) is None:
+        return reason
+    found = jax.lax.cond(reason == int(Reason.NON_FINITE), singular, lambda: jnp.asarray(False))
+    return jnp.where(found, int(Reason.SINGULAR_MULTIPLIERS), reason)
+
+
+def _statistics(solution: diffrax.Solution, monitor: Monitor, *, refused: Array) -> dict[str, Array]:
+    counts = ("num_steps", "num_accepted_steps", "num_rejected_steps")
+    stats = {name: jnp.where(refused, 0, solution.stats[name]) for name in counts}
+    if monitor.settled is not None and monitor.stepped is not None:
+        stats |= {
+            "max_constraint_residual": monitor.settled.position,
+            "max_velocity_residual": monitor.settled.velocity,
+            "max_constraint_residual_before_projection": monitor.stepped.position,
+            "max_velocity_residual_before_projection": monitor.stepped.velocity,
+        }
+    if monitor.energy is not None:
+        stats |= {"energy_min": monitor.energy.least, "energy_max": monitor.energy.most}
+        if monitor.energy.relative_defect is not None:
+            stats["max_energy_defect"] = monitor.energy.relative_defect
+            stats["max_energy_defect_absolute"] = monitor.energy.defect
+    return stats

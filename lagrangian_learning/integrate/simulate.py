@@ -1,0 +1,126 @@
+"""`simulate`: any law, integrated on Diffrax."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+from jaxtyping import Array, PyTree
+
+from lagrangian_learning.mechanics.law import AbstractLaw
+
+from .engine import Outcome, Plan, integrate
+from .plan import checked_adjoint, step_choice
+from .resume import checked_start, resumed
+from .settings import Tolerances, checked_max_steps, checked_solver, checked_state, checked_times, checked_tolerances
+from .stabilisation import AbstractStabilisation, Projection, resolve
+from .trajectory import Trajectory
+
+MAX_STEPS = 2**20
+
+
+def simulate(
+    law: AbstractLaw,
+    state: PyTree,
+    ts: Any,
+    args: PyTree = None,
+    *,
+    solver: diffrax.AbstractSolver | None = None,
+    rtol: Any = None,
+    atol: Any = None,
+    dt0: Any = None,
+    stepsize_controller: diffrax.AbstractStepSizeController | None = None,
+    stabilisation: AbstractStabilisation | str | None = None,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    save: Callable[[Array, dict[str, PyTree]], PyTree] | None = None,
+    resume: Trajectory | None = None,
+    max_steps: int | None = MAX_STEPS,
+    progress: bool | diffrax.AbstractProgressMeter = False,
+    throw: bool = True,
+) -> Trajectory:
+    """ẏ = f(t, y, args), y(ts[0]) = state, for any law, recorded at ts.
+
+    Works inside jit, vmap and grad; a second call with the same structure compiles nothing.
+
+    Arguments:
+        law: what is integrated; made by `action.law()`, or an `EulerLagrange`.
+        state: as `law.initial_state` makes it, all float32 or all float64.
+        ts: times to record [T], strictly increasing; the first is the start. They are cast to the dtype of the state.
+        args: what the law's equations take; the `Stimulus` of a learning law.
+        solver: a Diffrax stepper. Default: `Dopri8` in float64, `Tsit5` in float32.
+        rtol, atol: tolerances of the local error of the state. Default 1e-10 in float64, 1e-5 in float32; the one not
+            given equals the other.
+        dt0: alone: constant steps, each interval between saved times being cut into the fewest equal ones not longer
+            than dt0. Beside tolerances: the first step.
+        stepsize_controller: a Diffrax controller in their place. Without projection it is left alone, and saved times
+            are interpolated; otherwise they are step ends.
+        stabilisation: `ll.Projection()` (default for a law that drifts), `ll.Baumgarte(alpha, beta)`,
+            `ll.NoStabilisation()`, "projection" or "none".
+        adjoint: how to differentiate. Default `diffrax.RecursiveCheckpointAdjoint()`, which holds about √(2 max_steps)
+            copies of the state: for the gradient of a big network lower max_steps or give it checkpoints=.
+        save: save(t, observables) -> pytree, recorded in place of all observables.
+        resume: an earlier trajectory to go on from, at ts[0]; state may be None. On constant steps the two runs
+            together are to the bit the one they replace. The settings must be given again.
+        max_steps: the run ends as `max_steps_reached` after so many steps, 2**20 by default; None: no limit, and no
+            reverse mode.
+        progress: print how far the run is, every two percent of it; or a progress meter of Diffrax.
+        throw: raise if the run fails; otherwise `path.result` tells.
+
+    Returns a `Trajectory`. Raises ValueError for arguments that do not fit, and a run-time error of Equinox (when
+    throw) with the message of the `ll.RESULTS` code where the run failed.
+    """
+    _check_law(law, save)
+    if resume is not None:
+        state = resumed(resume, state)
+    state, dtype = checked_state(state)
+    times = checked_times(ts, dtype)
+    if resume is not None:
+        times = checked_start(resume.carry, times)
+    tolerances = checked_tolerances(rtol, atol, dt0, stepsize_controller, dtype)
+    stabiliser = resolve(stabilisation, law)
+    projects = isinstance(stabiliser, Projection)
+    steps = step_choice(stepsize_controller, tolerances, times, projects=projects)
+    stepper = checked_solver(solver, dtype, adaptive=steps.adaptive)
+    adjoint, stepper = checked_adjoint(adjoint, stepper, steps, tolerances, projects=projects)
+    plan = Plan(stepper, steps, stabiliser, adjoint, checked_max_steps(max_steps), save, _meter(progress))
+    # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.
+    state = law.check(times, state, args)
+    outcome = integrate(law, state, times, args, tolerances, plan, None if resume is None else resume.carry)
+    path = _trajectory(law, times, tolerances, plan, outcome)
+    return path.result.error_if(path, outcome.failed) if throw else path
+
+
+def _check_law(law: Any, save: Any) -> None:
+    if not isinstance(law, AbstractLaw):
+        raise ValueError(f"law must be a law, such as action.law() or ll.EulerLagrange(...), got {type(law).__name__}.")
+    if save is not None and not callable(save):
+        raise ValueError("save must be a function save(t, observables) that returns what to record.")
+
+
+def _meter(progress: bool | diffrax.AbstractProgressMeter) -> diffrax.AbstractProgressMeter:
+    if isinstance(progress, diffrax.AbstractProgressMeter):
+        return progress
+    return diffrax.TextProgressMeter() if progress else diffrax.NoProgressMeter()
+
+
+def _trajectory(law: AbstractLaw, times: Array, tolerances: Tolerances, plan: Plan, outcome: Outcome) -> Trajectory:
+    description = {
+        **law.description,
+        "stepper": f"{type(plan.solver).__name__}, {plan.steps.description}",
+        "stabilisation": plan.stabilisation.description,
+    }
+    if not law.drifts:
+        del description["stabilisation"]
+    told = {name: value for name, value in tolerances._asdict().items() if value is not None}
+    return Trajectory(
+        times,
+        outcome.records,
+        outcome.energy_start,
+        outcome.result,
+        outcome.stats,
+        told,
+        outcome.carry.y.state,
+        outcome.carry,
+        plan.save is not None,
+        tuple(law.aliases.items()),
+        tuple(description.items()),
+    )

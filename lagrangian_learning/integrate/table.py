@@ -1,0 +1,127 @@
+"""The table by which a trajectory prints itself: one run, a batch of runs, or a traced one."""
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from lagrangian_learning.mechanics._arrays import is_concrete
+
+from .results import RESULTS
+
+if TYPE_CHECKING:
+    from .trajectory import Trajectory
+
+_WIDTH = 16
+_LANES_TOLD = 8
+
+
+def printed(path: "Trajectory") -> str:
+    """The table: what was integrated, how, over which times, how well, with which result."""
+    rows = [*path.description, ("steps", _steps(path)), ("time", _times(path)), ("saved", _saved(path))]
+    if is_concrete(path.result, path.stats):
+        rows += [
+            ("taken", _counts(path)),
+            *_residuals(path.stats),
+            *_defects(path.stats),
+            *_energies(path.stats),
+            ("result", _results(path)),
+        ]
+    else:
+        rows.append(("result", "traced: values are known once the compiled function has run"))
+    lines = [f"  {name:<{_WIDTH}}{text}" for name, text in rows]
+    return "\n".join([f"Trajectory{_batch(path)}", *lines])
+
+
+def _batch(path: "Trajectory") -> str:
+    shape = np.shape(path.stats["num_steps"])
+    return f", a batch of {' x '.join(map(str, shape))} runs" if shape else ""
+
+
+def _steps(path: "Trajectory") -> str:
+    if not path.steps or not is_concrete(path.steps):
+        return "set by the step controller given" if not path.steps else "traced"
+    return ", ".join(f"{name} {_span(value)}" for name, value in path.steps.items())
+
+
+def _times(path: "Trajectory") -> str:
+    count = path.ts.shape[-1]
+    if not is_concrete(path.ts):
+        return f"{count} saved times"
+    ts = np.asarray(path.ts)
+    return f"{_span(ts[..., 0])} to {_span(ts[..., -1])}, {count} saved times"
+
+
+def _saved(path: "Trajectory") -> str:
+    if isinstance(path.saved, dict):
+        return ", ".join(sorted({*path.saved, *([] if path.custom_save else dict(path.aliases))}))
+    return "what the save function returned (path.saved)"
+
+
+def _counts(path: "Trajectory") -> str:
+    stats = path.stats
+    if "num_intervals" in stats:
+        return f"{_span(stats['num_steps'])} iterations on {_span(stats['num_intervals'])} intervals"
+    return f"{_span(stats['num_accepted_steps'])} steps, {_span(stats['num_rejected_steps'])} rejected"
+
+
+def _residuals(stats: dict[str, Any]) -> list[tuple[str, str]]:
+    if "max_constraint_residual" not in stats:
+        return []
+    after = f"{_most(stats['max_constraint_residual'])}, {_most(stats['max_velocity_residual'])}"
+    before = [stats[f"max_{kind}_residual_before_projection"] for kind in ("constraint", "velocity")]
+    return [
+        ("max |G|, |DG|", f"{after} at step ends"),
+        ("", f"{_most(before[0])}, {_most(before[1])} before stabilisation of the step"),
+    ]
+
+
+def _defects(stats: dict[str, Any]) -> list[tuple[str, str]]:
+    if "max_defect" not in stats:
+        return []
+    defect = f"{_most(stats['max_defect'])} between mesh points, {_most(stats['boundary_residual'])} at the ends"
+    return [("defect", defect)]
+
+
+def _energies(stats: dict[str, Any]) -> list[tuple[str, str]]:
+    if "energy_min" not in stats:
+        return []
+    low, high = np.fmin.reduce(stats["energy_min"], axis=None), np.fmax.reduce(stats["energy_max"], axis=None)
+    rows = [("energy", f"{low:.6g} to {high:.6g}")]
+    if "max_energy_defect" in stats:
+        defect = f"{_most(stats['max_energy_defect_absolute'])}, {_most(stats['max_energy_defect'])} of max |E|"
+        rows.append(("energy balance", f"closed to {defect}"))
+    return rows
+
+
+def _results(path: "Trajectory") -> str:
+    codes = _lanes(path.result)
+    failed = [(lane, code) for lane, code in enumerate(codes) if code]
+    if not failed:
+        return "successful" if len(codes) == 1 else f"all {len(codes)} successful"
+    if len(codes) == 1:
+        return f"FAILED: {codes[0]}"
+    told = "\n".join(f"  {'':<{_WIDTH}}run {lane}: {code}" for lane, code in failed[:_LANES_TOLD])
+    more = f"\n  {'':<{_WIDTH}}and {len(failed) - _LANES_TOLD} more" if len(failed) > _LANES_TOLD else ""
+    return f"{len(codes) - len(failed)} of {len(codes)} successful\n{told}{more}"
+
+
+def _lanes(result: RESULTS) -> list[str]:
+    """The message of each run; empty: successful."""
+    flat = jax.tree.map(lambda value: np.reshape(value, -1), result)
+    count = jax.tree.leaves(flat)[0].shape[0]
+    return [
+        RESULTS[jax.tree.map(lambda value, lane=lane: value[lane : lane + 1].reshape(()), flat)]
+        for lane in range(count)
+    ]
+
+
+def _span(value: Any) -> str:
+    low, high = np.min(value), np.max(value)
+    return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+
+
+def _most(value: Any) -> str:
+    """The largest over the runs of a batch that tell a number."""
+    numbers = np.asarray(value)[~np.isnan(value)]
+    return f"{np.max(numbers):.1e}" if numbers.size else "nan"
