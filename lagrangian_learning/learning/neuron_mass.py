@@ -18,8 +18,8 @@ def neuron_mass_force(
 ) -> tuple[PyTree[Float[Array, "..."]], PyTree[Float[Array, "..."]]]:
     """m_x G_ξ⁻¹(γ₂ + r G_t) and V_ξ: what drives the multipliers beside the loss, and the loss ((10) solved by waves).
 
-    In (I + m_x G_ξ⁻¹ Δ G_ξ⁻ᵀ) μ = −V_ξ + m_x G_ξ⁻¹ (γ₂ + r G_t), δ = G_ξ⁻ᵀ μ, the second term drives the weights against
-    every change of x, whatever the target says: γ₂ = D²G at zero acceleration, and r is the rate of the time weight.
+    In (I + m_x G_ξ⁻¹ Δ G_ξ⁻ᵀ) μ = −V_ξ + m_x G_ξ⁻¹ (γ₂ + r G_t), δ = G_ξ⁻ᵀ μ, the second term drives the weights
+    against every change of x, whatever the target says: γ₂ = D²G at zero acceleration, r the rate of the time weight.
 
     Arguments:
         law: a learning law of a feedforward network, in full or reduced coordinates.

@@ -1,0 +1,69 @@
+"""The command line: `lagrangian-learning learn speech`, `lagrangian-learning simulate xor`."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+NEEDED = ("tyro", "rich", "matplotlib")
+
+
+def speech(
+    seeds: int = 1,
+    seed: int = 0,
+    output: Path | None = Path("speech.png"),
+    json: Path | None = None,
+    passes: int | None = None,
+    recordings: int | None = None,
+) -> None:
+    """Learn to tell nine speakers apart from a stream of real speech, and judge it on recordings not learned from.
+
+    Args:
+        seeds: How many runs, each with its own initial weights and its own order of the recordings.
+        seed: The first seed.
+        output: The picture to write; None: no picture.
+        json: Write all numbers to this file too.
+        passes: Passes over the training recordings; 20 if not given.
+        recordings: Use only so many training recordings a speaker (there are 30).
+    """
+    from .experiments.speech_command import speech_command
+
+    speech_command(seeds, seed, output, json, passes, recordings)
+
+
+def xor(
+    seed: int = 0, duration: float | None = None, output: Path | None = Path("xor.png"), json: Path | None = None
+) -> None:
+    """Let the paper's network of five neurons learn XOR, and show its motion, its energy and its residuals.
+
+    Args:
+        seed: Chooses the initial weights.
+        duration: How long the motion lasts; a pattern takes one unit of time.
+        output: The picture to write; None: no picture.
+        json: Write all numbers to this file too.
+    """
+    from .experiments.xor_command import xor_command
+
+    xor_command(seed, duration, output, json)
+
+
+def main(args: list[str] | None = None) -> None:
+    """The entry point; args: those of the process when None."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f"lagrangian-learning: the command line needs {', '.join(missing)}. "
+            'Install it with: pip install "lagrangian-learning[cli]"'
+        )
+    _app().cli(args=args, prog="lagrangian-learning", description="Learning as mechanics.")
+
+
+def _app() -> Any:
+    from tyro.extras import SubcommandApp
+
+    learn, simulate, app = SubcommandApp(), SubcommandApp(), SubcommandApp()
+    learn.command(speech)
+    simulate.command(xor)
+    app.command(learn, name="learn", help="Learn from real input.")
+    app.command(simulate, name="simulate", help="Simulate a small system and look at its motion.")
+    return app
