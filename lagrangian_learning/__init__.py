@@ -58,7 +58,7 @@ from .networks import (
     guard_rank as guard_rank,
     xor_network as xor_network,
 )
-from .report import Fidelity as Fidelity, fidelity as fidelity
+from .report import Fidelity as Fidelity, TableOne as TableOne, fidelity as fidelity, table_one as table_one
 from .signals import (
     AbstractSignal as AbstractSignal,
     Constant as Constant,
