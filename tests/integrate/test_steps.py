@@ -35,6 +35,13 @@ def test_saved_times_are_step_ends_without_slivers():
     np.testing.assert_allclose(dense.q, pendulum_at(ts, 9.81)[0], atol=2e-9)
 
 
+def test_a_step_cut_short_does_not_shorten_the_next():
+    """Saved times in pairs 1e-4 apart: 235 steps; 249 where the step has to grow again after each pair."""
+    ts = np.linspace(0, 10, 11)
+    paired = np.sort(np.concatenate([ts, ts[1:-1] + 1e-4]))
+    assert simulate(Pendulum(array(9.81)), released(), paired).stats["num_steps"] < 242
+
+
 def test_dt0_beside_a_tolerance_is_the_first_step():
     path = simulate(LAW, at_rest(), [0.0, 1.0], rtol=1e-6, dt0=1e-3, max_steps=1, throw=False)
     np.testing.assert_allclose(path.carry.t, 1e-3)
