@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 import lagrangian_learning as ll
@@ -101,7 +102,7 @@ def _end(law: Any, W: PyTree, stimulus: ll.Stimulus) -> Array:
     state = law.initial_state(0.0, W, stimulus)
     times = jnp.array([0.0, END])
     path = ll.simulate(law, state, times, stimulus, rtol=1e-10, atol=1e-12, save=_nothing)
-    return jax.flatten_util.ravel_pytree(path.final_state.q)[0]
+    return ravel_pytree(path.final_state.q)[0]
 
 
 def _nothing(t: Array, observables: dict[str, PyTree]) -> Array:

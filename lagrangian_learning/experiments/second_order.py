@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 import lagrangian_learning as ll
+from lagrangian_learning.mechanics._arrays import tree_dot
 
 MASS = 1.0
 THETA = 2.0
@@ -40,7 +41,7 @@ class _Bending:
         self.mu = mu
 
     def __call__(self, t: Array, x: Any, x_dot: Any, x_ddot: Any, W: Any, W_dot: Any, W_ddot: Any, args: Any) -> Array:
-        return self.mu / 2 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(W_ddot))
+        return self.mu / 2 * tree_dot(W_ddot, W_ddot)
 
 
 def learn(mu: float, end: float = 40.0) -> Verdict:
@@ -56,7 +57,7 @@ def learn(mu: float, end: float = 40.0) -> Verdict:
     ts = jnp.linspace(0.0, end, 17)
     path = ll.simulate(law, state, ts, stimulus, rtol=1e-8, atol=1e-10, throw=False)
     loss = jax.vmap(lambda t, x: action.potential(network.output(x), stimulus.target(t)))(path.ts, path.x)
-    growth = float(np.max(characteristic_roots(mu, MASS, THETA, 0.2).real))
+    growth = float(np.max(np.real(characteristic_roots(mu, MASS, THETA, 0.2))))
     return Verdict(mu, growth, float(loss[0]), float(loss[-1]), bool(path.result == ll.RESULTS.successful))
 
 

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 import lagrangian_learning as ll
@@ -71,7 +72,7 @@ def _cell(law: ll.BackpropDiffusion, W: tuple[Array, ...], stimulus: ll.Stimulus
 def _gains(law: ll.BackpropDiffusion, x: tuple[Array, ...], W: tuple[Array, ...], y: Array, matrix: Array) -> tuple:
     """The stationary δ, solved from δ̇ = 0 with x and W frozen, against backprop's."""
     backprop = ll.delta_errors(law.network, law.potential, x, W, y)
-    slope, unravel = jax.flatten_util.ravel_pytree(potential_gradient(law.network, law.potential, x, y))
+    slope, unravel = ravel_pytree(potential_gradient(law.network, law.potential, x, y))
     stationary = unravel(jnp.linalg.solve(matrix, -direction(law.costate) * law.speed * slope))
     if law.costate == "parity":
         stationary = without_gains(law.costate, law.speed, law.theta, stationary)

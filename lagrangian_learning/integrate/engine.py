@@ -40,6 +40,14 @@ class Plan(eqx.Module):
     def backsolves(self) -> bool:
         return isinstance(self.adjoint, diffrax.BacksolveAdjoint)
 
+    @property
+    def records_afterwards(self) -> bool:
+        """Whether records are made of the saved states at the end: one copy of the law less to compile in the loop.
+
+        A user's save function may keep far less than the states, and is called on the way.
+        """
+        return self.backsolves or self.save is None
+
     def solver_for(self, dtype: Any) -> MonitoredSolver:
         """The stepper that Diffrax is given."""
         projects = isinstance(self.stabilisation, Projection)
@@ -145,7 +153,8 @@ def _saveat(law: AbstractLaw, times: Array, plan: Plan) -> diffrax.SaveAt:
     kept = {"solver_state": True, "controller_state": True, "made_jump": True}
     if plan.backsolves:  # it takes nothing but states
         return diffrax.SaveAt(ts=times, **kept)
-    recorded = diffrax.SubSaveAt(ts=times, fn=Recorder(law, plan.save))
+    states = diffrax.SubSaveAt(ts=times)
+    recorded = states if plan.records_afterwards else diffrax.SubSaveAt(ts=times, fn=Recorder(law, plan.save))
     return diffrax.SaveAt(subs=(recorded, diffrax.SubSaveAt(t1=True)), **kept)
 
 
@@ -154,14 +163,27 @@ def _recorded(
 ) -> tuple[Record, Carry]:
     """The records, NaN where the run did not arrive, and where it ended."""
     if plan.backsolves:
-        record = Recorder(law, plan.save)
-        records = jax.vmap(lambda t, y: record(t, y, args))(times, solution.ys)
-        ts, t, y = solution.ts, solution.ts[-1], jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+        ts, records = solution.ts, solution.ys
+        t, y = ts[-1], jax.tree.map(lambda leaf: leaf[-1], records)
     else:
-        (ts, end), (records, ys) = solution.ts, solution.ys
+        (ts, end), (records, ys) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues]
         t, y = end[0], jax.tree.map(lambda leaf: leaf[0], ys)
+    if plan.records_afterwards:
+        record = Recorder(law, plan.save)
+        states = _unreached(records, y, jnp.isfinite(ts))
+        # One by one: a batch of multiplier solves would take the memory of all saved times at once.
+        records = jax.lax.map(lambda saved: record(*saved, args), (times, states))
     carry = Carry(t, y, solution.solver_state, solution.controller_state, jnp.asarray(solution.made_jump))
     return reached(records, jnp.isfinite(ts)), carry
+
+
+def _unreached(states: PyTree, end: PyTree, there: Bool[Array, " times"]) -> PyTree:
+    """The saved states, the end standing in where the run did not arrive: no solve then has to meet Diffrax's inf."""
+
+    def filled(leaf: Array, last: Array) -> Array:
+        return jnp.where(there.reshape(there.shape + (1,) * last.ndim), leaf, last)
+
+    return jax.tree.map(filled, states, end)
 
 
 def _diagnosed(law: AbstractLaw, end: Carry, args: PyTree) -> Array:

@@ -21,6 +21,7 @@ from .euler_lagrange import Defect as Defect, EulerLagrange as EulerLagrange
 from .jets import total_derivative as total_derivative, weighted_derivative as weighted_derivative
 from .lagrangian import Lagrangian as Lagrangian
 from .law import (
+    AbstractBoundaryLaw as AbstractBoundaryLaw,
     AbstractLaw as AbstractLaw,
     AbstractUnconstrainedLaw as AbstractUnconstrainedLaw,
     Rates as Rates,

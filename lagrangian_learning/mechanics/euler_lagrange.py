@@ -251,9 +251,8 @@ class EulerLagrange(AbstractLaw):
     def residual(self, t: Any, state: State, args: PyTree) -> Residual | None:
         if self.constraint is None:
             return None
-        tower = constraint_tower(self.constraint, as_time(t, state.q), self.jet(state), args)
-        higher = max_abs(tower[1:]) if len(tower) > 1 else jnp.zeros_like(as_time(t, state.q))
-        return Residual(max_abs(tower[0]), higher)
+        position, *higher = constraint_tower(self.constraint, as_time(t, state.q), self.jet(state), args)
+        return Residual(max_abs(position), max_abs(higher) if higher else jnp.zeros_like(as_time(t, state.q)))
 
     def energy(self, t: Any, state: State, args: PyTree) -> Array:
         t = as_time(t, state.q)

@@ -98,3 +98,43 @@ class AbstractUnconstrainedLaw(AbstractLaw):
     @property
     def drifts(self) -> bool:
         return False
+
+
+class AbstractBoundaryLaw(AbstractLaw):
+    """A law with data at both ends: a causal part given at t0, and a costate known only at t1.
+
+    The state splits into (causal, costate); `vector_field` moves both. `solve_boundary` needs nothing else.
+    """
+
+    @abc.abstractmethod
+    def boundary_state(self, ts: Array, W: PyTree, args: PyTree, *, x: PyTree, W_dot: PyTree) -> PyTree:
+        """The state at ts[0], its costate being a guess. ValueError or a run-time error for what has no solution."""
+
+    @abc.abstractmethod
+    def stationary(self, t: Any, state: PyTree, args: PyTree) -> PyTree:
+        """The state with the waves that would stand still at t: a first guess of the solution there."""
+
+    @abc.abstractmethod
+    def split(self, state: PyTree) -> tuple[PyTree, PyTree]:
+        """(causal, costate) of a state, or of the rates of one."""
+
+    @abc.abstractmethod
+    def joined(self, t: Any, causal: PyTree, costate: PyTree, args: PyTree) -> PyTree:
+        """The state of a causal part and a costate."""
+
+    @abc.abstractmethod
+    def natural_condition(self, t: Any, state: PyTree, args: PyTree) -> PyTree:
+        """What the costate must be at t1; depends on the causal part of the state alone."""
+
+    @abc.abstractmethod
+    def slowed(self, factor: Any) -> "AbstractBoundaryLaw":
+        """The same law with learning that many times slower."""
+
+    @abc.abstractmethod
+    def unstable(self, t: Any, state: PyTree, args: PyTree) -> Bool[Array, ""]:
+        """Whether the costate, moved forward in time, has begun to run away."""
+
+    @property
+    @abc.abstractmethod
+    def fastest_rate(self) -> Array:
+        """The rate, 1/time, of the layers that the solution may have at both ends."""

@@ -92,7 +92,7 @@ class Pendulum(Law):
         weight = jnp.stack([jnp.zeros_like(g), -g])
         bias = jnp.sum(v**2)
         if self.gains is not None:
-            alpha, beta = self.gains
+            alpha, beta = self.gains  # pyright: ignore[reportGeneralTypeIssues]
             bias = bias + 2 * alpha * jnp.sum(q * v) + beta**2 * (jnp.sum(q**2) - 1) / 2
         delta = (bias + jnp.sum(q * weight)) / jnp.sum(q**2)
         return Rates(Motion(v, weight - delta * q), jnp.zeros((), q.dtype))
