@@ -7,6 +7,7 @@ from .integrate import (
     RESULTS as RESULTS,
     Baumgarte as Baumgarte,
     NoStabilisation as NoStabilisation,
+    NotSavedError as NotSavedError,
     Projection as Projection,
     Trajectory as Trajectory,
     simulate as simulate,
@@ -26,11 +27,18 @@ from .learning import (
     SquaredError as SquaredError,
     Term as Term,
     WaveMultipliers as WaveMultipliers,
+    Waves as Waves,
     WeightDecay as WeightDecay,
+    backprop_waves as backprop_waves,
+    causing_input_mismatch as causing_input_mismatch,
     delta_errors as delta_errors,
+    largest_time_step as largest_time_step,
     layer_gains as layer_gains,
     neuron_mass_force as neuron_mass_force,
     neuron_mass_ratio as neuron_mass_ratio,
+    synchronisation_time as synchronisation_time,
+    synchronised_layer as synchronised_layer,
+    target_mismatch as target_mismatch,
 )
 from .mechanics import (
     AbstractConstraint as AbstractConstraint,
@@ -58,7 +66,14 @@ from .networks import (
     guard_rank as guard_rank,
     xor_network as xor_network,
 )
-from .report import Fidelity as Fidelity, TableOne as TableOne, fidelity as fidelity, table_one as table_one
+from .report import (
+    Fidelity as Fidelity,
+    TableOne as TableOne,
+    WaveFidelity as WaveFidelity,
+    fidelity as fidelity,
+    table_one as table_one,
+    wave_fidelity as wave_fidelity,
+)
 from .signals import (
     AbstractSignal as AbstractSignal,
     Constant as Constant,

@@ -1,4 +1,4 @@
-"""The command line: `lagrangian-learning learn speech`, `lagrangian-learning simulate xor`."""
+"""The command line: `lagrangian-learning learn speech`, `… simulate xor`, `… waves`."""
 
 import importlib.util
 import sys
@@ -47,6 +47,18 @@ def xor(
     xor_command(seed, duration, output, json)
 
 
+def waves(folder: Path = Path("waves"), json: Path | None = None) -> None:
+    """Show backpropagation as waves: inputs move up a network one layer a frame, errors come back, gradients form.
+
+    Args:
+        folder: Where the pictures and the animation go; made if it is missing.
+        json: Write all numbers to this file too.
+    """
+    from .experiments.waves_command import waves_command
+
+    waves_command(folder, json)
+
+
 def main(args: list[str] | None = None) -> None:
     """The entry point; args: those of the process when None."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -66,4 +78,5 @@ def _app() -> Any:
     simulate.command(xor)
     app.command(learn, name="learn", help="Learn from real input.")
     app.command(simulate, name="simulate", help="Simulate a small system and look at its motion.")
+    app.command(waves)
     return app
