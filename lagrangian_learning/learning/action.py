@@ -50,7 +50,8 @@ def _mass_W(value: Any) -> Array:
 
 
 def _terms(terms: Term | Sequence[Term]) -> tuple[Term, ...]:
-    terms = (terms,) if isinstance(terms, Term) else tuple(terms)
+    terms = (terms,) if isinstance(terms, Term) else terms
+    terms = tuple(terms) if isinstance(terms, Sequence) else (terms,)
     if not all(isinstance(term, Term) for term in terms):
         raise ValueError("terms must be ll.Term modules: wrap each function as ll.Term(fn, order=…, weighted=…).")
     return terms

@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning.mechanics import AbstractUnconstrainedLaw, Rates, State
+from lagrangian_learning.mechanics import AbstractBoundaryLaw, AbstractUnconstrainedLaw, Rates, State
 from lagrangian_learning.mechanics._arrays import (
     all_finite,
     as_constant,
@@ -22,7 +22,7 @@ from lagrangian_learning.networks import AbstractNetwork, Layered
 from lagrangian_learning.signals import Stimulus
 
 from .checks import check_stimulus, like_neurons
-from .costate import Costate, check_costate, costate_rate, growth_rate, is_unstable, without_gains
+from .costate import Costate, check_costate, costate_rate, growth_rate, has_run_away, is_unstable, without_gains
 from .delta_errors import delta_errors, descent_force, potential_gradient
 from .gradient_flow import friction
 from .potential import AbstractPotential, SquaredError, as_potential
@@ -41,7 +41,7 @@ def _rate(value: Any) -> Array:
     return require(theta, jnp.isfinite(theta) & (theta >= 0), "theta must be finite and >= 0.")
 
 
-class BackpropDiffusion(AbstractUnconstrainedLaw):
+class BackpropDiffusion(AbstractUnconstrainedLaw, AbstractBoundaryLaw):
     """ẋ = c (σ(Wx) − x),  γ Ẇ_ij = σ′(a_i) δ_i x_j,  δ̇ = s c (T δ + V_ξ) − ϑ δ: (20) with its missing term.
 
     A forward wave x and a backward wave δ, local in space and time; as c → ∞, backpropagation. Input neurons follow
@@ -135,10 +135,51 @@ class BackpropDiffusion(AbstractUnconstrainedLaw):
         speed, theta = (cast(constant, state.multipliers) for constant in (self.speed, self.theta))
         return growth_rate(self.network, self.costate, speed, theta, x, W)
 
+    def unstable(self, t: Any, state: State, args: Stimulus) -> Bool[Array, ""]:
+        target = args.target(as_time(t, state.q))
+        return has_run_away(state.multipliers, potential_gradient(self.network, self.potential, state.q[0], target))
+
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         check_stimulus(self.network, self.potential, _SMOOTHNESS, ts, args)
         self.network.check_weights(state.q[1])
         return refuse_unstable(state, self.growth_rate(state), cast(self.speed, ts), cast(self.theta, ts))
+
+    # -- the boundary-value reading --------------------------------------------------------------------------------
+
+    def boundary_state(self, ts: Array, W: PyTree, args: Stimulus, *, x: PyTree, W_dot: PyTree) -> State:
+        if self.costate != "forward":
+            causal = "is causal and takes no value at t₁" if self.costate == "sign_flip" else "is for theta > speed"
+            raise ValueError(
+                f'costate="{self.costate}" {causal}: integrate it with ll.simulate. The boundary-value problem is that '
+                'of the equations as derived: costate="forward".'
+            )
+        if W_dot is not None:
+            raise ValueError("the weights of (20) have no mass, so that Ẇ follows: leave W_dot out.")
+        state = self.initial_state(ts[0], W, args, x=x)
+        check_stimulus(self.network, self.potential, _SMOOTHNESS, ts, args)
+        return refuse_fast_dissipation(state, cast(self.speed, ts), cast(self.theta, ts))
+
+    def stationary(self, t: Any, state: State, args: Stimulus) -> State:
+        return State(*stationary_waves(self.network, self.potential, as_time(t, state.q), state, args))
+
+    def split(self, state: State) -> tuple[PyTree, PyTree]:
+        return state.q, state.multipliers
+
+    def joined(self, t: Any, causal: PyTree, costate: PyTree, args: Stimulus) -> State:
+        return State(causal, None, multipliers=costate)
+
+    def natural_condition(self, t: Any, state: State, args: Stimulus) -> PyTree:
+        """δ(t₁) = 0."""
+        return tree_zeros(state.multipliers)
+
+    def slowed(self, factor: Any) -> "BackpropDiffusion":
+        return eqx.tree_at(lambda law: law.gamma, self, self.gamma * cast(factor, self.gamma))
+
+    @property
+    def fastest_rate(self) -> Array:
+        return self.speed
+
+    # -- for readers -----------------------------------------------------------------------------------------------
 
     @property
     def linear_part(self) -> None:
@@ -174,4 +215,28 @@ def refuse_unstable(state: State, rate: Array, speed: Array, theta: Array) -> St
         ~is_unstable(rate, speed, theta),
         f"this costate grows exponentially forward in time{shown}: it is no initial-value problem. "
         'Use costate="sign_flip", theta > speed, or ll.solve_boundary.',
+    )
+
+
+def stationary_waves(
+    network: AbstractNetwork, potential: AbstractPotential, t: Array, state: State, stimulus: Stimulus
+) -> tuple[tuple[PyTree, PyTree], None, None, None, PyTree]:
+    """Forward pass and backprop's deltas at t with the weights of the state; with cycles those of the state itself."""
+    x, W = state.q
+    if not network.feedforward:
+        return (x, W), None, None, None, state.multipliers
+    x = network.forward(W, stimulus.input(t))
+    return (x, W), None, None, None, delta_errors(network, potential, x, W, stimulus.target(t))
+
+
+def refuse_fast_dissipation(state: State, speed: Array, theta: Array) -> State:
+    """The state, or an error at ϑ ≥ c, where δ grows backward in time and no natural condition can hold it."""
+    known = not isinstance(theta, jax.core.Tracer) and not isinstance(speed, jax.core.Tracer)
+    shown = f" (theta = {float(jnp.max(theta)):.6g}, speed = {float(speed):.6g})" if known else ""
+    return require(
+        state,
+        theta < speed,
+        f"the boundary-value problem needs theta < speed{shown}: from t₁ backward δ decays at the rate c − ϑ, and grows "
+        'without bound at ϑ >= c. There costate="forward" is a stable initial-value problem: use ll.simulate, or '
+        "raise speed.",
     )

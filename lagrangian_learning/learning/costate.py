@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning.mechanics._arrays import tree_scale
+from lagrangian_learning.mechanics._arrays import max_abs, tree_scale
 from lagrangian_learning.networks import AbstractNetwork, Layered, state_jacobian
 
 Costate = str
+_RUNAWAY = 1e6
 COSTATES: tuple[Costate, ...] = ("sign_flip", "forward", "parity")
 
 
@@ -45,6 +46,11 @@ def growth_rate(
 def is_unstable(rate: Array, speed: Array, theta: Array) -> Bool[Array, ""]:
     """Whether a growth rate is positive beyond rounding."""
     return rate > 1e3 * jnp.finfo(rate.dtype).eps * (speed + theta)
+
+
+def has_run_away(delta: PyTree, potential_gradient: PyTree) -> Bool[Array, ""]:
+    """Whether |δ| has left every size that the loss explains, long before it overflows."""
+    return max_abs(delta) > _RUNAWAY * (1 + max_abs(potential_gradient))
 
 
 def layer_gains(costate: Costate, speed: Array, theta: Array, num_layers: int) -> Float[Array, " layers"]:

@@ -2,17 +2,35 @@
 
 from typing import Any, ClassVar
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning.mechanics import AbstractMultiplierSolver, DampedMotion, EulerLagrange, Rates, Residual, State
+from lagrangian_learning.mechanics import (
+    AbstractBoundaryLaw,
+    AbstractMultiplierSolver,
+    DampedMotion,
+    EulerLagrange,
+    Rates,
+    Residual,
+    State,
+    momenta,
+)
 from lagrangian_learning.mechanics._arrays import as_time, cast, tree_scale, tree_sub
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
-from .backprop_diffusion import refuse_unstable, start_multipliers, start_neurons
+from .backprop_diffusion import (
+    refuse_fast_dissipation,
+    refuse_unstable,
+    start_multipliers,
+    start_neurons,
+    stationary_waves,
+)
 from .checks import checked_velocities, like_neurons
-from .costate import growth_rate
+from .costate import growth_rate, has_run_away
+from .delta_errors import potential_gradient
 from .network_law import AbstractNetworkLaw
 from .potential import AbstractPotential
 
@@ -36,7 +54,7 @@ class FiniteSpeedMultipliers(AbstractMultiplierSolver):
         return (x_ddot, tree_scale(1 / mass_W, f_W)), minus_delta_dot
 
 
-class FiniteSpeed(AbstractNetworkLaw):
+class FiniteSpeed(AbstractNetworkLaw, AbstractBoundaryLaw):
     """The equations before (20), with c, m_x, m_W and ϑ all finite, on any digraph (THEORY §7):
 
         ẋ = c (σ(Wx) − x),   Ẅ = −ϑ Ẇ + σ′(a_i) δ_i x_j/m_W,   δ̇ = c [m_x (ẍ + ϑ ẋ) + G_ξᵀ δ + V_ξ] − ϑ δ,
@@ -77,7 +95,7 @@ class FiniteSpeed(AbstractNetworkLaw):
             delta = start_multipliers(self.network, self.potential, x, W, stimulus.target(t0))
         else:
             delta = like_neurons(self.network, W, multipliers, "multipliers")
-        x_dot = tree_scale(-cast(self.speed, t0), self.network.constraint(x, W, u))
+        x_dot = self._neuron_velocities(t0, x, W, stimulus)
         v = (x_dot, checked_velocities(self.network, W, W_dot))
         return self.equations.initial_state(t0, (x, W), v, stimulus, multipliers=delta)
 
@@ -114,6 +132,10 @@ class FiniteSpeed(AbstractNetworkLaw):
         theta = self.equations.lagrangian.rate(as_time(t, state.q))
         return growth_rate(self.network, "forward", cast(self.speed, theta), theta, *state.q)
 
+    def unstable(self, t: Any, state: State, args: Stimulus) -> Bool[Array, ""]:
+        target = args.target(as_time(t, state.q))
+        return has_run_away(state.multipliers, potential_gradient(self.network, self.potential, state.q[0], target))
+
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self.check_stimulus(ts, args)
         self.network.check_weights(state.q[1])
@@ -121,6 +143,52 @@ class FiniteSpeed(AbstractNetworkLaw):
         t0 = as_time(jnp.ravel(ts)[0], state.q)
         theta = self.equations.lagrangian.rate(t0)
         return refuse_unstable(state, self.growth_rate(t0, state), cast(self.speed, theta), theta)
+
+    # -- the boundary-value reading --------------------------------------------------------------------------------
+
+    def boundary_state(self, ts: Array, W: PyTree, args: Stimulus, *, x: PyTree, W_dot: PyTree) -> State:
+        state = self.initial_state(ts[0], W, args, W_dot, x=x)
+        self.check_stimulus(ts, args)
+        return refuse_fast_dissipation(state, cast(self.speed, ts), jax.vmap(self.equations.lagrangian.rate)(ts))
+
+    def stationary(self, t: Any, state: State, args: Stimulus) -> State:
+        t = as_time(t, state.q)
+        q, *_, delta = stationary_waves(self.network, self.potential, t, state, args)
+        return self.joined(t, (*q, state.v[1]), delta, args)
+
+    def split(self, state: State) -> tuple[PyTree, PyTree]:
+        return (*state.q, state.v[1]), state.multipliers
+
+    def joined(self, t: Any, causal: PyTree, costate: PyTree, args: Stimulus) -> State:
+        x, W, W_dot = causal
+        return State((x, W), (self._neuron_velocities(as_time(t, x), x, W, args), W_dot), multipliers=costate)
+
+    def natural_condition(self, t: Any, state: State, args: Stimulus) -> PyTree:
+        """δ(t₁) = c m_x ẋ(t₁): the momentum of x, c ℓ_ẋ − δ, vanishes."""
+        t = as_time(t, state.q)
+        (momentum,) = momenta(self.equations.lagrangian, t, (state.q, state.v), args)
+        return tree_scale(cast(self.speed, t), momentum[0])
+
+    def slowed(self, factor: Any) -> "FiniteSpeed":
+        """Heavier weights at the same ϑ, so that the friction γ = ϑ m_W grows with them."""
+
+        def masses(law: FiniteSpeed) -> list[Array]:
+            lagrangian, solver = law.equations.lagrangian, law.equations.multiplier_solver
+            held = [lagrangian.density.action.mass_W]
+            if lagrangian.unweighted is not None:
+                held.append(lagrangian.unweighted.action.mass_W)
+            return [*held, solver.mass_W] if isinstance(solver, FiniteSpeedMultipliers) else held
+
+        return eqx.tree_at(masses, self, [mass * cast(factor, mass) for mass in masses(self)])
+
+    @property
+    def fastest_rate(self) -> Array:
+        return self.speed
+
+    def _neuron_velocities(self, t: Array, x: PyTree, W: PyTree, stimulus: Stimulus) -> PyTree:
+        return tree_scale(-cast(self.speed, t), self.network.constraint(x, W, stimulus.input(t)))
+
+    # -- for readers -----------------------------------------------------------------------------------------------
 
     @property
     def drifts(self) -> bool:

@@ -65,9 +65,16 @@ class FullCoordinates(AbstractNetworkLaw):
     ) -> State:
         """Consistent Cauchy data from weights: x is the forward pass, ẋ its derivative; see `ReducedCoordinates`."""
         reduced = _weights_state(self, t0, W, stimulus, W_dot, cauchy, **higher)
-        state = lifted(self.network, as_time(t0, reduced.q), reduced, stimulus)
-        x = guard_rank(self.network, *state.q)
-        return _regular_start(self.equations, t0, eqx.tree_at(lambda s: s.q[0], state, x), stimulus)
+        t0 = as_time(t0, reduced.q)
+        reduced = eqx.tree_at(lambda s: s.q, reduced, self._guarded(reduced.q, stimulus.input(t0)))
+        return _regular_start(self.equations, t0, lifted(self.network, t0, reduced, stimulus), stimulus)
+
+    def _guarded(self, W: PyTree, u: Array) -> PyTree:
+        """W, once its cycles are known to be regular: ẋ does not exist on others, and says so in no clear words."""
+        if self.network.feedforward:
+            return W
+        x = guard_rank(self.network, self.network.forward(W, u), W)
+        return require(W, all_finite(x), "the neurons of this network are not finite at the start.")
 
     def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[tuple[PyTree, PyTree], PyTree]:
         """((ẍ, Ẅ), δ); for a second-order action the fourth derivatives in place of (ẍ, Ẅ)."""

@@ -1,0 +1,182 @@
+"""|D²G| at the solution of (10), and every solver of (10) against every other: they share only the system itself."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import lagrangian_learning as ll
+from lagrangian_learning.learning import NetworkSchur, WaveMultipliers
+
+MASS_W, THETA, TIME = 0.5, 2.0, 0.3
+# 2 → 5 → 2 is a cycle; neuron 1 feeds it and 3, 4 hang on it.
+CYCLE = ((0, 3), (1, 2), (2, 3), (3, 4), (2, 5), (4, 5), (5, 2), (0, 5))
+NETWORKS = {
+    "layered with bias": ll.Layered((2, 3, 2), bias=True),
+    "feedforward digraph": ll.xor_network("softplus"),
+    "cyclic digraph": ll.Digraph(6, CYCLE, 2, 1),
+}
+
+
+def solvers(network, mass_x, mass_W):
+    mass_x, mass_W = jnp.asarray(mass_x), jnp.asarray(mass_W)
+    structured = {"Schur complement of the network": NetworkSchur(network, mass_x, mass_W)}
+    if network.feedforward:
+        structured["waves"] = WaveMultipliers(network, mass_x, mass_W)
+    return structured | {"dense saddle point": ll.DenseSaddlePoint(), "dense Schur complement": ll.DenseSchur()}
+
+
+def problem(network, key, mass_x, dtype=None, moving=True):
+    n = network.num_inputs
+    action = ll.CognitiveAction(
+        network, mass_x=mass_x, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA), terms=ll.WeightDecay(0.1)
+    )
+    still = jnp.linspace(0.2, 0.9, n)
+    signal = ll.Sinusoids(jnp.arange(1.0, n + 1), 1.0, jnp.arange(n)) if moving else still
+    stimulus = ll.Stimulus(signal, jnp.full(network.num_outputs, 0.3))
+    W = network.init(key, dtype)
+    return action, stimulus, W, jax.tree.map(lambda w: 0.4 * jnp.cos(3 * w) if moving else 0 * w, W)
+
+
+def twice_differentiated(network, t, state, top, stimulus):
+    """D²G by differentiating along the Taylor path, and its largest single term; no code of `mechanics`."""
+    (x, W), (x_dot, W_dot), (x_ddot, W_ddot) = state.q, state.v, top
+
+    def along(tau):
+        path = jax.tree.map(lambda q, v, a: q + tau * v + tau**2 * a / 2, (x, W), (x_dot, W_dot), (x_ddot, W_ddot))
+        return ravel_pytree(network.constraint(*path, stimulus.input(t + tau)))[0]
+
+    terms = jax.jvp(lambda *q: ravel_pytree(network.constraint(*q, stimulus.input(t)))[0], (x, W), (x_ddot, W_ddot))[1]
+    zero = jnp.zeros_like(t)
+    return jax.jacfwd(jax.jacfwd(along))(zero), jnp.maximum(jnp.max(jnp.abs(terms)), jnp.max(jnp.abs(x_ddot[0])))
+
+
+@eqx.filter_jit
+def solved(action, multiplier_solvers, W, W_dot, stimulus):
+    """One start, and accelerations and multipliers by each solver, compiled together."""
+    state = action.law("full").initial_state(TIME, W, stimulus, W_dot)
+    laws = {name: action.law("full", solver) for name, solver in multiplier_solvers.items()}
+    return state, {name: law.accelerations(TIME, state, stimulus) for name, law in laws.items()}
+
+
+@eqx.filter_jit
+def left_over(action, state, top, delta, stimulus):
+    """Relative defects of the Euler–Lagrange and the closing equations, and D²G relative to its largest term."""
+    t = jnp.asarray(TIME, jax.tree.leaves(state)[0].dtype)
+    equations = action.law("full").equations
+    closing, scale = twice_differentiated(action.network, t, state, top, stimulus)
+    return *equations.defect(t, state, top, delta, stimulus).relative, jnp.max(jnp.abs(closing)) / scale
+
+
+def difference(left, right):
+    left, right = ravel_pytree(left)[0], ravel_pytree(right)[0]
+    return float(jnp.max(jnp.abs(left - right)) / jnp.max(jnp.abs(right)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_solvers_agree_and_leave_nothing_over(name, key):
+    network = NETWORKS[name]
+    action, stimulus, W, W_dot = problem(network, key, mass_x=0.1)
+    state, found = solved(action, solvers(network, 0.1, MASS_W), W, W_dot, stimulus)
+    top, delta = found["dense saddle point"]
+    for other in found.values():
+        assert difference(other[0], top) < 1e-10
+        assert difference(other[1], delta) < 1e-10
+        assert max(left_over(action, state, *other, stimulus)) < 1e-12
+
+
+def waves_and_dense(network, action):
+    waves = WaveMultipliers(network, action.mass_x, action.mass_W)
+    return {"waves": waves, "dense": ll.DenseSaddlePoint()}
+
+
+def test_solvers_agree_in_float32(key):
+    network = NETWORKS["layered with bias"]
+    action, stimulus, W, W_dot = problem(network, key, 0.1, jnp.float32)
+    state, found = solved(action, waves_and_dense(network, action), W, W_dot, stimulus)
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
+    assert difference(found["waves"], found["dense"]) < 1e-4
+    assert max(left_over(action, state, *found["waves"], stimulus)) < 1e-5
+
+
+def test_waves_at_rest_under_a_constant_input(key):
+    """Only the outputs push, every other entry of the right side is zero: a residual scaled entry by entry sees 0/0."""
+    network = ll.Layered((3, 4, 3, 2))
+    action, stimulus, W, W_dot = problem(network, key, mass_x=1.0, moving=False)
+    _, found = solved(action, waves_and_dense(network, action), W, W_dot, stimulus)
+    assert difference(found["waves"], found["dense"]) < 1e-10
+
+
+def test_waves_without_any_force(key):
+    """Output on target, input at rest: nothing moves, and nothing is divided by zero."""
+    network = ll.Layered((2, 3, 1))
+    action, stimulus, W, _ = problem(network, key, mass_x=1.0, moving=False)
+    action = eqx.tree_at(lambda a: a.terms, action, ())
+    target = network.output(network.forward(W, stimulus.input(0.0)))
+    law = action.law()
+    stimulus = ll.Stimulus(stimulus.input, target)
+    top, delta = eqx.filter_jit(law.accelerations)(TIME, law.initial_state(TIME, W, stimulus), stimulus)
+    assert np.all(ravel_pytree((top, delta))[0] == 0)
+
+
+def test_waves_at_zero_mass_and_nearly_zero_mass(key):
+    """m_x = 0 is regular: the limit of small masses. The dense solver agrees, but loses digits as m_W/m_x grows."""
+    network = NETWORKS["feedforward digraph"]
+    found = []
+    for mass_x in (0.0, 1e-9):
+        action, stimulus, W, W_dot = problem(network, key, mass_x)
+        state, solutions = solved(action, waves_and_dense(network, action), W, W_dot, stimulus)
+        assert difference(solutions["waves"], solutions["dense"]) < (1e-10 if mass_x == 0 else 1e-6)
+        assert max(left_over(action, state, *solutions["waves"], stimulus)) < 1e-12
+        found.append(solutions["waves"])
+    assert 0 < difference(*found) < 1e-7
+
+
+def test_network_schur_divides_by_the_mass_of_neurons(key):
+    network = NETWORKS["feedforward digraph"]
+    action, stimulus, W, W_dot = problem(network, key, 0.0)
+    law = action.law("full", NetworkSchur(network, action.mass_x, action.mass_W))
+    state = law.initial_state(TIME, W, stimulus, W_dot)
+    with pytest.raises(RuntimeError, match=r"divides by mass_x, which is 0. Give neurons a mass.*WaveMultipliers"):
+        eqx.filter_jit(law.accelerations)(TIME, state, stimulus)
+
+
+@pytest.mark.parametrize(
+    ("network", "mass_x", "terms", "expected"),
+    [
+        (ll.Layered((2, 2, 1)), 0.1, (), WaveMultipliers),
+        (ll.Layered((2, 2, 1)), 0.0, ll.WeightDecay(0.1), WaveMultipliers),
+        (NETWORKS["cyclic digraph"], 0.1, (), NetworkSchur),
+        (NETWORKS["cyclic digraph"], 0.0, (), ll.DenseSaddlePoint),
+        (
+            ll.Layered((2, 2, 1)),
+            0.1,
+            ll.Term(lambda t, x, xd, xdd, W, Wd, Wdd, s: Wd[0][0, 0] ** 2),
+            ll.DenseSaddlePoint,
+        ),
+    ],
+)
+def test_the_solver_is_chosen_by_structure_and_told(network, mass_x, terms, expected):
+    law = ll.CognitiveAction(network, mass_x=mass_x, terms=terms).law("full")
+    assert isinstance(law.equations.multiplier_solver, expected)
+    assert law.description["multipliers"] == expected.name
+
+
+def test_conjugate_gradients_differentiate_as_the_dense_solve_does(key):
+    """d/d(m_x, W) of a number made of accelerations and multipliers, through `WaveMultipliers` and through LU."""
+    network = ll.Layered((2, 3, 1))
+    _, stimulus, W, W_dot = problem(network, key, 0.1)
+
+    def number(constants, dense):
+        mass_x, weights = constants
+        action = ll.CognitiveAction(network, mass_x=mass_x, mass_W=MASS_W)
+        law = action.law("full", ll.DenseSaddlePoint() if dense else None)
+        state = law.initial_state(TIME, weights, stimulus, W_dot)
+        flat = ravel_pytree(law.accelerations(TIME, state, stimulus))[0]
+        return flat @ jnp.cos(jnp.arange(flat.size))
+
+    gradient = jax.jit(jax.grad(number), static_argnums=1)
+    at = (jnp.asarray(0.1), W)
+    assert difference(gradient(at, False), gradient(at, True)) < 1e-10
