@@ -61,6 +61,7 @@ def test_the_default_seed_beats_the_published_hidden_markov_model(tmp_path):
     assert (tmp_path / "speech.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
 def test_simulate_xor(tmp_path, capsys):
     args = [
         "simulate",

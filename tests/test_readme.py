@@ -25,7 +25,7 @@ def test_the_commands_are_single_lines_that_make_their_own_environment():
     assert len(commands) == 2
     assert all(line.startswith("python3 -m venv ") for line in commands)
     assert commands[0].endswith("lagrangian-learning learn speech")
-    assert commands[1].endswith("-m pytest")
+    assert commands[1].endswith("-m pytest -n auto")
 
 
 def test_pendulum():

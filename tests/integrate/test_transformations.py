@@ -27,9 +27,9 @@ def difference(f, at, h=1e-4):
     "settings",
     [
         {"dt0": 0.05},
-        {"dt0": 0.05, "stabilisation": "none"},
-        {"rtol": 1e-9},
-        {"dt0": 0.05, "max_steps": 32, "adjoint": diffrax.DirectAdjoint()},
+        pytest.param({"dt0": 0.05, "stabilisation": "none"}, marks=pytest.mark.slow),
+        pytest.param({"rtol": 1e-9}, marks=pytest.mark.slow),
+        pytest.param({"dt0": 0.05, "max_steps": 32, "adjoint": diffrax.DirectAdjoint()}, marks=pytest.mark.slow),
     ],
     ids=["projection", "no projection", "adaptive", "direct"],
 )
@@ -38,6 +38,7 @@ def test_gradient(settings):
     np.testing.assert_allclose(gradient, difference(lambda g: end(g, **settings), array(9.81)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_by_backsolve():
     exact = jax.grad(lambda g: end(g, rtol=1e-10, stabilisation="none"))(array(9.81))
     back = jax.grad(lambda g: end(g, rtol=1e-10, stabilisation="none", adjoint=diffrax.BacksolveAdjoint()))(array(9.81))
@@ -49,6 +50,7 @@ def test_forward_mode():
     np.testing.assert_allclose(tangent, difference(lambda g: end(g, dt0=0.05), array(9.81)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_through_jit_and_vmap():
     omegas = jnp.array([1.0, 2.0])
 

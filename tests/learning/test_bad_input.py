@@ -281,6 +281,7 @@ def test_bad_values_that_are_known_are_refused_before_a_run():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_bad_values_that_are_traced_end_a_run_by_name():
     """NaN in the weights, and an input that ends before the run does; compiled once."""
     law, good = action().law(), start()

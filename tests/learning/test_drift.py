@@ -29,7 +29,8 @@ def largest(path):
     return max(float(path.stats["max_constraint_residual"]), float(path.stats["max_velocity_residual"]))
 
 
-@pytest.mark.parametrize("dtype", [jnp.float64, pytest.param(jnp.float32, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+@pytest.mark.slow
 def test_projection_keeps_what_is_lost_without(dtype):
     projected = run(dtype, "projection")
     assert projected.ts.dtype == dtype

@@ -161,6 +161,7 @@ def test_atlas_fidelity_of_slow_input(atlas):
     assert np.all(parity[twice] > 0.99)
 
 
+@pytest.mark.slow
 def test_stationary_gains_are_reached_in_time(stimulus):
     """The waves of a run with frozen weights and constant input settle at the stationary gains, to 1e-8."""
     network = ll.Layered((2, 3, 3, 1))

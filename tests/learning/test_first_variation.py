@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import lagrangian_learning as ll
 
@@ -27,6 +28,7 @@ def admissible(network, stimulus, ts, W, W_dot):
     return Path(ts, x, W, x_dot, W_dot)
 
 
+@pytest.mark.slow
 def test_the_action_is_stationary_along_a_solution_and_nowhere_near_by():
     """dA/dε at ε = 0 for W + ε η, η(0) = η(T) = 0, six random η, against its size along a path that is no solution."""
     network = ll.Layered((2, 3, 1))

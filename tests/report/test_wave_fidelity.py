@@ -54,6 +54,7 @@ def test_constant_input_has_full_fidelity(key, reference):
     assert "relative error" in str(told)
 
 
+@pytest.mark.slow
 def test_error_is_monotone_for_slow_input_and_least_at_the_output():
     slow, slower = fidelity_by_speed(periods=(300.0, 1000.0))
     assert np.all(np.diff(slow) < 0)

@@ -10,6 +10,7 @@ from lagrangian_learning.report.wave_lattice import carried, meeting
 from lagrangian_learning.report.wave_scenes import RAPID, scene
 
 
+@pytest.mark.slow
 def test_the_constant_run_shows_the_front_behind_which_gradients_are_exact():
     run = scene(None)
     L = 9

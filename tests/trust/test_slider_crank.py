@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import lagrangian_learning as ll
 
@@ -63,6 +64,7 @@ def test_kinetic_energy_integral(gate, balanced):
     balanced(path)
 
 
+@pytest.mark.slow
 def test_gradient_of_the_integral(gate):
     gradient = np.asarray(jax.grad(run, has_aux=True)(SPRING, 1e-10)[0])
     gate("gradient against the published one", gradient - PUBLISHED_GRADIENT, 1e-4)
