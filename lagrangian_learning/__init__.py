@@ -11,6 +11,7 @@ from .integrate import (
     Projection as Projection,
     Trajectory as Trajectory,
     simulate as simulate,
+    solve_boundary as solve_boundary,
 )
 from .learning import (
     AbstractPotential as AbstractPotential,

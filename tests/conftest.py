@@ -1,5 +1,9 @@
+import os
 import sys
 import types
+
+# Before SciPy is imported: threads of OpenBLAS that outnumber the cores stall small factorisations for seconds.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import beartype
 import jax

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import lu_factor, lu_solve, solve_triangular
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Int
 
 from .collocation import MATRIX, BoundaryProblem, Path, jumps, times_of
@@ -25,12 +25,12 @@ class Residuals(NamedTuple):
 class Linearised(NamedTuple):
     """The Newton matrix, factorised.
 
-    stages: LU factors of I − hA⊗J.  maps: how the four points follow the first, [intervals, 4, n, n].
+    stages: inverses of I − hA⊗J, m = 4n.  maps: how the four points of an interval follow its first.
     frames, triangles: at every mesh point an orthogonal Q whose first columns C span the one condition Cᵀ y = d that
     everything later puts on y there, and the triangle by which it was normalised.
     """
 
-    stages: Any
+    stages: Float[Array, "intervals m m"]
     maps: Float[Array, "intervals 4 n n"]
     frames: Float[Array, "nodes n n"]
     triangles: Float[Array, "nodes costate costate"]
@@ -46,7 +46,8 @@ def linearised(problem: BoundaryProblem, mesh: Array, path: Path) -> Linearised:
     """The derivative of `residuals` by the path, factorised in O(intervals · n³)."""
     times, points = times_of(mesh), path.points
     jacobians = jax.vmap(jax.vmap(_jacobian(problem.field)))(times, points)
-    stages, maps = jax.vmap(_stages)(jnp.diff(mesh), jacobians)
+    # Interval by interval: on a busy CPU, batches of solves were seen to stall in the threads of the BLAS.
+    stages, maps = lax.map(lambda item: _stages(*item), (jnp.diff(mesh), jacobians))
     last = _jacobian(problem.end_residual)(mesh[-1], points[-1, -1])
     frame, triangle = jnp.linalg.qr(last.T, mode="complete")
     costates = last.shape[0]
@@ -71,13 +72,13 @@ def _jacobian(fn: Any) -> Any:
     return of
 
 
-def _stages(step: Array, jacobians: Float[Array, "5 n n"]) -> tuple[Any, Float[Array, "4 n n"]]:
+def _stages(step: Array, jacobians: Float[Array, "5 n n"]) -> tuple[Float[Array, "m m"], Float[Array, "4 n n"]]:
     n = jacobians.shape[-1]
     matrix = step * jnp.asarray(MATRIX[1:], jacobians.dtype)
     coupling = jnp.einsum("kj,jab->kajb", matrix[:, 1:], jacobians[1:]).reshape(4 * n, 4 * n)
     first = jnp.eye(n, dtype=matrix.dtype) + matrix[:, 0, None, None] * jacobians[0]
-    factors = lu_factor(jnp.eye(4 * n, dtype=matrix.dtype) - coupling)
-    return factors, lu_solve(factors, first.reshape(4 * n, n)).reshape(4, n, n)
+    inverse = jnp.linalg.inv(jnp.eye(4 * n, dtype=matrix.dtype) - coupling)
+    return inverse, (inverse @ first.reshape(4 * n, n)).reshape(4, n, n)
 
 
 def newton_step(system: Linearised, left: Residuals) -> Path:
@@ -86,7 +87,7 @@ def newton_step(system: Linearised, left: Residuals) -> Path:
     Backward in time the condition that the end puts on y is carried along, forward in time y follows it: neither
     direction lets the waves that grow in it run away, which one product of all maps would.
     """
-    own = -jax.vmap(lambda lu, r: lu_solve(lu, r.reshape(-1)).reshape(r.shape))(system.stages, left.inside)
+    own = -jax.vmap(lambda inverse, r: (inverse @ r.reshape(-1)).reshape(r.shape))(system.stages, left.inside)
     costates = left.end.size
     conditions = _conditions(system, own[:, -1], -left.end)
     first = _first(system.frames[0][:, :costates], conditions[0], -left.start)

@@ -92,6 +92,7 @@ def _advanced(problem: BoundaryProblem, mesh: Array, now: Search, found: Newton,
     solved = Solved(now.free, found.path, now.rate, jnp.max(defect), jnp.sum(needed))
     arrived = now.rate >= 1
     better = (now.rate > now.best.rate) | (solved.defect < now.best.defect)
+    settled = (now.best.rate >= 1) & (solved.defect > 0.7 * now.best.defect)
     free = spread_points(mesh, needed, now.free.size)
     refinements = now.refinements + arrived.astype(jnp.int32)
     return Search(
@@ -103,7 +104,7 @@ def _advanced(problem: BoundaryProblem, mesh: Array, now: Search, found: Newton,
         now.attempts,
         refinements,
         now.iterations,
-        arrived & ((solved.defect <= tol) | (refinements >= _MAX_REFINEMENTS)),
+        arrived & ((solved.defect <= tol) | (refinements >= _MAX_REFINEMENTS) | settled),
     )
 
 

@@ -62,7 +62,7 @@ def checked_times(ts: Any, dtype: Any) -> Float[Array, " times"]:
     # Diffrax moves a step that ends within 100 units in the last place of the end on to the end.
     room = 128 * float(jnp.finfo(dtype).eps) * xp.abs(rounded[-1])
     message = (
-        f"the last two times are closer than 128 eps of {dtype} times ts[-1], where a step cannot be told from rounding: "
+        f"the last two times are closer than 128 eps of {dtype} times ts[-1], where steps drown in rounding: "
         "leave one out, integrate piece by piece in local time, or use float64."
     )
     return require(times, rounded[-1] - rounded[-2] > room, message)

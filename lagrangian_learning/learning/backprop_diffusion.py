@@ -236,7 +236,7 @@ def refuse_fast_dissipation(state: State, speed: Array, theta: Array) -> State:
     return require(
         state,
         theta < speed,
-        f"the boundary-value problem needs theta < speed{shown}: from t₁ backward δ decays at the rate c − ϑ, and grows "
-        'without bound at ϑ >= c. There costate="forward" is a stable initial-value problem: use ll.simulate, or '
+        f"the boundary-value problem needs theta < speed{shown}: from t₁ backward δ decays at the rate c − ϑ, and "
+        'grows without bound at ϑ >= c. There costate="forward" is a stable initial-value problem: use ll.simulate, or '
         "raise speed.",
     )

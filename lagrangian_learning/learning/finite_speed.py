@@ -171,15 +171,7 @@ class FiniteSpeed(AbstractNetworkLaw, AbstractBoundaryLaw):
 
     def slowed(self, factor: Any) -> "FiniteSpeed":
         """Heavier weights at the same ϑ, so that the friction γ = ϑ m_W grows with them."""
-
-        def masses(law: FiniteSpeed) -> list[Array]:
-            lagrangian, solver = law.equations.lagrangian, law.equations.multiplier_solver
-            held = [lagrangian.density.action.mass_W]
-            if lagrangian.unweighted is not None:
-                held.append(lagrangian.unweighted.action.mass_W)
-            return [*held, solver.mass_W] if isinstance(solver, FiniteSpeedMultipliers) else held
-
-        return eqx.tree_at(masses, self, [mass * cast(factor, mass) for mass in masses(self)])
+        return eqx.tree_at(_weight_masses, self, [mass * cast(factor, mass) for mass in _weight_masses(self)])
 
     @property
     def fastest_rate(self) -> Array:
@@ -210,3 +202,12 @@ class FiniteSpeed(AbstractNetworkLaw, AbstractBoundaryLaw):
     def aliases(self) -> dict[str, tuple[str, int | None]]:
         levels = {"q": "", "v": "_dot", "a": "_ddot"}
         return {f"{name}{dots}": (key, k) for key, dots in levels.items() for k, name in enumerate(("x", "W"))}
+
+
+def _weight_masses(law: Any) -> list[Any]:
+    """Every place where the law holds m_W."""
+    lagrangian, solver = law.equations.lagrangian, law.equations.multiplier_solver
+    held = [lagrangian.density.action.mass_W]
+    if lagrangian.unweighted is not None:
+        held.append(lagrangian.unweighted.action.mass_W)
+    return [*held, solver.mass_W] if isinstance(solver, FiniteSpeedMultipliers) else held
