@@ -167,6 +167,7 @@ def test_sweeps_agree_with_newton(solved, weights, stimulus):
     )
 
 
+@pytest.mark.slow
 def test_fast_learning_needs_continuation(weights, stimulus):
     """γ = 0.1 over t₁ = 5: sweeps end by name; Newton gets there from slower learning."""
     law, ts = diffusion(0.1, 10.0, 0.0), jnp.linspace(0.0, 5.0, TS.size)

@@ -92,6 +92,7 @@ def test_under_the_rule_of_dalembert_nothing_is_learned(key, stimulus):
     assert float(jnp.max(jnp.abs(taught + 2.0 * W_dot))) > 1e-3
 
 
+@pytest.mark.slow
 def test_knife_edge_slides_back_under_dalembert_and_not_under_the_multiplier_rule():
     """Bloch's knife edge on a plane, TRUST: closed form to 1e-9; the vakonomic motion ends at x = 7.99."""
     m, J, g, alpha, omega = 1.25, 0.13, 9.81, 0.5, 0.8
