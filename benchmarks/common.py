@@ -1,0 +1,175 @@
+"""What the benchmarks share: interleaved timings, where they were measured, results as JSON, pictures.
+
+A benchmark asks one question. It times compiled calls, side by side in one run, and tells ratios of medians:
+
+    run, seconds_to_compile = compiled(function, *arguments)
+    times = interleaved({"ours": lambda: run(*arguments), "theirs": lambda: other(*arguments)})
+    ratio(times, "theirs", "ours")
+    write("name", question=__doc__.splitlines()[0], rows=[...])
+
+which makes benchmarks/results/name.json. Start XLA with the threads that the question is about.
+"""
+
+import gc
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("lagrangian-learning", "jax", "jaxlib", "diffrax", "equinox", "optax", "lineax", "numpy", "scipy")
+COLOURS = ("#1f5fa8", "#d9730d", "#2a7f62", "#8b5aa8", "#b03a48", "#6b6b6b")
+GREY = "#6b6b6b"
+
+
+# -- timing ------------------------------------------------------------------------------------------------------------
+
+
+def compiled(function: Callable, *arguments: Any) -> tuple[Callable, float]:
+    """The function compiled for these arguments (any pytrees, modules too), and the seconds that took."""
+    start = time.perf_counter()
+    run = eqx.filter_jit(function).lower(*arguments).compile()
+    return run, time.perf_counter() - start
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], Any]], rounds: int = 11, warmup: int = 1, least: float = 0.02
+) -> dict[str, list[float]]:
+    """Seconds a call of each, one after the other in every round, so that all see the same state of the machine.
+
+    Calls shorter than `least` seconds are repeated within a round until they fill it. Blocks on what a call returns.
+    """
+    repeats = {name: _repeats(call, warmup, least) for name, call in calls.items()}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    gc.collect()
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name].append(_seconds(call, repeats[name]))
+    return times
+
+
+def _repeats(call: Callable[[], Any], warmup: int, least: float) -> int:
+    for _ in range(warmup):
+        jax.block_until_ready(call())
+    return max(1, int(np.ceil(least / max(_seconds(call, 1), 1e-9))))
+
+
+def _seconds(call: Callable[[], Any], repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        jax.block_until_ready(call())
+    return (time.perf_counter() - start) / repeats
+
+
+def median(times: Sequence[float]) -> float:
+    return statistics.median(times)
+
+
+def ratio(times: Mapping[str, Sequence[float]], name: str, over: str) -> float:
+    """The median over rounds of time(name)/time(over), both taken in the same round."""
+    return statistics.median(a / b for a, b in zip(times[name], times[over], strict=True))
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """The slope of log y against log x."""
+    return float(np.polyfit(np.log(np.asarray(x, float)), np.log(np.asarray(y, float)), 1)[0])
+
+
+# -- records -----------------------------------------------------------------------------------------------------------
+
+
+def environment() -> dict[str, Any]:
+    """Device, cores, precision and versions: what a reader needs to know of where figures come from."""
+    device = jax.devices()[0]
+    return {
+        "device": f"{device.platform}: {device.device_kind}",
+        "devices": jax.device_count(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "x64": bool(jax.config.read("jax_enable_x64")),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+
+
+def write(name: str, *, question: str, **findings: Any) -> Path:
+    """results/name.json: the question, where it was measured, and what was found, floats to four digits."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    record = {"question": question, "environment": environment(), **findings}
+    path.write_text(json.dumps(_plain(record), indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if np.isfinite(value) else None
+    return value
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def figure(title: str, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
+    """A figure in the style of the package's own, and its axes [rows, columns]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    size = (5.6 * columns + 0.4, 4.2 * rows + 0.6)
+    made = Figure(figsize=size, layout="constrained", facecolor="white")
+    FigureCanvasAgg(made)
+    made.suptitle(title, fontsize=14, fontweight="bold", x=0.02, ha="left")
+    return made, made.subplots(rows, columns, squeeze=False)
+
+
+def finish(ax: Any, title: str, x: str, y: str, *, legend: bool = True) -> None:
+    """Title, labels, a light grid, no box."""
+    ax.set_title(title, fontsize=11, loc="left")
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.grid(visible=True, which="major", color="#d7dbe0", lw=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    if legend:
+        ax.legend(fontsize=9, frameon=False)
+
+
+def save(made: Any, name: str) -> Path:
+    """results/name.png."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.png"
+    made.savefig(path, dpi=110)
+    return path
