@@ -68,11 +68,17 @@ from .networks import (
     xor_network as xor_network,
 )
 from .report import (
+    Check as Check,
     Fidelity as Fidelity,
+    Finding as Finding,
     TableOne as TableOne,
+    Verification as Verification,
     WaveFidelity as WaveFidelity,
+    check as check,
+    checks as checks,
     fidelity as fidelity,
     table_one as table_one,
+    verify as verify,
     wave_fidelity as wave_fidelity,
 )
 from .signals import (

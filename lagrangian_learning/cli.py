@@ -1,4 +1,4 @@
-"""The command line: `lagrangian-learning learn speech`, `… simulate xor`, `… waves`."""
+"""The command line: `lagrangian-learning learn speech`, `… simulate xor`, `… verify`, `… waves`."""
 
 import importlib.util
 import sys
@@ -59,6 +59,18 @@ def waves(folder: Path = Path("waves"), json: Path | None = None) -> None:
     waves_command(folder, json)
 
 
+def verify(json: bool = False, equation: str | None = None) -> None:
+    """Measure every equation and claim of the paper. Exit status 0 only if all of them behave as documented.
+
+    Args:
+        json: Print a list of objects, one for each equation of each check, in place of the table.
+        equation: Only what is about this one: a number such as 15, or a label such as "Proposition 1".
+    """
+    from .experiments.verify_command import verify_command
+
+    verify_command(json, equation)
+
+
 def main(args: list[str] | None = None) -> None:
     """The entry point; args: those of the process when None."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -78,5 +90,6 @@ def _app() -> Any:
     simulate.command(xor)
     app.command(learn, name="learn", help="Learn from real input.")
     app.command(simulate, name="simulate", help="Simulate a small system and look at its motion.")
+    app.command(verify)
     app.command(waves)
     return app

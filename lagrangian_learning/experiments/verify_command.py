@@ -1,0 +1,52 @@
+"""`lagrangian-learning verify`."""
+
+import jax
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lagrangian_learning.report.verify import Verification, verify
+from lagrangian_learning.report.verify.check import Check
+from lagrangian_learning.report.verify.verification import HEADER
+
+
+def verify_command(as_json: bool, equation: str | None) -> Verification:
+    """Measures, and tells in a table or as JSON; see `lagrangian_learning.cli.verify`. Exits with 1 on a surprise."""
+    jax.config.update("jax_enable_x64", True)
+    told = Console(stderr=True)
+    try:
+        with told.status("", spinner="line") as status:
+
+            def progress(done: int, total: int, check: Check) -> None:
+                status.update(f"{done} of {total} measured; now {check.name} …")
+
+            found = verify(equation, progress=progress)
+    except ValueError as error:
+        raise SystemExit(f"verify: {error}") from None
+    if as_json:
+        print(found.to_json())
+    else:
+        _say(Console(), found)
+    if not found.as_documented:
+        raise SystemExit(1)
+    return found
+
+
+def _say(console: Console, found: Verification) -> None:
+    console.print("[bold]The paper's equations and claims, measured[/]  float64; a residual is to stay under tolerance")
+    console.print(_table(found))
+    for finding in found.findings:
+        for reason in finding.reasons:
+            console.print(Text(f"{finding.check.name}: {reason}", style="red"))
+    console.print(Text(found.summary, style="bold green" if found.as_documented else "bold red"))
+    console.print("what each verdict means, and the correct forms: docs/equations.md and docs/errata.md")
+
+
+def _table(found: Verification) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in HEADER:
+        table.add_column(name, justify="right" if name in {"residual", "tolerance"} else "left")
+    for row, finding in zip(found.rows(), found.findings, strict=True):
+        table.add_row(*map(Text, row), style=None if finding.as_documented else "red")
+    return table

@@ -1,0 +1,143 @@
+"""`verify`: measures the claims of the paper and tells, row by row, whether they behave as documented."""
+
+import dataclasses
+import itertools
+import json
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .check import Check, Finding, Shared, require_x64
+from .registry import CHECKS, labels
+
+Progress = Callable[[int, int, Check], None]
+HEADER = ("about", "claim", "verdict", "residual", "tolerance", "as documented")
+WIDTHS = (16, 62, 12, 8, 9, 13)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What `verify` found: prints itself as a table.
+
+    findings: one a check, in the order of the paper.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def as_documented(self) -> bool:
+        """Whether every claim behaves as documented."""
+        return all(finding.as_documented for finding in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """How many checks behave as documented, and how long they took."""
+        failed = [finding.check.name for finding in self.findings if not finding.as_documented]
+        seconds = sum(finding.seconds for finding in self.findings)
+        told = f"{len(self.findings)} checks in {seconds:.1f} s"
+        return f"{told}: NOT as documented: {', '.join(failed)}" if failed else f"{told}, all as documented"
+
+    def to_json(self) -> str:
+        """A list of objects, one for every check and label: `equation` names every number singly."""
+        rows = [_as_dict(finding, label) for finding in self.findings for label in finding.check.equations]
+        return json.dumps(rows, indent=1, ensure_ascii=False)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells of the table under `HEADER`, a row a check."""
+        return [_row(finding) for finding in self.findings]
+
+    def __str__(self) -> str:
+        lines = [_line(HEADER), "  ".join("─" * width for width in WIDTHS)]
+        for finding in self.findings:
+            lines += _wrapped(_row(finding))
+            lines += [f"    {reason}" for reason in finding.reasons]
+        return "\n".join([*lines, "", self.summary])
+
+
+def verify(equation: str | int | None = None, *, progress: Progress | None = None) -> Verification:
+    """Measures every equation and claim of the paper, or those about one of them.
+
+    Arguments:
+        equation: a label such as 15, "15", "(15)", "Proposition 1" or "Erratum 1"; None: all.
+        progress: called before each check with how many are done, how many there are, and the check.
+
+    Needs float64: raises ValueError when JAX's x64 switch is off, and for an equation that no check is about. A
+    measurement that raises does not end the others: its row fails and tells the error.
+    """
+    require_x64()
+    selected = select(equation)
+    shared = Shared()
+    findings = []
+    for done, check in enumerate(selected):
+        if progress is not None:
+            progress(done, len(selected), check)
+        findings.append(_measured(check, shared))
+    return Verification(tuple(findings))
+
+
+def select(equation: str | int | None) -> tuple[Check, ...]:
+    """The checks about one equation, in the order of the paper; ValueError when there is none."""
+    if equation is None:
+        return CHECKS
+    wanted = _plain(str(equation))
+    found = tuple(check for check in CHECKS if wanted in map(_plain, check.equations))
+    if not found:
+        raise ValueError(f"no check is about {equation!r}. There are checks about: {', '.join(labels())}.")
+    return found
+
+
+def _measured(check: Check, shared: Shared) -> Finding:
+    try:
+        return check.measure(shared)
+    except Exception as error:  # noqa: BLE001  # whatever is broken, the other rows must still be told
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Finding(check, math.nan, {}, {}, 0.0, told)
+
+
+def _plain(label: str) -> str:
+    return label.strip().strip("()").casefold()
+
+
+def _as_dict(finding: Finding, label: str) -> dict[str, Any]:
+    check = finding.check
+    return {
+        "equation": label,
+        "check": check.name,
+        "claim": check.claim,
+        "method": check.method,
+        "verdict": check.verdict,
+        "remark": check.remark,
+        "reference": check.reference,
+        "residual": _number(finding.residual),
+        "tolerance": check.tolerance,
+        "as_documented": finding.as_documented,
+        "reasons": list(finding.reasons),
+        "details": {name: _number(value) for name, value in finding.details.items()},
+        "seconds": round(finding.seconds, 3),
+    }
+
+
+def _number(value: float) -> float | None:
+    # JSON has no NaN and no infinity.
+    return value if math.isfinite(value) else None
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    check = finding.check
+    about = ", ".join(_shown(label) for label in check.equations)
+    numbers = (f"{finding.residual:.1e}", f"{check.tolerance:.0e}")
+    return about, check.claim, check.verdict, *numbers, "yes" if finding.as_documented else "NO"
+
+
+def _shown(label: str) -> str:
+    return f"({label})" if label.isdigit() else label
+
+
+def _wrapped(cells: Sequence[str]) -> Iterable[str]:
+    columns = [textwrap.wrap(cell, width) for cell, width in zip(cells, WIDTHS, strict=True)]
+    return [_line(parts) for parts in itertools.zip_longest(*columns, fillvalue="")]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, WIDTHS, strict=True)).rstrip()
