@@ -11,6 +11,7 @@ from .integrate import (
     Projection as Projection,
     Trajectory as Trajectory,
     simulate as simulate,
+    simulate_batch as simulate_batch,
     solve_boundary as solve_boundary,
 )
 from .learning import (

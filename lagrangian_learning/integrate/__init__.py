@@ -1,5 +1,6 @@
 """Integration in time on Diffrax: `simulate`, stabilisation, result codes, trajectories. Knows only `AbstractLaw`."""
 
+from .batch import simulate_batch as simulate_batch
 from .boundary import solve_boundary as solve_boundary
 from .results import RESULTS as RESULTS
 from .simulate import simulate as simulate

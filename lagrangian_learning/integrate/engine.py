@@ -66,7 +66,6 @@ class Outcome(eqx.Module):
     carry: Carry
 
 
-@eqx.filter_jit
 def integrate(
     law: AbstractLaw,
     state: PyTree,
@@ -75,11 +74,14 @@ def integrate(
     tolerances: Tolerances,
     plan: Plan,
     carry: Carry | None,
+    refused: Bool[Array, ""] | None = None,
 ) -> Outcome:
-    """One run. A carry continues an earlier one, whose start is not checked again."""
+    """One run. A carry continues an earlier one, whose start is not checked again; a refused run takes no step."""
     law = plan.stabilisation.stabilised(law)
     y0 = start_of(law, times[0], state, args)
     start = _start_reason(law, times[0], y0, args, resumed=carry is not None)
+    if refused is not None:
+        start = jnp.where(refused & (start == 0), int(Reason.REFUSED_START), start)
     solution = _solved(law, times, y0 if carry is None else carry.y, args, tolerances, plan, carry, start)
     records, end = _recorded(law, solution, times, args, plan)
     reason = _diagnosed(law, end, args)
@@ -90,6 +92,9 @@ def integrate(
     energy_start = None if monitor.energy is None else monitor.energy.start
     stats = _statistics(solution, monitor, refused=start > 0)
     return Outcome(records, energy_start, result, result != RESULTS.successful, stats, end)
+
+
+integrate_compiled = eqx.filter_jit(integrate)
 
 
 def _start_reason(law: AbstractLaw, t0: Array, y0: Augmented, args: PyTree, *, resumed: bool) -> Array:

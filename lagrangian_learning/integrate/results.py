@@ -37,6 +37,11 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "time, the stimulus jumps or is not finite beyond this time, the law is too stiff for this stepper, or rtol "
         "and atol are finer than the dtype resolves."
     )
+    refused_start = (
+        "The law refused this run's state, stimulus or constants, and nothing was integrated. Likely causes: NaN in "
+        "the weights, times outside the stimulus, a costate that grows. The printed batch says why for the first such run; "
+        "ll.simulate of one run alone raises its own reason."
+    )
     unstable_costate = (
         "The costate law is unstable as an initial-value problem and grows exponentially. Choose a causal costate, or "
         "solve it as a boundary-value problem with ll.solve_boundary."
@@ -64,6 +69,7 @@ class Reason(enum.IntEnum):
     INCONSISTENT_START = 5
     SINGULAR_MULTIPLIERS = 6
     UNSTABLE_COSTATE = 7
+    REFUSED_START = 8
 
 
 # Steps and controllers may only return codes of Diffrax itself: this one ends the loop, and the reason kept beside it

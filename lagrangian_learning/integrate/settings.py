@@ -24,6 +24,12 @@ class Tolerances(NamedTuple):
 
 def checked_state(state: PyTree) -> tuple[PyTree, Any]:
     """The state as strongly typed arrays, and its one dtype."""
+    dtype = state_dtype(state)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), state), dtype
+
+
+def state_dtype(state: PyTree) -> Any:
+    """The one dtype of a state; ValueError for what is no state."""
     leaves = jax.tree.leaves(state)
     if not leaves:
         raise ValueError("the state has no arrays: make it by law.initial_state(t0, ..., args).")
@@ -35,8 +41,7 @@ def checked_state(state: PyTree) -> tuple[PyTree, Any]:
             f"the state must be all float32 or all float64, got {sorted(map(str, dtypes))}: cast it, or make it by "
             "law.initial_state with floating-point data."
         )
-    dtype = dtypes.pop()
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), state), dtype
+    return dtypes.pop()
 
 
 def checked_times(ts: Any, dtype: Any) -> Float[Array, " times"]:

@@ -8,14 +8,12 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics.law import AbstractLaw
 
-from .engine import Outcome, Plan, integrate
-from .plan import checked_adjoint, step_choice
+from .engine import integrate_compiled
+from .preparation import MAX_STEPS, Settings, check_law, described, trajectory_of
 from .resume import checked_start, resumed
-from .settings import Tolerances, checked_max_steps, checked_solver, checked_state, checked_times, checked_tolerances
-from .stabilisation import AbstractStabilisation, Projection, resolve
+from .settings import checked_state, checked_times
+from .stabilisation import AbstractStabilisation
 from .trajectory import Trajectory
-
-MAX_STEPS = 2**20
 
 
 def simulate(
@@ -68,59 +66,26 @@ def simulate(
     Returns a `Trajectory`. Raises ValueError for arguments that do not fit, and a run-time error of Equinox (when
     throw) with the message of the `ll.RESULTS` code where the run failed.
     """
-    _check_law(law, save)
+    check_law(law, save)
     if resume is not None:
         state = resumed(resume, state)
     state, dtype = checked_state(state)
     times = checked_times(ts, dtype)
     if resume is not None:
         times = checked_start(resume.carry, times)
-    tolerances = checked_tolerances(rtol, atol, dt0, stepsize_controller, dtype)
-    stabiliser = resolve(stabilisation, law)
-    projects = isinstance(stabiliser, Projection)
-    steps = step_choice(stepsize_controller, tolerances, times, projects=projects)
-    stepper = checked_solver(solver, dtype, adaptive=steps.adaptive)
-    adjoint, stepper = checked_adjoint(adjoint, stepper, steps, tolerances, projects=projects)
-    plan = Plan(stepper, steps, stabiliser, adjoint, checked_max_steps(max_steps), save, _meter(progress))
+    settings = Settings(
+        solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress)
+    )
+    tolerances, plan = settings.prepared(law, times)
     # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.
     state = law.check(times, state, args)
-    outcome = integrate(law, state, times, args, tolerances, plan, None if resume is None else resume.carry)
-    path = _trajectory(law, times, tolerances, plan, outcome)
+    carry = None if resume is None else resume.carry
+    outcome = integrate_compiled(law, state, times, args, tolerances, plan, carry)
+    path = trajectory_of(law, times, tolerances, plan, outcome, described(law, plan))
     return path.result.error_if(path, outcome.failed) if throw else path
-
-
-def _check_law(law: Any, save: Any) -> None:
-    if not isinstance(law, AbstractLaw):
-        raise ValueError(f"law must be a law, such as action.law() or ll.EulerLagrange(...), got {type(law).__name__}.")
-    if save is not None and not callable(save):
-        raise ValueError("save must be a function save(t, observables) that returns what to record.")
 
 
 def _meter(progress: bool | diffrax.AbstractProgressMeter) -> diffrax.AbstractProgressMeter:
     if isinstance(progress, diffrax.AbstractProgressMeter):
         return progress
     return diffrax.TextProgressMeter() if progress else diffrax.NoProgressMeter()
-
-
-def _trajectory(law: AbstractLaw, times: Array, tolerances: Tolerances, plan: Plan, outcome: Outcome) -> Trajectory:
-    description = {
-        **law.description,
-        "stepper": f"{type(plan.solver).__name__}, {plan.steps.description}",
-        "stabilisation": plan.stabilisation.description,
-    }
-    if not law.drifts:
-        del description["stabilisation"]
-    told = {name: value for name, value in tolerances._asdict().items() if value is not None}
-    return Trajectory(
-        times,
-        outcome.records,
-        outcome.energy_start,
-        outcome.result,
-        outcome.stats,
-        told,
-        outcome.carry.y.state,
-        outcome.carry,
-        plan.save is not None,
-        tuple(law.aliases.items()),
-        tuple(description.items()),
-    )

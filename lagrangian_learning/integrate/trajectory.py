@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from .records import Record, aliased
@@ -44,12 +45,12 @@ class Trajectory(eqx.Module):
     AttributeError.
     """
 
-    ts: Array
+    ts: Array | np.ndarray
     record: Record
-    energy_start: Array | None
+    energy_start: Array | np.ndarray | None
     result: RESULTS
-    stats: dict[str, Array]
-    steps: dict[str, Array]
+    stats: dict[str, Any]
+    steps: dict[str, Any]
     final_state: PyTree
     carry: Carry
     custom_save: bool = eqx.field(static=True)

@@ -1,6 +1,8 @@
 """Small array habits shared by the whole package: constants, dtypes, checks of values."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import equinox as eqx
@@ -56,13 +58,31 @@ def is_concrete(*values: Any) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
+_verdicts: ContextVar[list[Array] | None] = ContextVar("verdicts", default=None)
+
+
 def require(value: PyTree, ok: Any, message: str) -> PyTree:
     """`value`, if `ok`: else a ValueError when it is known now, and a run-time error of Equinox when it is traced."""
     if is_concrete(ok):
         if not np.all(np.asarray(ok)):  # NumPy: under jit even a constant would be traced
             raise ValueError(message)
         return value
-    return eqx.error_if(value, jnp.logical_not(jnp.all(jnp.asarray(ok))), message)
+    ok, verdicts = jnp.all(jnp.asarray(ok)), _verdicts.get()
+    if verdicts is not None:
+        verdicts.append(ok)
+        return value
+    return eqx.error_if(value, jnp.logical_not(ok), message)
+
+
+@contextlib.contextmanager
+def collected_verdicts() -> Iterator[list[Array]]:
+    """What `require` finds of traced values inside, told instead of raised: an error would end a batch for one lane."""
+    found: list[Array] = []
+    token = _verdicts.set(found)
+    try:
+        yield found
+    finally:
+        _verdicts.reset(token)
 
 
 def all_finite(tree: PyTree) -> Array:

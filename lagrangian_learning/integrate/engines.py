@@ -1,0 +1,80 @@
+"""Engines: what computes the runs of one chunk of lanes. The seam at which faster ones are plugged in."""
+
+import abc
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lagrangian_learning.mechanics._arrays import collected_verdicts
+
+from .engine import Outcome, Plan, integrate
+from .lanes import Inputs
+from .resume import checked_start
+from .settings import Tolerances
+
+
+class AbstractEngine(eqx.Module):
+    """Integrates a chunk of lanes. Of no fields: `simulate_batch` compiles `run_chunk` once for all chunks."""
+
+    name: eqx.AbstractClassVar[str]
+
+    @abc.abstractmethod
+    def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
+        """Why this engine cannot integrate such lanes; None: it can. Leaves of the lane may be shapes."""
+
+    @abc.abstractmethod
+    def run_chunk(self, varied: Inputs, shared: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
+        """The outcome of every lane, lanes first on every leaf.
+
+        Pure and traced: it is jitted, and on several devices mapped over shards of the lanes, so that it must not
+        depend on how many lanes it is given. `equinox.combine(one lane of varied, shared)` are the inputs of a lane.
+        A lane that fails must not touch another: failures are result codes, never errors.
+        """
+
+
+class DiffraxEngine(AbstractEngine):
+    """`jax.vmap` of Diffrax: any law, any setting. Adaptive lanes step together until the slowest has arrived."""
+
+    name: ClassVar[str] = "diffrax"
+
+    def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
+        return None
+
+    def run_chunk(self, varied: Inputs, shared: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
+        def one(lane: Inputs) -> Outcome:
+            return run_lane(eqx.combine(lane, shared), times, tolerances, plan)
+
+        return eqx.filter_vmap(one)(varied)
+
+
+def run_lane(inputs: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
+    """One run; what the law's checks say against it becomes its result code."""
+    with collected_verdicts() as verdicts:
+        if inputs.carry is not None:
+            times = checked_start(inputs.carry, times)
+        state = inputs.law.check(times, inputs.state, inputs.args)
+    refused = jnp.logical_not(jnp.all(jnp.stack([jnp.asarray(True), *verdicts])))
+    return integrate(inputs.law, state, times, inputs.args, tolerances, plan, inputs.carry, refused)
+
+
+def engines() -> tuple[AbstractEngine, ...]:
+    """All engines, in the order in which "auto" asks them."""
+    return (DiffraxEngine(),)
+
+
+def resolve_engine(engine: Any, lane: Inputs, times: Array, plan: Plan) -> AbstractEngine:
+    """The engine of that name; "auto": the first that can. ValueError for a name that is none, or one that cannot."""
+    known = {candidate.name: candidate for candidate in engines()}
+    if isinstance(engine, AbstractEngine):
+        known[engine.name] = engine
+        engine = engine.name
+    if engine == "auto":
+        return next(candidate for candidate in known.values() if candidate.refusal(lane, times, plan) is None)
+    if engine not in known:
+        raise ValueError(f'engine must be "auto", {", ".join(map(repr, known))} or an engine, got {engine!r}.')
+    refusal = known[engine].refusal(lane, times, plan)
+    if refusal is not None:
+        raise ValueError(f'engine="{engine}" cannot integrate this: {refusal} Use engine="auto".')
+    return known[engine]
