@@ -17,6 +17,7 @@ from .integrate import (
 from .learning import (
     AbstractPotential as AbstractPotential,
     BackpropDiffusion as BackpropDiffusion,
+    BlockTridiagonal as BlockTridiagonal,
     CognitiveAction as CognitiveAction,
     CrossEntropy as CrossEntropy,
     DampedDescent as DampedDescent,

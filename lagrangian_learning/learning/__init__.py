@@ -2,6 +2,7 @@
 
 from .action import CognitiveAction as CognitiveAction
 from .backprop_diffusion import BackpropDiffusion as BackpropDiffusion
+from .block_tridiagonal import BlockTridiagonal as BlockTridiagonal
 from .costate import growth_rate as growth_rate, layer_gains as layer_gains
 from .damped_descent import DampedDescent as DampedDescent
 from .delta_errors import delta_errors as delta_errors

@@ -33,8 +33,10 @@ from .backprop_diffusion import positive_speed
 from .checks import one_number
 from .finite_speed import FiniteSpeed, FiniteSpeedMultipliers
 from .network_law import FullCoordinates, ReducedCoordinates
+from .network_multipliers import AbstractNetworkMultipliers
 from .potential import AbstractPotential, SquaredError, Term, as_potential
 from .quadrature import integrate_samples
+from .swept import SweptEquations
 from .waves import NetworkSchur, WaveMultipliers
 
 
@@ -151,7 +153,7 @@ class CognitiveAction(eqx.Module):
             return FiniteSpeed(self.network, self.potential, equations, self.speed)
         if coordinates == "full" or not sweeps:
             return FullCoordinates(self.network, self.potential, equations)
-        return ReducedCoordinates(self.network, self.potential, equations)
+        return ReducedCoordinates(self.network, self.potential, equations, self._swept(equations.multiplier_solver))
 
     def __call__(self, path: Any, stimulus: Stimulus, *, normalised: bool = False) -> Float[Array, ""]:
         """The value of the action along a trajectory, by quadrature over its saved times (fourth order).
@@ -188,9 +190,14 @@ class CognitiveAction(eqx.Module):
         unweighted = (term(t, jet, stimulus) for term in self.terms if not term.weighted)
         return sum(unweighted, start=jnp.zeros_like(t))
 
+    def _swept(self, solver: AbstractMultiplierSolver) -> SweptEquations | None:
+        if not isinstance(solver, AbstractNetworkMultipliers):
+            return None
+        return SweptEquations(self.network, self.potential, self.terms, self.dissipation, solver)
+
     def _solver(self, solver: AbstractMultiplierSolver | None) -> AbstractMultiplierSolver:
         structured = all(term.order == 0 for term in self.terms)
-        if isinstance(solver, WaveMultipliers | NetworkSchur | FiniteSpeedMultipliers) and not structured:
+        if isinstance(solver, AbstractNetworkMultipliers | NetworkSchur | FiniteSpeedMultipliers) and not structured:
             raise ValueError(
                 "terms of order 1 or 2 can change the inertia, which structured multiplier solvers take to be m_x and "
                 "m_W: use ll.DenseSaddlePoint(), or declare order=0 for terms of t, x and W alone."

@@ -22,8 +22,10 @@ from lagrangian_learning.networks import AbstractNetwork, guard_rank
 from lagrangian_learning.signals import Stimulus
 
 from .checks import check_stimulus, checked_velocities
+from .network_multipliers import AbstractNetworkMultipliers
 from .potential import AbstractPotential
-from .waves import NetworkSchur, WaveMultipliers
+from .swept import SweptEquations
+from .waves import NetworkSchur
 
 _PAPER_CAUCHY = (
     "the Cauchy data (11) of the paper ask ẋ(0) = Ẇ(0) = 0, which is consistent only if G_t = −ė(0) = 0 and Ẇ(0) = 0: "
@@ -132,13 +134,15 @@ class ReducedCoordinates(AbstractNetworkLaw):
     """(8)–(10) on q = W: x, ẋ follow from (W, Ẇ) by the forward pass and its derivative, so that nothing drifts.
 
     The mass matrix of these coordinates is m_W I + m_x JᵀJ, J = ∂x/∂W (THEORY §3); it is never formed, since Ẅ and δ
-    come from the same saddle-point system as in full coordinates. `accelerations` returns (Ẅ, δ).
+    come from the same saddle-point system as in full coordinates: derived by differentiation, or, where the multiplier
+    solver knows the network, written as sweeps (`SweptEquations`). `accelerations` returns (Ẅ, δ).
     Made by `CognitiveAction.law()`.
     """
 
     network: AbstractNetwork
     potential: AbstractPotential
     equations: EulerLagrange
+    swept: SweptEquations | None = None
 
     def initial_state(
         self, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree = None, *, cauchy: str = "general", **higher: PyTree
@@ -162,6 +166,9 @@ class ReducedCoordinates(AbstractNetworkLaw):
 
     def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[PyTree, PyTree]:
         """(Ẅ, δ); for a second-order action the fourth derivative in place of Ẅ."""
+        if self.swept is not None:
+            evaluated = self.swept(as_time(t, state.q), state.q, state.v, stimulus)
+            return evaluated.W_ddot, evaluated.delta
         (_, top), delta = self.equations.accelerations(t, self.full_state(t, state, stimulus), stimulus)
         return top, delta
 
@@ -169,13 +176,19 @@ class ReducedCoordinates(AbstractNetworkLaw):
         return lifted(self.network, as_time(t, state.q), state, stimulus)
 
     def vector_field(self, t: Any, state: State, args: Stimulus) -> State:
+        if self.swept is not None:
+            return State(state.v, self.swept(as_time(t, state.q), state.q, state.v, args).W_ddot)
         return self._weights(self.equations.vector_field(t, self.full_state(t, state, args), args))
 
     def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
+        if self.swept is not None:
+            return self._swept_rates(as_time(t, state.q), state, args)
         rates = self.equations.rates(t, self.full_state(t, state, args), args)
         return Rates(self._weights(rates.state), rates.power)
 
     def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
+        if self.swept is not None:
+            return self._swept_observables(as_time(t, state.q), state, args)
         full = self.equations.observables(t, self.full_state(t, state, args), args)
         delta = full.pop("multipliers")
         neurons = {name: full[key][0] for key, name in (("q", "x"), ("v", "x_dot"), ("a", "x_ddot"))}
@@ -215,6 +228,20 @@ class ReducedCoordinates(AbstractNetworkLaw):
     def aliases(self) -> dict[str, tuple[str, int | None]]:
         return {"W": ("q", None), "W_dot": ("v", None), "W_ddot": ("a", None)}
 
+    def _swept_rates(self, t: Array, state: State, stimulus: Stimulus) -> Rates:
+        assert self.swept is not None
+        evaluated = self.swept(t, state.q, state.v, stimulus)
+        power = self.swept.power(t, state.q, state.v, evaluated, stimulus)
+        return Rates(State(state.v, evaluated.W_ddot), power)
+
+    def _swept_observables(self, t: Array, state: State, stimulus: Stimulus) -> dict[str, PyTree]:
+        assert self.swept is not None
+        evaluated = self.swept(t, state.q, state.v, stimulus)
+        x_ddot = self.swept.neuron_accelerations(t, state.q, state.v, evaluated, stimulus)
+        weights = {"q": state.q, "v": state.v, "a": evaluated.W_ddot}
+        neurons = {"x": evaluated.x, "x_dot": evaluated.x_dot, "x_ddot": x_ddot}
+        return weights | neurons | {"multipliers": evaluated.delta}
+
     def _weights(self, full: State) -> State:
         entries = (full.q, full.v, full.a, full.j)
         return State(*(None if entry is None else entry[1] for entry in entries))
@@ -249,7 +276,7 @@ def _weights_state(
 
 def _known_regular(equations: EulerLagrange) -> bool:
     # Structured solvers stand for the inertia m_x, m_W; what they need of the network, `guard_rank` sees to.
-    return isinstance(equations.multiplier_solver, WaveMultipliers | NetworkSchur)
+    return isinstance(equations.multiplier_solver, AbstractNetworkMultipliers | NetworkSchur)
 
 
 def _regular_start(equations: EulerLagrange, t0: Any, state: State, stimulus: Stimulus) -> State:

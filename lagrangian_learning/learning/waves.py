@@ -1,29 +1,32 @@
-"""Multipliers from forward and backward waves, and from the Schur complement that knows the network (THEORY §3)."""
+"""Multipliers by conjugate gradients on waves, and by the Schur complement that knows the network (THEORY §3)."""
 
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import lineax as lx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics import AbstractMultiplierSolver, SaddlePoint
-from lagrangian_learning.mechanics._arrays import cast, dtype_of, tree_add, tree_scale, tree_sub
-from lagrangian_learning.networks import AbstractNetwork, state_jacobian, weight_jvp, weight_vjp
+from lagrangian_learning.mechanics._arrays import cast, dtype_of, tree_scale, tree_sub
+from lagrangian_learning.networks import AbstractLinearisation, AbstractNetwork, state_jacobian, weight_jvp, weight_vjp
+
+from .conjugate_gradients import Solution, conjugate_gradients
+from .network_multipliers import AbstractNetworkMultipliers, check_feedforward
 
 
-class WaveMultipliers(AbstractMultiplierSolver):
-    """Conjugate gradients on (I + m_x G_ξ⁻¹ Δ G_ξ⁻ᵀ) μ = f_x + m_x G_ξ⁻¹ (γ₂ + G_M f_W/m_W), then δ = G_ξ⁻ᵀ μ.
+class WaveMultipliers(AbstractNetworkMultipliers):
+    """(I + (m_x/m_W) G_ξ⁻¹ G_M G_Mᵀ G_ξ⁻ᵀ) μ = f by conjugate gradients; then δ = G_ξ⁻ᵀ μ (THEORY §3).
 
-    Δ = diag(d)/m_W with d the diagonal of G_M G_Mᵀ. Each step is one backward and one forward wave through the network,
-    Θ(m) in the number m of weights. Regular at m_x = 0, where the matrix is I and δ = G_ξ⁻ᵀ f_x is backpropagation,
-    (17). Accelerations follow without a division by m_x: Ẅ = (f_W − G_Mᵀδ)/m_W, ẍ = −G_ξ⁻¹(γ₂ + G_M Ẅ), so that
-    D²G = 0 holds to rounding whatever the tolerance.
+    Each step is one backward and one forward wave through the network, Θ(m) in the number m of weights; no matrix is
+    formed. The fewer steps the smaller m_x/m_W; none but the first at m_x = 0, where δ is backpropagation, (17).
 
-    For feedforward networks whose inertia is m_x, m_W. rtol is the relative residual at which conjugate gradients stop;
-    None is 1e-12 in float64 and 1e-6 in float32.
+    Arguments:
+        network: a feedforward network.  mass_x, mass_W: its masses.
+        rtol: the relative residual at which to stop; None is 1e-12 in float64 and 1e-6 in float32.
+        max_steps: multipliers that took more are NaN, which a run reports by name; None is 10 times the number of
+            neurons.
     """
 
     network: AbstractNetwork
@@ -34,34 +37,17 @@ class WaveMultipliers(AbstractMultiplierSolver):
     name: ClassVar[str] = "conjugate gradients on forward and backward waves"
 
     def __check_init__(self) -> None:
-        if not self.network.feedforward:
-            raise ValueError(
-                "waves cross feedforward networks, and this one has cycles, on which G_ξ can be singular: "
-                "use ll.NetworkSchur, or ll.DenseSaddlePoint() for mass_x = 0."
-            )
+        check_feedforward(self.network)
 
-    def __call__(self, system: SaddlePoint, force: PyTree, closing: PyTree) -> tuple[PyTree, PyTree]:
-        x, W = system.jet[0]
-        f_x, f_W = force
-        mass_x, mass_W = cast(self.mass_x, f_x), cast(self.mass_W, f_x)
-        network = self.network
-        free = tree_sub(weight_jvp(network, x, W, tree_scale(1 / mass_W, f_W)), closing)
-        right = tree_add(f_x, tree_scale(mass_x, network.solve_forward(x, W, free)))
-        delta = network.solve_backward(x, W, self._mu(x, W, right, mass_x, mass_W))
-        W_ddot = tree_scale(1 / mass_W, tree_sub(f_W, weight_vjp(network, x, W, delta)))
-        x_ddot = network.solve_forward(x, W, tree_sub(closing, weight_jvp(network, x, W, W_ddot)))
-        return (x_ddot, W_ddot), delta
+    def solve(self, linearised: AbstractLinearisation, load: PyTree) -> PyTree:
+        return self.solution(linearised, load).value
 
-    def _mu(self, x: PyTree, W: PyTree, right: PyTree, mass_x: Array, mass_W: Array) -> PyTree:
-        gram = tree_scale(mass_x / mass_W, self.network.weight_gram(x, W))
-
-        def matrix(mu: PyTree) -> PyTree:
-            backward = self.network.solve_backward(x, W, mu)
-            return tree_add(mu, self.network.solve_forward(x, W, jax.tree.map(jnp.multiply, gram, backward)))
-
-        # Not lineax.CG: it scales every residual by its own entry of `right`, and most of those are zero at rest.
-        rtol = self.rtol if self.rtol is not None else default_rtol(right)
-        return jax.scipy.sparse.linalg.cg(matrix, right, tol=rtol, maxiter=self.max_steps)[0]
+    def solution(self, linearised: AbstractLinearisation, load: PyTree, guess: PyTree = None) -> Solution:
+        """μ with the steps it took and its relative residual; `guess` starts from an earlier μ."""
+        # Not lineax.CG: it scales every residual by its own entry of the load, and most of those are zero at rest.
+        rtol = default_rtol(load) if self.rtol is None else self.rtol
+        max_steps = 10 * self.network.num_neurons if self.max_steps is None else self.max_steps
+        return conjugate_gradients(lambda mu: self.product(linearised, mu), load, rtol, max_steps, guess)
 
 
 class NetworkSchur(AbstractMultiplierSolver):

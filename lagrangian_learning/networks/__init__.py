@@ -9,7 +9,8 @@ from .jacobians import (
     weight_jvp as weight_jvp,
     weight_vjp as weight_vjp,
 )
-from .layered import Layered as Layered
+from .layered import Layered as Layered, LayeredLinearisation as LayeredLinearisation
+from .linearisation import AbstractLinearisation as AbstractLinearisation, TaylorSweep as TaylorSweep
 from .network import AbstractNetwork as AbstractNetwork
 from .rank import (
     RankReport as RankReport,

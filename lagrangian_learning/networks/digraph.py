@@ -17,6 +17,7 @@ import optimistix as optx
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from .activations import Activation, check_activation, resolve, slope, smoothness
+from .digraph_linearisation import DigraphLinearisation, Neurons, Weights, check_dense, tell
 from .edges import (
     FrozenArray,
     as_edges,
@@ -26,6 +27,7 @@ from .edges import (
     levels_of,
     number_nodes,
 )
+from .linearisation import TaylorSweep, taylor_sweep
 from .network import (
     AbstractNetwork,
     check_input,
@@ -33,13 +35,7 @@ from .network import (
     float_dtype,
     positive_int,
 )
-from .schedule import Schedule, build_schedule
-
-Neurons = Float[Array, " num_neurons"]
-Weights = Float[Array, " num_edges"]
-
-# A dense matrix of this size is 34 MB in double precision, and its LU takes as much again.
-MAX_CYCLIC_NEURONS = 2048
+from .schedule import Schedule, build_schedule, take
 
 
 class Digraph(AbstractNetwork):
@@ -162,18 +158,15 @@ class Digraph(AbstractNetwork):
         image = self._map(resolve, self._activity(x, W))
         return x - jnp.concatenate([jnp.asarray(u), image])
 
-    def solve_forward(self, x: Neurons, W: Weights, r: Neurons) -> Neurons:
-        if self.feedforward:
-            return self._sweep(self._coupling(x, W), r, reverse=False)
-        return self._dense_solve(self._jacobian(x, W), r)
+    def linearised(self, x: Neurons, W: Weights) -> "DigraphLinearisation":
+        slopes = self._slopes(x, W)
+        return DigraphLinearisation(x, slopes, slopes[self._target] * W, self._edges, self._schedule, self.throw)
 
-    def solve_backward(self, x: Neurons, W: Weights, r: Neurons) -> Neurons:
-        if self.feedforward:
-            return self._sweep(self._coupling(x, W), r, reverse=True)
-        return self._dense_solve(self._jacobian(x, W).T, r)
+    def taylor_sweep(self, W: Weights, W_dot: Weights, u: Array, u_dot: Array, u_ddot: Array) -> TaylorSweep:
+        return taylor_sweep(self, W, W_dot, u, u_dot, u_ddot)
 
     def weight_gram(self, x: Neurons, W: Weights) -> Neurons:
-        return self._slopes(x, W) ** 2 * self._collect(x[self._source] ** 2)
+        return self.linearised(x, W).diagonal()
 
     def check_weights(self, W: PyTree) -> Weights:
         shape = jax.ShapeDtypeStruct((self.num_weights,), jnp.float32)
@@ -225,22 +218,6 @@ class Digraph(AbstractNetwork):
         slopes = self._map(derivative, self._activity(x, W))
         return jnp.concatenate([jnp.zeros(self.num_inputs, slopes.dtype), slopes])
 
-    def _coupling(self, x: Neurons, W: Weights) -> Weights:
-        """sigma'(a_j) w_jk on every edge: minus the entries of G_xi off its unit diagonal."""
-        return self._slopes(x, W)[self._target] * W
-
-    def _jacobian(self, x: Neurons, W: Weights) -> Float[Array, "num_neurons num_neurons"]:
-        self._check_dense()
-        coupling = self._coupling(x, W)
-        return jnp.eye(self.num_neurons, dtype=coupling.dtype).at[self._target, self._source].add(-coupling)
-
-    def _check_dense(self) -> None:
-        if self.num_neurons > MAX_CYCLIC_NEURONS:
-            raise ValueError(
-                f"a cyclic digraph of {self.num_neurons} neurons needs dense solves, which end at "
-                f"{MAX_CYCLIC_NEURONS}: give the action a finite speed, which solves nothing, or take the cycles out"
-            )
-
     def _forward_wave(self, W: Weights, u: Float[Array, " num_inputs"]) -> Neurons:
         schedule = self._schedule
         assert schedule is not None
@@ -254,32 +231,18 @@ class Digraph(AbstractNetwork):
         def step(carry, at):
             activity, x = carry
             weight, source, target, finished = at
-            activity = activity.at[target].add(weight * _take(x, source), mode="drop")
+            activity = activity.at[target].add(weight * take(x, source), mode="drop")
             for function, neurons in zip(functions, finished, strict=True):
-                x = x.at[neurons].add(function(_take(activity, neurons)), mode="drop")
+                x = x.at[neurons].add(function(take(activity, neurons)), mode="drop")
             return (activity, x), None
 
         finished = tuple(neurons.array for neurons in schedule.finished)
-        steps = (_take(W, schedule.edge.array), schedule.source.array, schedule.target.array, finished)
+        steps = (take(W, schedule.edge.array), schedule.source.array, schedule.target.array, finished)
         (_, x), _ = jax.lax.scan(step, (activity, x), steps)
         return x
 
-    def _sweep(self, coupling: Weights, r: Neurons, reverse: bool) -> Neurons:
-        """(I - C)^-1 r with C[target, source] the coupling; transposed, and in the opposite order, with `reverse`."""
-        schedule = self._schedule
-        assert schedule is not None
-        start, end = schedule.source.array, schedule.target.array
-        if reverse:
-            start, end = end, start
-
-        def step(y, at):
-            c, start, end = at
-            return y.at[end].add(c * _take(y, start), mode="drop"), None
-
-        return jax.lax.scan(step, r, (_take(coupling, schedule.edge.array), start, end), reverse=reverse)[0]
-
     def _root(self, W: Weights, u: Float[Array, " num_inputs"]) -> Neurons:
-        self._check_dense()
+        check_dense(self.num_neurons)
         dtype = jnp.result_type(W, u)
         tolerance = 100 * float(jnp.finfo(dtype).eps) if self.tolerance is None else self.tolerance
         start = jnp.concatenate([u.astype(dtype), jnp.zeros(self.num_neurons - self.num_inputs, dtype)])
@@ -291,27 +254,10 @@ class Digraph(AbstractNetwork):
             max_steps=self.max_steps,
             throw=False,
         )
-        return self._tell(
+        return tell(
             found.value,
             found.result != optx.RESULTS.successful,
             f"no x with x = sigma(Wx) found in {self.max_steps} Newton steps on the cyclic digraph: use "
             "smaller weights on its cycles, a larger max_steps, or an action with finite speed",
+            throw=self.throw,
         )
-
-    def _dense_solve(self, matrix: Float[Array, "n n"], r: Neurons) -> Neurons:
-        solved = lx.linear_solve(lx.MatrixLinearOperator(matrix), r, lx.LU(), throw=False)
-        return self._tell(
-            solved.value,
-            solved.result != lx.RESULTS.successful,
-            "G_xi is singular on a cycle of the digraph, so it has no forward or backward wave: guard_rank names the "
-            "cycle; change its weights, or solve for the multipliers in the delta form",
-        )
-
-    def _tell(self, value: Neurons, failed: Array, message: str) -> Neurons:
-        if self.throw:
-            return eqx.error_if(value, failed, message)
-        return jnp.where(failed, jnp.nan, value)
-
-
-def _take(values: Float[Array, " n"], indices: Any) -> Array:
-    return values.at[indices].get(mode="fill", fill_value=0)

@@ -4,6 +4,7 @@
 # pyright: reportIncompatibleVariableOverride=false
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from .activations import Activation, check_activation, resolve, slope, smoothness
+from .linearisation import AbstractLinearisation, TaylorSweep
 from .network import (
     AbstractNetwork,
     check_input,
@@ -21,6 +23,7 @@ from .network import (
 )
 
 Layers = tuple[Float[Array, " _"], ...]
+LayerJet = tuple[Float[Array, " _"], Float[Array, " _"], Float[Array, " _"]]
 
 
 def _as_sizes(sizes: Any) -> tuple[int, ...]:
@@ -36,6 +39,62 @@ def _as_sizes(sizes: Any) -> tuple[int, ...]:
 def _product(matrix: Float[Array, "m n"], vector: Float[Array, " n"]) -> Float[Array, " m"]:
     # Accelerators round the factors of a float32 product to fewer bits by default, which max|G| would show.
     return jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)
+
+
+def _products(matrix: Float[Array, "m n"], vectors: tuple[Float[Array, " n"], ...]) -> tuple[Float[Array, " m"], ...]:
+    """The matrix times each vector."""
+    return tuple(_product(matrix, vector) for vector in vectors)
+
+
+def _carried(sigma: Callable, a: LayerJet) -> tuple[LayerJet, Float[Array, " m"]]:
+    """σ(a), its first two derivatives along the path of a, and σ′(a)."""
+
+    def rate(value: Array, change: Array) -> Array:
+        return jax.jvp(sigma, (value,), (change,))[1]
+
+    x_dot, x_ddot = jax.jvp(rate, a[:2], a[1:])
+    return (sigma(a[0]), x_dot, x_ddot), rate(a[0], jnp.ones_like(a[0]))
+
+
+class LayeredLinearisation(AbstractLinearisation):
+    """G_ξ is block bidiagonal with blocks −σ′(a_l) W_l, and G_M G_Mᵀ diagonal: a wave is one sweep over the layers."""
+
+    x: Layers
+    slopes: Layers
+    matrices: tuple[Float[Array, "_ _"], ...]
+    bias: bool = eqx.field(static=True)
+
+    def forward(self, r: Layers) -> Layers:
+        y = [r[0]]
+        for s, matrix, r_l in zip(self.slopes, self.matrices, r[1:], strict=True):
+            y.append(r_l + s * _product(matrix, y[-1]))
+        return tuple(y)
+
+    def backward(self, r: Layers) -> Layers:
+        y = [r[-1]]
+        for s, matrix, r_l in reversed(tuple(zip(self.slopes, self.matrices, r[:-1], strict=True))):
+            y.append(r_l + _product(matrix.T, s * y[-1]))
+        return tuple(reversed(y))
+
+    def gram(self, delta: Layers) -> Layers:
+        return jax.tree.map(jnp.multiply, self.diagonal(), delta)
+
+    def diagonal(self) -> Layers:
+        """d_j = σ′(a_j)² (Σ_k x_k² [+ 1 with a bias]), 0 for inputs."""
+        fan_in = (jnp.sum(below**2) + float(self.bias) for below in self.x[:-1])
+        return (jnp.zeros_like(self.x[0]), *(s**2 * n for s, n in zip(self.slopes, fan_in, strict=True)))
+
+    def weight_jvp(self, dW: PyTree) -> Layers:
+        moved = [
+            _product(rate[0], below) + rate[1] if self.bias else _product(rate, below)
+            for rate, below in zip(dW, self.x[:-1], strict=True)
+        ]
+        return (jnp.zeros_like(self.x[0]), *(-s * a for s, a in zip(self.slopes, moved, strict=True)))
+
+    def weight_vjp(self, delta: Layers) -> PyTree:
+        errors = [-s * d for s, d in zip(self.slopes, delta[1:], strict=True)]
+        products = [jnp.outer(error, below) for error, below in zip(errors, self.x[:-1], strict=True)]
+        return tuple(zip(products, errors, strict=True)) if self.bias else tuple(products)
 
 
 class Layered(AbstractNetwork):
@@ -123,22 +182,23 @@ class Layered(AbstractNetwork):
         images = (resolve(f)(a) for f, a in zip(self._activations, self._activities(x, W), strict=True))
         return (x[0] - jnp.asarray(u), *(above - image for above, image in zip(x[1:], images, strict=True)))
 
-    def solve_forward(self, x: Layers, W: PyTree, r: Layers) -> Layers:
-        y = [r[0]]
-        for s, matrix, r_l in zip(self._slopes(x, W), self._matrices(W), r[1:], strict=True):
-            y.append(r_l + s * _product(matrix, y[-1]))
-        return tuple(y)
+    def linearised(self, x: Layers, W: PyTree) -> "LayeredLinearisation":
+        return LayeredLinearisation(x, tuple(self._slopes(x, W)), tuple(self._matrices(W)), self.bias)
 
-    def solve_backward(self, x: Layers, W: PyTree, r: Layers) -> Layers:
-        y = [r[-1]]
-        waves = zip(self._slopes(x, W), self._matrices(W), r[:-1], strict=True)
-        for s, matrix, r_l in reversed(tuple(waves)):
-            y.append(r_l + _product(matrix.T, s * y[-1]))
-        return tuple(reversed(y))
+    def taylor_sweep(self, W: PyTree, W_dot: PyTree, u: Array, u_dot: Array, u_ddot: Array) -> TaylorSweep:
+        self.check_input(u)
+        jets, slopes = [(jnp.asarray(u), u_dot, u_ddot)], []
+        for activation, weights, rates in zip(self._activations, W, W_dot, strict=True):
+            jet, s = _carried(resolve(activation), self._activity_jet(weights, rates, jets[-1]))
+            jets.append(jet)
+            slopes.append(s)
+        x, x_dot, x_ddot = zip(*jets, strict=True)
+        return TaylorSweep(
+            x, x_dot, x_ddot, LayeredLinearisation(x, tuple(slopes), tuple(self._matrices(W)), self.bias)
+        )
 
     def weight_gram(self, x: Layers, W: PyTree) -> Layers:
-        fan_in = (jnp.sum(below**2) + float(self.bias) for below in x[:-1])
-        return (jnp.zeros_like(x[0]), *(s**2 * n for s, n in zip(self._slopes(x, W), fan_in, strict=True)))
+        return self.linearised(x, W).diagonal()
 
     def check_weights(self, W: PyTree) -> PyTree:
         form = "(matrix [n_out, n_in], bias [n_out]) pairs" if self.bias else "[n_out, n_in] matrices"
@@ -161,6 +221,15 @@ class Layered(AbstractNetwork):
             return _product(weights, below)
         matrix, offset = weights
         return _product(matrix, below) + offset
+
+    def _activity_jet(self, weights: PyTree, rates: PyTree, below: LayerJet) -> LayerJet:
+        """a = Wx, ȧ = Wẋ + Ẇx, ä = Wẍ + 2Ẇẋ (+ biases), each matrix read once."""
+        matrix, rate = (weights[0], rates[0]) if self.bias else (weights, rates)
+        a, a_dot, a_ddot = _products(matrix, below)
+        moved, moved_dot = _products(rate, below[:2])
+        if self.bias:
+            a, a_dot = a + weights[1], a_dot + rates[1]
+        return a, a_dot + moved, a_ddot + 2 * moved_dot
 
     def _activities(self, x: Layers, W: PyTree) -> list[Array]:
         return [self._activity(weights, below) for weights, below in zip(W, x[:-1], strict=True)]

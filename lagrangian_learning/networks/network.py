@@ -11,6 +11,8 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from lagrangian_learning.mechanics._arrays import all_finite, require
 
+from .linearisation import AbstractLinearisation, TaylorSweep
+
 
 class AbstractNetwork(eqx.Module):
     """G_j(t, x, W) = x_j - u_j for inputs, x_j - sigma(sum_k w_jk x_k) for all other neurons; (4) of the paper.
@@ -50,12 +52,20 @@ class AbstractNetwork(eqx.Module):
         """(4), one constraint a neuron, with the structure of x."""
 
     @abc.abstractmethod
-    def solve_forward(self, x: PyTree, W: PyTree, r: PyTree) -> PyTree:
-        """G_xi^-1 r at (x, W), for r with the structure of x: a forward wave."""
+    def linearised(self, x: PyTree, W: PyTree) -> AbstractLinearisation:
+        """G_xi and G_M at (x, W), for several waves and products there."""
 
     @abc.abstractmethod
+    def taylor_sweep(self, W: PyTree, W_dot: PyTree, u: Array, u_dot: Array, u_ddot: Array) -> TaylorSweep:
+        """x, x_dot and the x_ddot of zero W_ddot in one forward pass, with G linearised at x; feedforward networks."""
+
+    def solve_forward(self, x: PyTree, W: PyTree, r: PyTree) -> PyTree:
+        """G_xi^-1 r at (x, W), for r with the structure of x: a forward wave."""
+        return self.linearised(x, W).forward(r)
+
     def solve_backward(self, x: PyTree, W: PyTree, r: PyTree) -> PyTree:
         """G_xi^-T r at (x, W), for r with the structure of x: a backward wave, the recursion of backprop (16)."""
+        return self.linearised(x, W).backward(r)
 
     @abc.abstractmethod
     def weight_gram(self, x: PyTree, W: PyTree) -> PyTree:

@@ -1,8 +1,9 @@
 """The order in which a wave crosses an acyclic digraph: edges by the level of their target, in equal steps."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Array, Float
 
 from .edges import FrozenArray
 
@@ -63,3 +64,8 @@ def _padded(row: np.ndarray, value: np.ndarray, num_rows: int, fill: int) -> np.
     column = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
     table[row, column] = value
     return table
+
+
+def take(values: Float[Array, " n"], indices: Any) -> Array:
+    """Entries of `values`, zero where an index points past the end: the padding of a schedule."""
+    return values.at[indices].get(mode="fill", fill_value=0)

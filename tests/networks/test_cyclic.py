@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lagrangian_learning.networks import Digraph, state_jacobian, weight_vjp
-from lagrangian_learning.networks.digraph import MAX_CYCLIC_NEURONS
+from lagrangian_learning.networks.digraph_linearisation import MAX_CYCLIC_NEURONS
 
 
 def random_cyclic(seed, num_neurons=30, num_edges=120, **options):
