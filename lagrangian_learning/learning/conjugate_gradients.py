@@ -23,7 +23,7 @@ class _Step(NamedTuple):
     residual: PyTree
     direction: PyTree
     square: Float[Array, ""]
-    count: Int[Array, ""]
+    taken: Int[Array, ""]
 
 
 def conjugate_gradients(
@@ -45,7 +45,7 @@ def conjugate_gradients(
     goal = rtol**2 * tree_dot(right, right)
 
     def unfinished(at: _Step) -> Bool[Array, ""]:
-        return (at.square > goal) & (at.count < max_steps)
+        return (at.square > goal) & (at.taken < max_steps)
 
     def step(at: _Step) -> _Step:
         image = matrix(at.direction)
@@ -53,13 +53,13 @@ def conjugate_gradients(
         value = _along(at.value, length, at.direction)
         residual = _along(at.residual, -length, image)
         square = tree_dot(residual, residual)
-        return _Step(value, residual, _along(residual, square / at.square, at.direction), square, at.count + 1)
+        return _Step(value, residual, _along(residual, square / at.square, at.direction), square, at.taken + 1)
 
     start = _Step(value, residual, residual, tree_dot(residual, residual), jnp.asarray(0, jnp.int32))
     end = jax.lax.while_loop(unfinished, step, start)
     relative = jnp.sqrt(end.square / jnp.where(goal > 0, goal, 1)) * rtol
     answer = jnp.where(end.square <= goal, scale, jnp.nan)
-    return Solution(tree_scale(answer, end.value), end.count, relative)
+    return Solution(tree_scale(answer, end.value), end.taken, relative)
 
 
 def _along(point: PyTree, length: Array, direction: PyTree) -> PyTree:

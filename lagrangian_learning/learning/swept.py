@@ -95,7 +95,7 @@ class SweptEquations(eqx.Module):
         return potential_gradient(self.network, self.potential, x, stimulus.target(t))
 
     def _term_forces(self, t: Array, x: PyTree, W: PyTree, stimulus: Stimulus) -> tuple[PyTree, PyTree]:
-        return jax.grad(lambda q: self._terms_density(t, *q, stimulus))((x, W))
+        return jax.grad(lambda q: self._terms_density(t, q[0], q[1], stimulus))((x, W))
 
     def _terms_density(self, t: Array, x: PyTree, W: PyTree, stimulus: Stimulus) -> Array:
         """Σ F, those outside the weight divided by it."""

@@ -96,7 +96,7 @@ def tell(value: Neurons, failed: Array, message: str, *, throw: bool) -> Neurons
 
 def _swept(schedule: Schedule, coupling: Weights, r: Neurons, *, reverse: bool) -> Neurons:
     """(I − C)⁻¹ r; transposed, and in the opposite order, with `reverse`."""
-    start, end = schedule.source.array, schedule.target.array
+    start, end = jnp.asarray(schedule.source.array), jnp.asarray(schedule.target.array)
     if reverse:
         start, end = end, start
 

@@ -25,6 +25,8 @@ def solvers(network, mass_x, mass_W):
     structured = {"Schur complement of the network": NetworkSchur(network, mass_x, mass_W)}
     if network.feedforward:
         structured["waves"] = WaveMultipliers(network, mass_x, mass_W)
+    if isinstance(network, ll.Layered):
+        structured["block tridiagonal"] = ll.BlockTridiagonal(network, mass_x, mass_W)
     return structured | {"dense saddle point": ll.DenseSaddlePoint(), "dense Schur complement": ll.DenseSchur()}
 
 

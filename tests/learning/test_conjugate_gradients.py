@@ -1,0 +1,83 @@
+"""Conjugate gradients against NumPy's dense solve, and what they tell of themselves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lagrangian_learning.learning.conjugate_gradients import conjugate_gradients
+
+SIZE = 12
+
+
+@pytest.fixture(scope="module")
+def matrix():
+    """Symmetric positive definite, with four different eigenvalues: exact arithmetic ends after four steps."""
+    rng = np.random.default_rng(7)
+    vectors, _ = np.linalg.qr(rng.normal(size=(SIZE, SIZE)))
+    return vectors @ np.diag(np.repeat([0.5, 1.0, 2.0, 7.0], 3)) @ vectors.T
+
+
+def split(flat):
+    return (flat[:5], {"rest": flat[5:]})
+
+
+def product(matrix):
+    def apply(tree):
+        return split(jnp.asarray(matrix, tree[0].dtype) @ jnp.concatenate([tree[0], tree[1]["rest"]]))
+
+    return apply
+
+
+def flat(tree):
+    return np.concatenate([tree[0], tree[1]["rest"]])
+
+
+def test_solution_steps_and_residual(matrix):
+    right = np.cos(np.arange(SIZE))
+    found = conjugate_gradients(product(matrix), split(jnp.asarray(right)), 1e-12, 100)
+    np.testing.assert_allclose(flat(found.value), np.linalg.solve(matrix, right), rtol=1e-11, atol=1e-13)
+    assert int(found.steps) == 4
+    left = np.linalg.norm(matrix @ flat(found.value) - right) / np.linalg.norm(right)
+    assert left < 1e-12
+    assert float(found.residual) < 1e-12
+
+
+def test_a_guess_saves_steps(matrix):
+    right = np.cos(np.arange(SIZE))
+    exact = np.linalg.solve(matrix, right)
+    near = split(jnp.asarray(exact * (1 + 1e-9)))
+    found = conjugate_gradients(product(matrix), split(jnp.asarray(right)), 1e-8, 100, near)
+    assert int(found.steps) == 0
+    np.testing.assert_allclose(flat(found.value), exact, rtol=1e-8)
+
+
+def test_too_few_steps_are_no_number(matrix):
+    found = conjugate_gradients(product(matrix), split(jnp.cos(jnp.arange(1.0 * SIZE))), 1e-12, 2)
+    assert np.all(np.isnan(flat(found.value)))
+    assert float(found.residual) > 1e-12
+    assert int(found.steps) == 2
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e30])
+def test_size_of_the_right_side_does_not_matter_in_float32(matrix, scale):
+    right = np.float32(scale) * np.cos(np.arange(SIZE, dtype=np.float32))
+    found = conjugate_gradients(product(matrix), split(jnp.asarray(right)), 1e-6, 100)
+    expected = np.linalg.solve(matrix, right.astype(np.float64))
+    np.testing.assert_allclose(flat(found.value), expected, rtol=1e-4, atol=2e-6 * scale)
+    assert flat(found.value).dtype == np.float32
+
+
+def test_a_nan_ends_at_once_and_leaves_other_lanes_alone(matrix):
+    right = jnp.stack([jnp.cos(jnp.arange(1.0 * SIZE)), jnp.full(SIZE, jnp.nan), jnp.sin(jnp.arange(1.0 * SIZE))])
+
+    def solve(b):
+        return conjugate_gradients(product(matrix), split(b), 1e-12, 100)
+
+    lanes = jax.jit(jax.vmap(solve))(right)
+    for lane in (0, 2):
+        alone = jax.jit(jax.vmap(solve))(right[lane : lane + 1])
+        np.testing.assert_array_equal(flat(jax.tree.map(lambda leaf, k=lane: leaf[k], lanes.value)), flat(
+            jax.tree.map(lambda leaf: leaf[0], alone.value)))  # fmt: skip
+    assert int(lanes.steps[1]) == 0
+    assert np.all(np.isnan(flat(jax.tree.map(lambda leaf: leaf[1], lanes.value))))
