@@ -71,14 +71,18 @@ from .networks import (
 )
 from .report import (
     Check as Check,
+    Estimate as Estimate,
     Fidelity as Fidelity,
     Finding as Finding,
+    Hardware as Hardware,
     TableOne as TableOne,
     Verification as Verification,
     WaveFidelity as WaveFidelity,
     check as check,
     checks as checks,
+    estimate as estimate,
     fidelity as fidelity,
+    measure_hardware as measure_hardware,
     table_one as table_one,
     verify as verify,
     wave_fidelity as wave_fidelity,

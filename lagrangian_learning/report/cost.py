@@ -1,0 +1,100 @@
+"""What a function costs, read from its jaxpr: arithmetic, bytes that products move, how many follow each other."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.extend.core as jex
+from jaxtyping import PyTree
+
+# Elementwise functions that take a polynomial or a division each: about as many operations on today's hardware.
+_COSTLY = {"tanh", "exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tan", "logistic", "erf", "pow", "div", "sqrt"}
+_COSTLY_FLOPS = 10
+_MOVES = {
+    "transpose", "reshape", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "dynamic_slice", "concatenate", "pad",
+    "gather", "dynamic_update_slice", "convert_element_type", "copy", "rev", "iota", "split", "stop_gradient",
+}  # fmt: skip
+
+
+class Cost(NamedTuple):
+    """flops: operations, a multiply-add being two;  bytes: operands and results of matrix products and convolutions;
+    products: how many of these are done, loops counted in.
+    """
+
+    flops: float
+    bytes: float
+    products: float
+
+    def __add__(self, other: "Cost") -> "Cost":  # pyright: ignore[reportIncompatibleMethodOverride]
+        return Cost(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def times(self, count: float) -> "Cost":
+        """The cost of doing it that many times."""
+        return Cost(*(count * entry for entry in self))
+
+
+NOTHING = Cost(0.0, 0.0, 0.0)
+
+
+def cost_of(fn: Callable, *args: Any, loop_steps: float = 1.0) -> Cost:
+    """Cost of fn(*args); leaves of args may be `jax.ShapeDtypeStruct`, nothing is computed or allocated.
+
+    loop_steps: how often the body of a `while` runs, which no jaxpr tells: steps of conjugate gradients. Elementwise
+    results are taken to be fused away: what they move is not counted.
+    """
+    jaxpr = eqx.filter_make_jaxpr(fn)(*args)[0]
+    return _total(jaxpr.jaxpr, loop_steps)
+
+
+def num_bytes(tree: PyTree) -> int:
+    """Bytes of all arrays (or their shapes) of a pytree."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")]
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+
+
+def _total(jaxpr: jex.Jaxpr, loop_steps: float) -> Cost:
+    return sum((_cost(equation, loop_steps) for equation in jaxpr.eqns), start=NOTHING)
+
+
+def _cost(equation: Any, loop_steps: float) -> Cost:
+    name, parameters = equation.primitive.name, equation.params
+    if name == "dot_general":
+        (contracted, _), _ = parameters["dimension_numbers"]
+        lengths = [equation.invars[0].aval.shape[axis] for axis in contracted]
+        return _product(equation, 2 * math.prod(lengths))
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval
+        outputs = kernel.shape[parameters["dimension_numbers"].rhs_spec[0]]
+        return _product(equation, 2 * math.prod(kernel.shape) / outputs)
+    if name == "cholesky":
+        return _product(equation, equation.invars[0].aval.shape[-1] / 3)
+    if name == "triangular_solve":
+        return _product(equation, equation.invars[0].aval.shape[-1])
+    if name == "while":
+        once = _total(parameters["body_jaxpr"].jaxpr, loop_steps) + _total(parameters["cond_jaxpr"].jaxpr, loop_steps)
+        return once.times(loop_steps)
+    if name == "scan":
+        return _total(parameters["jaxpr"].jaxpr, loop_steps).times(parameters["length"])
+    if name == "cond":
+        return max((_total(branch.jaxpr, loop_steps) for branch in parameters["branches"]), key=lambda cost: cost.flops)
+    if name == "custom_linear_solve":
+        return _total(parameters["jaxprs"].solve.jaxpr, loop_steps)
+    inner = [value for value in parameters.values() if isinstance(value, jex.Jaxpr | jex.ClosedJaxpr)]
+    if inner:
+        jaxprs = [part.jaxpr if isinstance(part, jex.ClosedJaxpr) else part for part in inner]
+        return sum((_total(part, loop_steps) for part in jaxprs), start=NOTHING)
+    if name in _MOVES:
+        return NOTHING
+    flops = _COSTLY_FLOPS if name in _COSTLY else 1
+    return Cost(flops * float(_size(equation.outvars)), 0.0, 0.0)
+
+
+def _product(equation: Any, flops_an_entry: float) -> Cost:
+    moved = num_bytes([variable.aval for variable in (*equation.invars, *equation.outvars)])
+    return Cost(flops_an_entry * _size(equation.outvars), float(moved), 1.0)
+
+
+def _size(variables: list[Any]) -> int:
+    return sum(math.prod(variable.aval.shape) for variable in variables if hasattr(variable.aval, "shape"))

@@ -1,0 +1,212 @@
+"""`estimate`: what a run needs, in memory and time, before it is started. The model is told in docs/scale.md."""
+
+import math
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from lagrangian_learning.mechanics import AbstractLaw
+
+from .cost import Cost, cost_of, num_bytes
+from .hardware import Hardware, as_hardware
+
+# Steps of conjugate gradients that a multiplier solve takes at m_x/m_W = 1e-3/width (benchmarks/right_hand_side.py).
+_SOLVER_STEPS = {"float32": 3.0, "float64": 5.0}
+# Copies of the state beside the stages: at the start and the end of a step, its error, and what XLA keeps for itself.
+_SPARE_STATES = 4
+
+
+class Estimate(NamedTuple):
+    """What a run needs; prints itself. Bytes and seconds are those of one device unless they say otherwise.
+
+    evaluation: `Cost` of one evaluation of the law's rates for one lane;  evaluations_a_step;  steps;  lanes: of all
+    devices;  state_bytes, record_bytes: of one lane;  memory: bytes at once for `lanes_at_once` lanes of a device;
+    seconds_a_step: of those;  seconds: of the whole run;  bound_by: "memory bandwidth", "arithmetic", "launches" or
+    "exchange between devices".
+    """
+
+    hardware: Hardware
+    lanes: int
+    lane_devices: int
+    weight_devices: int
+    lanes_at_once: int
+    steps: int
+    evaluations_a_step: int
+    evaluation: Cost
+    state_bytes: int
+    record_bytes: int
+    memory: float
+    seconds_a_step: float
+    seconds: float
+    bound_by: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether one lane at least fits the memory of its devices."""
+        return self.memory <= self.hardware.memory
+
+    def __str__(self) -> str:
+        devices = self.lane_devices * self.weight_devices
+        split = f" ({self.weight_devices} share the weights of a lane)" if self.weight_devices > 1 else ""
+        verdict = "fits" if self.fits else "DOES NOT FIT: share the weights over more devices, or save less"
+        rows = [
+            ("devices", f"{devices} × {self.hardware.name}{split}"),
+            ("lanes", f"{self.lanes:,}, {self.lanes_at_once:,} at once on a device"),
+            ("state", f"{_size(self.state_bytes)} a lane, records {_size(self.record_bytes)} a lane"),
+            ("memory", f"{_size(self.memory)} of {_size(self.hardware.memory)} a device: {verdict}"),
+            ("evaluation", f"{_count(self.evaluation.flops)}flop and {_size(self.evaluation.bytes)} moved a lane"),
+            ("", f"{self.evaluation.products:.0f} products one after another"),
+            ("step", f"{self.evaluations_a_step} evaluations, {_time(self.seconds_a_step)}, bound by {self.bound_by}"),
+            ("run", f"{self.steps:,} steps, {_time(self.seconds)} in all"),
+        ]
+        return "\n".join(["Estimate", *(f"  {name:<12}{text}" for name, text in rows)])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def estimate(
+    law: AbstractLaw,
+    state: PyTree,
+    ts: Any,
+    args: PyTree = None,
+    *,
+    steps: int | None = None,
+    dt0: float | None = None,
+    solver: diffrax.AbstractSolver | None = None,
+    lanes: int = 1,
+    lane_devices: int = 1,
+    weight_devices: int = 1,
+    hardware: Hardware | str | None = None,
+    solver_steps: float | None = None,
+    saved: Any = None,
+) -> Estimate:
+    """What `simulate` or `simulate_batch` of this run needs: bytes moved, memory, time a step, time in all.
+
+    Nothing is computed or allocated: the leaves of `state` and `args` may be `jax.ShapeDtypeStruct`, as
+    `jax.eval_shape(network.init, key)` makes them, so that a run of 10⁹ weights can be asked about on a laptop.
+
+    Arguments:
+        law, state, ts, args: as for `simulate`; one lane.
+        steps, dt0: the number of steps, or the constant step from which it follows; one of the two.
+        solver: the Diffrax stepper; `Dopri8` in float64 and `Tsit5` in float32 by default, as in `simulate`.
+        lanes: how many runs;  lane_devices: over how many devices they are spread.
+        weight_devices: how many devices share the weights of one lane.
+        hardware: an `ll.Hardware`, "h100", "h200", or None: the device at hand, measured in a few seconds.
+        solver_steps: steps of an iterative multiplier solve; 3 in float32 and 5 in float64 by default.
+        saved: example of what one saved time records (arrays or shapes); all observables by default.
+
+    Returns an `Estimate`, which prints itself. Raises ValueError for settings that do not fit.
+    """
+    hardware = as_hardware(hardware)
+    dtype = np.dtype(jax.tree.leaves(state)[0].dtype)
+    if dtype.name not in hardware.flops:
+        raise ValueError(
+            f"the peak of {hardware.name} is not known in {dtype.name}: give an ll.Hardware that tells it."
+        )
+    for name, count in (("lanes", lanes), ("lane_devices", lane_devices), ("weight_devices", weight_devices)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}.")
+    times = np.asarray(ts, np.float64)
+    steps = _steps(times, steps, dt0)
+    t = jax.ShapeDtypeStruct((), dtype)
+    loop_steps = _SOLVER_STEPS[dtype.name] if solver_steps is None else solver_steps
+    evaluation = cost_of(law.rates, t, state, args, loop_steps=loop_steps)
+    watched = cost_of(lambda *at: (law.residual(*at), law.energy(*at)), t, state, args, loop_steps=loop_steps)
+    stages = _stages(solver, dtype)
+    if saved is None:
+        saved = jax.eval_shape(law.observables, t, state, args)
+    state_bytes, record_bytes = num_bytes(state), num_bytes(saved) * times.size
+    run = _Run(hardware, dtype.name, stages, evaluation, watched, state_bytes, record_bytes, weight_devices)
+    share = math.ceil(lanes / lane_devices)
+    at_once = run.lanes_at_once(share)
+    seconds, bound_by = run.step(at_once)
+    total = steps * seconds * math.ceil(share / at_once)
+    return Estimate(
+        hardware, lanes, lane_devices, weight_devices, at_once, steps, stages, evaluation, state_bytes, record_bytes,
+        run.memory(at_once), seconds, total, bound_by,
+    )  # fmt: skip
+
+
+class _Run(NamedTuple):
+    """The model of docs/scale.md."""
+
+    hardware: Hardware
+    dtype: str
+    stages: int
+    evaluation: Cost
+    watched: Cost
+    state_bytes: int
+    record_bytes: int
+    weight_devices: int
+
+    def memory(self, lanes: int) -> float:
+        """Stages, spare copies of the state and records of so many lanes."""
+        return lanes * ((self.stages + _SPARE_STATES) * self.state_bytes + self.record_bytes) / self.weight_devices
+
+    def lanes_at_once(self, lanes: int) -> int:
+        return max(1, min(lanes, int(lanes * 0.9 * self.hardware.memory / self.memory(lanes))))
+
+    def step(self, lanes: int) -> tuple[float, str]:
+        """Seconds of one step of so many lanes, and what bounds them."""
+        work = self.evaluation.times(self.stages) + self.watched
+        moved = lanes * (work.bytes + self._combination_bytes()) / self.weight_devices
+        working_set = lanes * (self.stages + _SPARE_STATES) * self.state_bytes / self.weight_devices
+        seconds = {
+            "memory bandwidth": self.hardware.seconds_to_move(moved, working_set),
+            "arithmetic": lanes * work.flops / self.hardware.flops[self.dtype] / self.weight_devices,
+            "launches": work.products * self.hardware.launch,
+        }
+        bound_by = max(seconds, key=lambda name: seconds[name])
+        # Launches overlap neither with each other nor with small products; bandwidth and arithmetic overlap.
+        total = max(seconds["memory bandwidth"], seconds["arithmetic"]) + seconds["launches"]
+        exchange = self._exchange(lanes, work)
+        return total + exchange, "exchange between devices" if exchange > total else bound_by
+
+    def _combination_bytes(self) -> float:
+        """Each evaluation reads velocities and writes rates; each stage is made of all stages, which Diffrax reads."""
+        return (2 * self.stages + self.stages * self.stages) * self.state_bytes
+
+    def _exchange(self, lanes: int, work: Cost) -> float:
+        """Weights on several devices: every product ends in one exchange of a layer's neurons."""
+        if self.weight_devices == 1:
+            return 0.0
+        neurons = lanes * (work.flops / 2 / max(work.products, 1)) ** 0.5 * np.dtype(self.dtype).itemsize
+        return work.products * (self.hardware.link_latency + neurons / self.hardware.link_bandwidth)
+
+
+def _steps(times: Any, steps: int | None, dt0: float | None) -> int:
+    if (steps is None) == (dt0 is None):
+        raise ValueError("give either steps, the number of steps, or dt0, the constant step.")
+    if steps is not None:
+        return int(steps)
+    assert dt0 is not None
+    return int(np.sum(np.maximum(np.ceil(np.diff(times) / dt0 * (1 - 1e-6)), 1)))
+
+
+def _stages(solver: Any, dtype: Any) -> int:
+    if solver is None:
+        solver = diffrax.Dopri8() if dtype == jnp.float64 else diffrax.Tsit5()
+    tableau = getattr(solver, "tableau", None)
+    stages = getattr(tableau, "num_stages", getattr(solver, "stages", 1))
+    return stages - bool(getattr(tableau, "fsal", False))
+
+
+def _count(value: float) -> str:
+    power = min(int(math.log10(max(value, 1)) // 3), 6)
+    return f"{value / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}"
+
+
+def _size(value: float) -> str:
+    return f"{_count(value)}B"
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60), ("s", 1), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
