@@ -13,8 +13,8 @@ from jaxtyping import PyTree
 _COSTLY = {"tanh", "exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tan", "logistic", "erf", "pow", "div", "sqrt"}
 _COSTLY_FLOPS = 10
 _MOVES = {
-    "transpose", "reshape", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "dynamic_slice", "concatenate", "pad",
-    "gather", "dynamic_update_slice", "convert_element_type", "copy", "rev", "iota", "split", "stop_gradient",
+    "transpose", "reshape", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "dynamic_slice", "concatenate",
+    "pad", "gather", "dynamic_update_slice", "convert_element_type", "copy", "rev", "iota", "split", "stop_gradient",
 }  # fmt: skip
 
 
@@ -59,36 +59,52 @@ def _total(jaxpr: jex.Jaxpr, loop_steps: float) -> Cost:
 
 
 def _cost(equation: Any, loop_steps: float) -> Cost:
-    name, parameters = equation.primitive.name, equation.params
-    if name == "dot_general":
-        (contracted, _), _ = parameters["dimension_numbers"]
-        lengths = [equation.invars[0].aval.shape[axis] for axis in contracted]
-        return _product(equation, 2 * math.prod(lengths))
-    if name == "conv_general_dilated":
-        kernel = equation.invars[1].aval
-        outputs = kernel.shape[parameters["dimension_numbers"].rhs_spec[0]]
-        return _product(equation, 2 * math.prod(kernel.shape) / outputs)
-    if name == "cholesky":
-        return _product(equation, equation.invars[0].aval.shape[-1] / 3)
-    if name == "triangular_solve":
-        return _product(equation, equation.invars[0].aval.shape[-1])
+    name = equation.primitive.name
+    if name in _PRODUCTS:
+        return _product(equation, _PRODUCTS[name](equation))
+    inside = _inside(name, equation.params, loop_steps)
+    if inside is not None:
+        return inside
+    if name in _MOVES:
+        return NOTHING
+    return Cost((_COSTLY_FLOPS if name in _COSTLY else 1) * float(_size(equation.outvars)), 0.0, 0.0)
+
+
+def _inside(name: str, parameters: dict[str, Any], loop_steps: float) -> Cost | None:
+    """The cost of the jaxprs that an equation calls; None where it calls none."""
     if name == "while":
-        once = _total(parameters["body_jaxpr"].jaxpr, loop_steps) + _total(parameters["cond_jaxpr"].jaxpr, loop_steps)
-        return once.times(loop_steps)
+        parts = (parameters["body_jaxpr"], parameters["cond_jaxpr"])
+        return sum((_total(part.jaxpr, loop_steps) for part in parts), start=NOTHING).times(loop_steps)
     if name == "scan":
         return _total(parameters["jaxpr"].jaxpr, loop_steps).times(parameters["length"])
     if name == "cond":
         return max((_total(branch.jaxpr, loop_steps) for branch in parameters["branches"]), key=lambda cost: cost.flops)
     if name == "custom_linear_solve":
         return _total(parameters["jaxprs"].solve.jaxpr, loop_steps)
-    inner = [value for value in parameters.values() if isinstance(value, jex.Jaxpr | jex.ClosedJaxpr)]
-    if inner:
-        jaxprs = [part.jaxpr if isinstance(part, jex.ClosedJaxpr) else part for part in inner]
-        return sum((_total(part, loop_steps) for part in jaxprs), start=NOTHING)
-    if name in _MOVES:
-        return NOTHING
-    flops = _COSTLY_FLOPS if name in _COSTLY else 1
-    return Cost(flops * float(_size(equation.outvars)), 0.0, 0.0)
+    called = [value for value in parameters.values() if isinstance(value, jex.Jaxpr | jex.ClosedJaxpr)]
+    if not called:
+        return None
+    jaxprs = [part.jaxpr if isinstance(part, jex.ClosedJaxpr) else part for part in called]
+    return sum((_total(part, loop_steps) for part in jaxprs), start=NOTHING)
+
+
+def _dot_flops(equation: Any) -> float:
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    return 2 * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+
+
+def _convolution_flops(equation: Any) -> float:
+    kernel = equation.invars[1].aval.shape
+    return 2 * math.prod(kernel) / kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+
+
+# Operations for each entry of the result.
+_PRODUCTS: dict[str, Callable[[Any], float]] = {
+    "dot_general": _dot_flops,
+    "conv_general_dilated": _convolution_flops,
+    "cholesky": lambda equation: equation.invars[0].aval.shape[-1] / 3,
+    "triangular_solve": lambda equation: equation.invars[0].aval.shape[-1],
+}
 
 
 def _product(equation: Any, flops_an_entry: float) -> Cost:

@@ -42,7 +42,7 @@ def test_convolution_and_cholesky():
     assert cost.flops == 2 * (4 * 7 * 7) * (3 * 2 * 2)
     matrix = jax.ShapeDtypeStruct((30, 30), jnp.float64)
     factor = cost_of(lambda a: jax.lax.linalg.cholesky(a, symmetrize_input=False), matrix)
-    assert factor.flops == pytest.approx(30**3 / 3, rel=0.2)
+    assert 30**3 / 3 <= factor.flops <= 30**3 / 3 + 4 * 30**2  # zeroing the other triangle is counted too
 
 
 def test_one_evaluation_moves_the_weights_as_often_as_its_sweeps_read_them():
