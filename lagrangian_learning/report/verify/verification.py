@@ -12,13 +12,14 @@ from .check import Check, Finding, Shared, require_x64
 from .registry import CHECKS, labels
 
 Progress = Callable[[int, int, Check], None]
+Wanted = str | int | Sequence[str | int] | None
 HEADER = ("about", "claim", "verdict", "residual", "tolerance", "as documented")
 WIDTHS = (16, 62, 12, 8, 9, 13)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Verification:
-    """What `verify` found: prints itself as a table.
+    """What `verify` found: prints itself as a table, in a notebook as one of Markdown.
 
     findings: one a check, in the order of the paper.
     """
@@ -47,6 +48,12 @@ class Verification:
         """The cells of the table under `HEADER`, a row a check."""
         return [_row(finding) for finding in self.findings]
 
+    def _repr_markdown_(self) -> str:
+        """The table as a notebook shows it."""
+        lines = ["|".join(HEADER), "|".join("---" for _ in HEADER), *map(_markdown_row, self.findings)]
+        reasons = [f"* {finding.check.name}: {reason}" for finding in self.findings for reason in finding.reasons]
+        return "\n".join([*lines, "", *reasons, "", self.summary])
+
     def __str__(self) -> str:
         lines = [_line(HEADER), "  ".join("─" * width for width in WIDTHS)]
         for finding in self.findings:
@@ -54,12 +61,16 @@ class Verification:
             lines += [f"    {reason}" for reason in finding.reasons]
         return "\n".join([*lines, "", self.summary])
 
+    def __repr__(self) -> str:
+        return str(self)
 
-def verify(equation: str | int | None = None, *, progress: Progress | None = None) -> Verification:
-    """Measures every equation and claim of the paper, or those about one of them.
+
+def verify(equation: Wanted = None, *, progress: Progress | None = None) -> Verification:
+    """Measures every equation and claim of the paper, or those about some of them.
 
     Arguments:
-        equation: a label such as 15, "15", "(15)", "Proposition 1" or "Erratum 1"; None: all.
+        equation: a label such as 15, "15", "(15)", "Proposition 1" or "Erratum 1", the name of a check, or a sequence
+            of these; None: all.
         progress: called before each check with how many are done, how many there are, and the check.
 
     Needs float64: raises ValueError when JAX's x64 switch is off, and for an equation that no check is about. A
@@ -76,14 +87,20 @@ def verify(equation: str | int | None = None, *, progress: Progress | None = Non
     return Verification(tuple(findings))
 
 
-def select(equation: str | int | None) -> tuple[Check, ...]:
-    """The checks about one equation, in the order of the paper; ValueError when there is none."""
+def select(equation: Wanted) -> tuple[Check, ...]:
+    """The checks about what is wanted, in the order of the paper; ValueError for what none is about."""
     if equation is None:
         return CHECKS
-    wanted = _plain(str(equation))
-    found = tuple(check for check in CHECKS if wanted in map(_plain, check.equations))
+    labelled = [equation] if isinstance(equation, str | int) else equation
+    found = {check.name for label in labelled for check in _about(label)}
+    return tuple(check for check in CHECKS if check.name in found)
+
+
+def _about(label: str | int) -> list[Check]:
+    wanted = _plain(str(label))
+    found = [check for check in CHECKS if wanted in map(_plain, (*check.equations, check.name))]
     if not found:
-        raise ValueError(f"no check is about {equation!r}. There are checks about: {', '.join(labels())}.")
+        raise ValueError(f"no check is about {label!r}. There are checks about: {', '.join(labels())}.")
     return found
 
 
@@ -128,6 +145,12 @@ def _row(finding: Finding) -> tuple[str, ...]:
     about = ", ".join(_shown(label) for label in check.equations)
     numbers = (f"{finding.residual:.1e}", f"{check.tolerance:.0e}")
     return about, check.claim, check.verdict, *numbers, "yes" if finding.as_documented else "NO"
+
+
+def _markdown_row(finding: Finding) -> str:
+    remark = finding.check.remark
+    about, claim, *others = (cell.replace("|", "\\|") for cell in _row(finding))
+    return "|".join([about, f"{claim} *{remark}*" if remark else claim, *others])
 
 
 def _shown(label: str) -> str:
