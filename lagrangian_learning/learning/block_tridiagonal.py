@@ -35,12 +35,12 @@ class BlockTridiagonal(AbstractNetworkMultipliers):
                 "other feedforward networks, ll.NetworkSchur for networks with cycles."
             )
 
-    def solve(self, linearised: AbstractLinearisation, load: Layers) -> Layers:
+    def solve(self, linearised: AbstractLinearisation, load: Layers) -> tuple[Layers, Layers]:
         assert isinstance(linearised, LayeredLinearisation)
         blocks = [s[:, None] * matrix for s, matrix in zip(linearised.slopes, linearised.matrices, strict=True)]
         factors = self._factors(blocks, linearised.diagonal(), load)
         delta = _substituted(blocks, factors, _times_jacobian(blocks, load))
-        return _times_transposed_jacobian(blocks, delta)
+        return _times_transposed_jacobian(blocks, delta), delta
 
     def _factors(self, blocks: list[Array], diagonal: Layers, like: Layers) -> list[Array]:
         """Cholesky factors of the pivots S_1 … S_L; S_0 = I has none."""

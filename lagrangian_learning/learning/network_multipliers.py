@@ -23,24 +23,18 @@ class AbstractNetworkMultipliers(AbstractMultiplierSolver):
     mass_W: eqx.AbstractVar[Array]
 
     @abc.abstractmethod
-    def solve(self, linearised: AbstractLinearisation, load: PyTree) -> PyTree:
-        """μ of a load f, both like x."""
+    def solve(self, linearised: AbstractLinearisation, load: PyTree) -> tuple[PyTree, PyTree]:
+        """(μ, δ) of a load f, all like x."""
 
     def multipliers(self, linearised: AbstractLinearisation, load: PyTree) -> PyTree:
         """δ of a load f, both like x; its derivative is implicit, one more solve of the same kind."""
+        return _solved(self, linearised, load)[1]
 
-        def matrix(mu: PyTree) -> PyTree:
-            return self.product(linearised, mu)
-
-        def solve(_: object, right: PyTree) -> PyTree:
-            return self.solve(linearised, right)
-
-        return linearised.backward(jax.lax.custom_linear_solve(matrix, load, solve, symmetric=True))
-
-    def product(self, linearised: AbstractLinearisation, mu: PyTree) -> PyTree:
-        """(I + (m_x/m_W) G_ξ⁻¹ G_M G_Mᵀ G_ξ⁻ᵀ) μ: a backward and a forward wave."""
-        wave = linearised.forward(linearised.gram(linearised.backward(mu)))
-        return tree_add(mu, tree_scale(self.mass_ratio(mu), wave))
+    def product(self, linearised: AbstractLinearisation, mu: PyTree) -> tuple[PyTree, PyTree]:
+        """(I + (m_x/m_W) G_ξ⁻¹ G_M G_Mᵀ G_ξ⁻ᵀ) μ by a backward and a forward wave, and G_ξ⁻ᵀ μ, the first of them."""
+        wave = linearised.backward(mu)
+        back = linearised.forward(linearised.gram(wave))
+        return tree_add(mu, tree_scale(self.mass_ratio(mu), back)), wave
 
     def mass_ratio(self, like: PyTree) -> Array:
         """m_x/m_W in the dtype of `like`."""
@@ -57,6 +51,34 @@ class AbstractNetworkMultipliers(AbstractMultiplierSolver):
         W_ddot = tree_scale(1 / mass_W, tree_sub(f_W, linearised.weight_vjp(delta)))
         x_ddot = linearised.forward(tree_sub(closing, linearised.weight_jvp(W_ddot)))
         return (x_ddot, W_ddot), delta
+
+
+@eqx.filter_custom_jvp
+def _solved(
+    solver: AbstractNetworkMultipliers, linearised: AbstractLinearisation, load: PyTree
+) -> tuple[PyTree, PyTree]:
+    return solver.solve(linearised, load)
+
+
+@_solved.def_jvp
+def _solved_jvp(primals: tuple, tangents: tuple) -> tuple[tuple[PyTree, PyTree], tuple[PyTree, PyTree]]:
+    """A μ = f moves by A dμ = df − dA μ, and δ = G_ξ⁻ᵀ μ with both."""
+    solver, linearised, load = primals
+    mu, delta = _solved(solver, linearised, load)
+
+    def left_over(solver: AbstractNetworkMultipliers, linearised: AbstractLinearisation, load: PyTree) -> PyTree:
+        return tree_sub(load, solver.product(linearised, mu)[0])
+
+    def matrix(y: PyTree) -> PyTree:
+        return solver.product(linearised, y)[0]
+
+    def solve(_: object, right: PyTree) -> PyTree:
+        return solver.solve(linearised, right)[0]
+
+    right = eqx.filter_jvp(left_over, primals, tangents)[1]
+    mu_dot = jax.lax.custom_linear_solve(matrix, right, solve, symmetric=True)
+    wave = eqx.filter_jvp(lambda point, y: point.backward(y), (linearised, mu), (tangents[1], mu_dot))
+    return (mu, delta), (mu_dot, wave[1])
 
 
 def check_feedforward(network: AbstractNetwork) -> None:

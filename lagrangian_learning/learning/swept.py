@@ -88,8 +88,12 @@ class SweptEquations(eqx.Module):
     def _forward(
         self, t: Array, W: PyTree, W_dot: PyTree, stimulus: Stimulus
     ) -> tuple[PyTree, PyTree, PyTree, AbstractLinearisation]:
-        u, u_dot, u_ddot = _input_jet(t, stimulus)
-        return self.network.taylor_sweep(W, W_dot, u, u_dot, u_ddot + self.dissipation.rate(t) * u_dot)
+        rate = self.dissipation.rate(t)
+        zero, one = jnp.zeros_like(rate), jnp.ones_like(rate)
+        mixed = jnp.stack([jnp.stack(row) for row in ((one, zero, zero), (zero, one, rate), (zero, zero, one))])
+        # As a product, which XLA computes once: it would evaluate the signal anew for every weight of the first layer.
+        jet = jnp.matmul(jnp.stack(_input_jet(t, stimulus), axis=-1), mixed, precision="highest")
+        return self.network.taylor_sweep(W, W_dot, jet[..., 0], jet[..., 1], jet[..., 2])
 
     def _loss_gradient(self, t: Array, x: PyTree, stimulus: Stimulus) -> PyTree:
         return potential_gradient(self.network, self.potential, x, stimulus.target(t))

@@ -10,7 +10,14 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics import AbstractMultiplierSolver, SaddlePoint
 from lagrangian_learning.mechanics._arrays import cast, dtype_of, tree_scale, tree_sub
-from lagrangian_learning.networks import AbstractLinearisation, AbstractNetwork, state_jacobian, weight_jvp, weight_vjp
+from lagrangian_learning.networks import (
+    AbstractLinearisation,
+    AbstractNetwork,
+    Layered,
+    state_jacobian,
+    weight_jvp,
+    weight_vjp,
+)
 
 from .conjugate_gradients import Solution, conjugate_gradients
 from .network_multipliers import AbstractNetworkMultipliers, check_feedforward
@@ -39,11 +46,12 @@ class WaveMultipliers(AbstractNetworkMultipliers):
     def __check_init__(self) -> None:
         check_feedforward(self.network)
 
-    def solve(self, linearised: AbstractLinearisation, load: PyTree) -> PyTree:
-        return self.solution(linearised, load).value
+    def solve(self, linearised: AbstractLinearisation, load: PyTree) -> tuple[PyTree, PyTree]:
+        found = self.solution(linearised, load)
+        return found.value, found.image
 
     def solution(self, linearised: AbstractLinearisation, load: PyTree, guess: PyTree = None) -> Solution:
-        """μ with the steps it took and its relative residual; `guess` starts from an earlier μ."""
+        """μ, and δ as its image, with the steps it took and its relative residual; `guess`: start from an earlier μ."""
         # Not lineax.CG: it scales every residual by its own entry of the load, and most of those are zero at rest.
         rtol = default_rtol(load) if self.rtol is None else self.rtol
         max_steps = 10 * self.network.num_neurons if self.max_steps is None else self.max_steps
@@ -67,7 +75,7 @@ class NetworkSchur(AbstractMultiplierSolver):
         f_x, f_W = force
         mass_W = cast(self.mass_W, f_x)
         mass_x = eqx.error_if(cast(self.mass_x, f_x), self.mass_x <= 0, _NEEDS_MASS)
-        jacobian = state_jacobian(self.network, x, W)
+        jacobian = _jacobian(self.network, x, W)
         gram = ravel_pytree(self.network.weight_gram(x, W))[0]
         schur = jnp.matmul(jacobian, jacobian.T, precision="highest") / mass_x + jnp.diag(gram / mass_W)
         flat_f, unravel = ravel_pytree(f_x)
@@ -78,6 +86,11 @@ class NetworkSchur(AbstractMultiplierSolver):
         x_ddot = (flat_f - delta @ jacobian) / mass_x
         reaction = weight_vjp(self.network, x, W, unravel(delta))
         return (unravel(x_ddot), tree_scale(1 / mass_W, tree_sub(f_W, reaction))), unravel(delta)
+
+
+def _jacobian(network: AbstractNetwork, x: PyTree, W: PyTree) -> Array:
+    """G_ξ from its blocks where they are known, otherwise column by column."""
+    return network.linearised(x, W).jacobian() if isinstance(network, Layered) else state_jacobian(network, x, W)
 
 
 _NEEDS_MASS = (

@@ -24,7 +24,8 @@ def split(flat):
 
 def product(matrix):
     def apply(tree):
-        return split(jnp.asarray(matrix, tree[0].dtype) @ jnp.concatenate([tree[0], tree[1]["rest"]]))
+        image = jnp.asarray(matrix, tree[0].dtype) @ jnp.concatenate([tree[0], tree[1]["rest"]])
+        return split(image), split(image[::-1])
 
     return apply
 
