@@ -10,12 +10,14 @@ A benchmark asks one question. It times compiled calls, side by side in one run,
 which makes benchmarks/results/name.json. Start XLA with the threads that the question is about.
 """
 
+import argparse
 import gc
 import importlib.metadata
 import json
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +31,23 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("lagrangian-learning", "jax", "jaxlib", "diffrax", "equinox", "optax", "lineax", "numpy", "scipy")
 COLOURS = ("#1f5fa8", "#d9730d", "#2a7f62", "#8b5aa8", "#b03a48", "#6b6b6b")
 GREY = "#6b6b6b"
+
+
+# -- command line ------------------------------------------------------------------------------------------------------
+
+
+def options(description: str) -> bool:
+    """Whether --quick was asked for: tiny sizes and no gates. Its results go to --results, or to a temporary folder."""
+    global RESULTS  # noqa: PLW0603  # one folder a process, chosen on its command line
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, no gates, to see that the script runs")
+    parser.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
+    given = parser.parse_args()
+    if given.results is not None:
+        RESULTS = given.results
+    elif given.quick:
+        RESULTS = Path(tempfile.mkdtemp(prefix="benchmarks-"))
+    return given.quick
 
 
 # -- timing ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,215 @@
+"""What does one evaluation of all accelerations and multipliers cost, in gradients of the same network?
+
+The reduced law's `accelerations`, multipliers by waves to a relative residual of 1e-6 in float32 and 1e-10 in float64,
+against `jax.jit(jax.value_and_grad)` of the loss at the same point, both called through `jax.jit`, side by side. Tanh
+networks of equal layers, weights of `network.init` and beside them twice those, m_x/m_W = 1e-3/width, moving input and
+weights. The residual is measured again in NumPy, in double precision, with (10) written out and a dense G_ξ.
+
+    python benchmarks/right_hand_side.py [--quick]
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lagrangian_learning as ll
+from lagrangian_learning.learning.delta_errors import loss
+
+if __package__:
+    from . import common
+else:
+    import common
+
+SHAPES = (
+    (16, 4), (64, 8), (32, 32), (128, 4), (256, 8), (128, 32),
+    (512, 4), (512, 32), (1024, 16), (2048, 4), (2048, 32),
+)  # fmt: skip
+QUICK = ((8, 2), (16, 3))
+RESIDUAL = {"float32": 1e-6, "float64": 1e-10}
+# Rounding of the forward pass moves the right side of (10) too; it is no fault of the solver's.
+CHECKED = {"float32": 1e-5, "float64": 1e-9}
+MASS_W, THETA, TIME, TARGET = 1.0, 1.0, 0.3, 0.3
+DENSE = 1200  # neurons up to which the residual is measured
+
+
+def problem(width, depth, dtype):
+    """A law with its stimulus, a state in motion, and the same with weights twice as large."""
+    network = ll.Layered((width,) * (depth + 1))
+    action = ll.CognitiveAction(
+        network, mass_x=1e-3 / width * MASS_W, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
+    )
+    waves = ll.WaveMultipliers(network, action.mass_x, action.mass_W, rtol=RESIDUAL[dtype])
+    law = action.law(multiplier_solver=waves)
+    entries = jnp.arange(width, dtype=dtype)
+    stimulus = ll.Stimulus(
+        ll.Sinusoids(0.5 + 1.5 * entries / width, jnp.ones(width, dtype), entries), jnp.full(width, TARGET, dtype)
+    )
+    W, W_dot = network.init(jax.random.key(0), dtype), network.init(jax.random.key(1), dtype)
+    return law, stimulus, ll.State(W, W_dot)
+
+
+def evaluations(law, stimulus):
+    """Accelerations with multipliers, the loss with its gradient, and what the solver tells of itself, jitted."""
+    arrays, rest = eqx.partition((law, stimulus), eqx.is_array)
+
+    @jax.jit
+    def ours(arrays, t, state):
+        law, stimulus = eqx.combine(arrays, rest)
+        return law.accelerations(t, state, stimulus)
+
+    @jax.jit
+    def gradient(W, u, y):
+        return jax.value_and_grad(lambda weights: loss(law.network, law.potential, weights, u, y))(W)
+
+    @jax.jit
+    def solver(arrays, t, state):
+        law, stimulus = eqx.combine(arrays, rest)
+        waves = law.equations.multiplier_solver
+        (u, u_dot), (_, u_ddot) = jax.jvp(lambda s: rate(stimulus.input, s), (t,), (jnp.ones_like(t),))
+        sweep = law.network.taylor_sweep(state.q, state.v, u, u_dot, u_ddot + THETA * u_dot)
+        load = jax.tree.map(lambda z: -waves.mass_x * z, sweep.x_ddot)
+        load = (*load[:-1], load[-1] + stimulus.target(t) - sweep.x[-1])
+        found = waves.solution(sweep.linearised, load)
+        return found.steps, found.residual
+
+    return arrays, ours, gradient, solver
+
+
+def rate(signal, s):
+    return jax.jvp(signal, (s,), (jnp.ones_like(s),))
+
+
+def measured(width, depth, dtype, rounds):
+    law, stimulus, state = problem(width, depth, dtype)
+    arrays, ours, gradient, solver = evaluations(law, stimulus)
+    t = jnp.asarray(TIME, dtype)
+    u, y = stimulus.input(t), stimulus.target(t)
+    row = {"width": width, "depth": depth, "m": law.network.num_weights, "dtype": dtype}
+    for name, factor in (("init", 1), ("twice", 2)):
+        at = ll.State(jax.tree.map(lambda w: factor * w, state.q), state.v)  # noqa: B023  # called at once
+        steps, residual = solver(arrays, t, at)
+        times = common.interleaved(
+            {"ours": lambda: ours(arrays, t, at), "gradient": lambda: gradient(at.q, u, y)},  # noqa: B023  # the same
+            rounds,
+        )
+        row[name] = {
+            "seconds": common.median(times["ours"]),
+            "gradient_seconds": common.median(times["gradient"]),
+            "gradients": common.ratio(times, "ours", "gradient"),
+            "steps": int(steps),
+            "residual_told": float(residual),
+        }
+        if law.network.num_neurons <= DENSE:
+            delta = ours(arrays, t, at)[1]
+            row[name]["residual_measured"] = residual_of_10(law, stimulus, at, delta)
+    return row
+
+
+def residual_of_10(law, stimulus, state, delta):
+    """|f − (G_ξᵀ + (m_x/m_W) G_ξ⁻¹ D) δ| / |f| in NumPy: (10) times m_x G_ξ⁻¹, everything by hand and dense."""
+    wide = [np.asarray(leaf, np.float64) for leaf in (*state.q, *state.v, *delta)]
+    L = len(state.q)
+    W, W_dot, delta = wide[:L], wide[L : 2 * L], np.concatenate(wide[2 * L :])
+    frequency, amplitude, phase = (
+        np.asarray(getattr(stimulus.input, name), np.float64) for name in ("frequency", "amplitude", "phase")
+    )
+    angle = frequency * np.asarray(TIME, state.q[0].dtype).astype(np.float64) + phase
+    x, x_dot = [amplitude * np.sin(angle)], [amplitude * frequency * np.cos(angle)]
+    u_ddot = -(frequency**2) * x[0]
+    closing, diagonal = [-(u_ddot + THETA * x_dot[0])], [np.zeros_like(angle)]  # γ₂ + r G_t, and d
+    width = angle.size
+    jacobian = np.eye((L + 1) * width)
+    for l in range(L):
+        a_dot = W[l] @ x_dot[l] + W_dot[l] @ x[l]
+        value = np.tanh(W[l] @ x[l])
+        slope, bend = 1 - value**2, -2 * value * (1 - value**2)
+        closing.append(-(bend * a_dot**2 + slope * 2 * (W_dot[l] @ x_dot[l])))
+        diagonal.append(slope**2 * np.sum(x[l] ** 2))
+        above, below = (slice(k * width, (k + 1) * width) for k in (l + 1, l))
+        jacobian[above, below] = -slope[:, None] * W[l]
+        x.append(value)
+        x_dot.append(slope * a_dot)
+    mass_x = float(law.equations.multiplier_solver.mass_x)
+    force = np.zeros_like(delta)
+    force[-width:] = TARGET - x[-1]
+    load = force + mass_x * np.linalg.solve(jacobian, np.concatenate(closing))
+    coupled = np.linalg.solve(jacobian, np.concatenate(diagonal) * delta)
+    left = load - jacobian.T @ delta - mass_x / MASS_W * coupled
+    return float(np.linalg.norm(left) / np.linalg.norm(load))
+
+
+def dispatch_seconds():
+    """What `eqx.filter_jit(law.accelerations)` adds to a call of `jax.jit`, on the smallest network."""
+    law, stimulus, state = problem(*QUICK[0], "float32")
+    arrays, ours, _, _ = evaluations(law, stimulus)
+    filtered, t = eqx.filter_jit(law.accelerations), jnp.asarray(TIME, jnp.float32)
+    times = common.interleaved({"jit": lambda: ours(arrays, t, state), "filter": lambda: filtered(t, state, stimulus)})
+    return common.median(times["filter"]) - common.median(times["jit"])
+
+
+def table(rows):
+    lines = ["width  depth        m  dtype    gradients  steps   ×2: gradients  steps   residual"]
+    for row in rows:
+        init, twice = row["init"], row["twice"]
+        lines.append(
+            f"{row['width']:5}  {row['depth']:5}  {row['m']:7.1e}  {row['dtype']}  {init['gradients']:9.2f}  "
+            f"{init['steps']:5}  {twice['gradients']:14.2f}  {twice['steps']:5}   "
+            f"{init.get('residual_measured', float('nan')):.1e}"
+        )
+    return "\n".join(lines)
+
+
+def picture(rows):
+    made, ((cost, ratio),) = common.figure("One evaluation of all accelerations and multipliers", columns=2)
+    for colour, dtype in zip(common.COLOURS, RESIDUAL, strict=False):
+        chosen = sorted((row for row in rows if row["dtype"] == dtype), key=lambda row: row["m"])
+        m = [row["m"] for row in chosen]
+        cost.loglog(m, [row["init"]["seconds"] for row in chosen], "o-", color=colour, label=f"{dtype}, ours")
+        gradients = [row["init"]["gradient_seconds"] for row in chosen]
+        cost.loglog(m, gradients, "o--", color=colour, mfc="white", label=f"{dtype}, gradient")
+        ratio.semilogx(m, [row["init"]["gradients"] for row in chosen], "o-", color=colour, label=dtype)
+        twice = [row["twice"]["gradients"] for row in chosen]
+        ratio.semilogx(m, twice, ".:", color=colour, label=f"{dtype}, weights twice as large")
+    ratio.step([m[0], 1e6, m[-1]], [8, 8, 5], where="pre", color=common.GREY, lw=1, label="gate")
+    ratio.set_ylim(0)
+    common.finish(cost, "Time of a call", "weights m", "seconds")
+    common.finish(ratio, "Time in gradients of the same network", "weights m", "gradients")
+    return common.save(made, "right_hand_side")
+
+
+def gates(rows, slopes):
+    missed = []
+    for row in rows:
+        where = f"{row['width']} x {row['depth']}, {row['dtype']}"
+        limit = 5 if row["m"] >= 1e6 else 8
+        if row["init"]["gradients"] > limit:
+            missed.append(f"{where}: {row['init']['gradients']:.2f} gradients, gate {limit}")
+        if row["init"].get("residual_measured", 0) > CHECKED[row["dtype"]]:
+            missed.append(f"{where}: residual {row['init']['residual_measured']:.1e}")
+    missed += [f"slope {slope:.3f} in {dtype}, gate 1.05" for dtype, slope in slopes.items() if slope > 1.05]
+    return missed
+
+
+def main(*, quick=False):
+    jax.config.update("jax_enable_x64", True)
+    rows = []
+    for width, depth in QUICK if quick else SHAPES:
+        for dtype in RESIDUAL:
+            rounds = 3 if quick else 11 if width**2 * depth < 2e7 else 5
+            rows.append(measured(width, depth, dtype, rounds))
+            print(table(rows[-1:]).splitlines()[-1], flush=True)
+    slopes = {}
+    for dtype in RESIDUAL:
+        chosen = [row for row in rows if row["dtype"] == dtype]
+        slopes[dtype] = common.slope([row["m"] for row in chosen], [row["init"]["seconds"] for row in chosen])
+    missed = [] if quick else gates(rows, slopes)
+    findings = {"slopes": slopes, "filter_jit_adds_seconds": dispatch_seconds(), "missed": missed, "rows": rows}
+    path = common.write("right_hand_side", question=__doc__.splitlines()[0], **findings)
+    picture(rows)
+    print(table(rows), f"\nslopes of log cost: {slopes}\n{path}")
+    assert not missed, "\n".join(missed)
+
+
+if __name__ == "__main__":
+    main(quick=common.options(__doc__))

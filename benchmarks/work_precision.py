@@ -1,0 +1,241 @@
+"""Which error does which time buy, on the paper's networks: our solvers, dense Diffrax, SUNDIALS IDA, scipy-dae Radau?
+
+Chains of three neurons, XOR's five and the 134 coordinates of (4, 8, 8, 2), all masses and ϑ finite, T = 10, float64.
+Every method meets tolerances from coarse to fine; its error is the largest of x(T) and W(T) against our own solution at
+the finest tolerance, which IDA confirms. Compiled calls only. The rivals are given the DAE of `network_dae.py`, and
+Diffrax the dense saddle point and the dense Schur complement of the whole system.
+
+    python benchmarks/work_precision.py [--quick]
+"""
+
+import time
+import warnings
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from scipy_dae.integrate import solve_dae
+from sksundae.ida import IDA
+
+import lagrangian_learning as ll
+
+if __package__:
+    from . import common
+    from .network_dae import NetworkDAE
+else:
+    import common
+    from network_dae import NetworkDAE
+
+NETWORKS = {"three neurons": (1, 1, 1), "XOR": (2, 2, 1), "134 coordinates": (4, 8, 8, 2)}
+MASS_X, MASS_W, THETA, END = 0.05, 0.5, 0.7, 10.0
+TOLERANCES = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11)
+IDA_TOLERANCES = (1e-5, 1e-7, 1e-9)
+RADAU_TOLERANCES = {"three neurons": (1e-4, 1e-6, 1e-8), "XOR": (1e-4, 1e-6, 1e-8), "134 coordinates": (1e-6,)}
+ERROR, GATES = 1e-6, {"dense": 3, "scipy-dae Radau": 1000}
+DENSE = "dense saddle point, Diffrax Dopri8"
+
+
+class Problem:
+    """One network with its law's start, and the same as a DAE."""
+
+    def __init__(self, sizes, end):
+        self.end, self.network = end, ll.Layered(sizes)
+        rng = np.random.default_rng(3)
+        frequency, phase = np.linspace(0.7, 1.7, sizes[0]), np.linspace(0.3, 1.1, sizes[0])
+        weights = rng.normal(size=self.network.num_weights) * 0.8
+        rates = rng.normal(size=self.network.num_weights) * 0.3
+        self.dae = NetworkDAE(sizes, weights, rates, MASS_X, MASS_W, THETA, frequency, phase)
+        self.action = ll.CognitiveAction(
+            self.network, mass_x=MASS_X, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
+        )
+        target = ll.Sinusoids(jnp.ones(sizes[-1]), 0.4)
+        self.stimulus = ll.Stimulus(ll.Sinusoids(jnp.asarray(frequency), 1.0, jnp.asarray(phase)), target)
+        unravel = ravel_pytree(self.network.init(jax.random.key(0)))[1]
+        self.W, self.W_dot = unravel(jnp.asarray(weights)), unravel(jnp.asarray(rates))
+
+    def both(self, q):
+        """(x, W) of W at the end."""
+        return jnp.concatenate([ravel_pytree(self.network.forward(q, self.stimulus.input(self.end)))[0], ravel(q)])
+
+
+def ravel(tree):
+    return ravel_pytree(tree)[0]
+
+
+def by_diffrax(problem, law, solver):
+    """Plain diffrax.diffeqsolve on the law's vector field, jitted: tolerance ↦ (x, W) at the end, steps."""
+    state = law.initial_state(0.0, problem.W, problem.stimulus, problem.W_dot)
+
+    @jax.jit
+    def run(tolerance):
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(law.vector_field), solver, 0.0, problem.end, None, state, problem.stimulus,
+            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance), max_steps=None,
+        )  # fmt: skip
+        q = jax.tree.map(lambda leaf: leaf[-1], solution.ys.q)
+        return problem.both(q) if isinstance(law, ll.ReducedCoordinates) else ravel(q), solution.stats["num_steps"]
+
+    return run
+
+
+def by_simulate(problem, law, solver):
+    """The same by `ll.simulate`, monitor and energy balance included."""
+    state = law.initial_state(0.0, problem.W, problem.stimulus, problem.W_dot)
+
+    @jax.jit
+    def run(tolerance):
+        path = ll.simulate(
+            law, state, jnp.array([0.0, problem.end]), problem.stimulus, rtol=tolerance, atol=tolerance, solver=solver
+        )
+        return problem.both(path.final_state.q), path.stats["num_steps"]
+
+    return run
+
+
+def compiled_methods(problem):
+    action = problem.action
+    masses = problem.network, action.mass_x, action.mass_W
+    waves = action.law(multiplier_solver=ll.WaveMultipliers(*masses))
+    block = action.law(multiplier_solver=ll.BlockTridiagonal(*masses))
+    dense, schur = action.law("full", ll.DenseSaddlePoint()), action.law("full", ll.DenseSchur())
+    methods = {
+        "waves, Dopri8, simulate": by_simulate(problem, waves, diffrax.Dopri8()),
+        "waves, Dopri8": by_diffrax(problem, waves, diffrax.Dopri8()),
+        "waves, Tsit5": by_diffrax(problem, waves, diffrax.Tsit5()),
+        "block tridiagonal, Dopri8": by_diffrax(problem, block, diffrax.Dopri8()),
+        DENSE: by_diffrax(problem, dense, diffrax.Dopri8()),
+        "dense Schur, Diffrax Dopri8": by_diffrax(problem, schur, diffrax.Dopri8()),
+    }
+    unrolled = getattr(ll, "UnrolledMultipliers", None)
+    if unrolled is not None and problem.network.num_neurons <= 32:
+        law = action.law(multiplier_solver=unrolled(*masses))
+        methods["unrolled, Dopri8"] = by_diffrax(problem, law, diffrax.Dopri8())
+    return methods
+
+
+def ida(problem, tolerance):
+    dae = problem.dae
+    solver = IDA(dae.residual, algebraic_idx=dae.algebraic, rtol=tolerance, atol=tolerance, max_num_steps=100_000)
+    solution = solver.solve(np.array([0.0, problem.end]), *dae.start())
+    assert solution.success, solution.message
+    return solution.y[-1, : dae.V.start]
+
+
+def radau(problem, tolerance):
+    dae = problem.dae
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        solution = solve_dae(
+            dae.residual, (0.0, problem.end), *dae.start(), method="Radau", rtol=tolerance, atol=tolerance
+        )
+    assert solution.success, solution.message
+    return solution.y[: dae.V.start, -1]
+
+
+def measured(problem, name, *, quick):
+    """Rows of (method, tolerance, error, seconds), and how far our reference is from IDA's finest solution."""
+    methods = compiled_methods(problem)
+    reference = np.asarray(methods["waves, Dopri8"](jnp.asarray(1e-13))[0])
+    confirmed = float(np.max(np.abs(ida(problem, 1e-11) - reference)))
+    rows = []
+    for tolerance in TOLERANCES[:2] if quick else TOLERANCES:
+        calls = {label: (lambda run=run: run(jnp.asarray(tolerance))) for label, run in methods.items()}  # noqa: B023
+        times = common.interleaved(calls, 3 if quick else 5, least=0.0)
+        for label, call in calls.items():
+            found, steps = call()
+            row = row_of(label, tolerance, found, reference, common.median(times[label]))
+            rows.append({**row, "steps": int(steps)})
+    for label, rival, tolerances in (
+        ("SUNDIALS IDA", ida, IDA_TOLERANCES),
+        ("scipy-dae Radau", radau, RADAU_TOLERANCES[name]),
+    ):
+        for tolerance in tolerances[:1] if quick else tolerances:
+            begin = time.perf_counter()
+            found = rival(problem, tolerance)
+            rows.append(row_of(label, tolerance, found, reference, time.perf_counter() - begin))
+    return rows, confirmed
+
+
+def row_of(method, tolerance, found, reference, seconds):
+    error = float(np.max(np.abs(np.asarray(found) - reference)))
+    return {"method": method, "tolerance": tolerance, "error": error, "seconds": seconds}
+
+
+def seconds_at(rows, method, error):
+    """The shortest time of a run at least so exact; None where no tolerance tried reached it."""
+    found = [row["seconds"] for row in rows if row["method"] == method and row["error"] <= error]
+    return min(found, default=None)
+
+
+def ours(rows):
+    return [row["method"] for row in rows if row["method"].startswith(("waves", "block", "unrolled"))]
+
+
+def compared(rows):
+    """At error 1e-6: our fastest method, its seconds, and how many times longer each other method takes."""
+    at = {method: seconds_at(rows, method, ERROR) for method in dict.fromkeys(row["method"] for row in rows)}
+    reached = {method: seconds for method, seconds in at.items() if seconds is not None}
+    best = min((method for method in reached if method in ours(rows)), key=reached.__getitem__, default=None)
+    if best is None:
+        return {}
+    return {"best": best, "seconds": reached[best], "times": {k: v / reached[best] for k, v in reached.items()}}
+
+
+def table(findings):
+    lines = []
+    for name, each in findings.items():
+        best = each["at_1e-6"]
+        lines.append(f"{name}: reference and IDA at 1e-11 differ by {each['reference_against_ida']:.1e}")
+        if best:
+            lines.append(f"  at error 1e-6: {best['best']}, {1e3 * best['seconds']:.2f} ms; the others in that unit")
+            lines += [f"    {method:36} {times:9.1f}" for method, times in best["times"].items()]
+    return "\n".join(lines)
+
+
+def picture(findings):
+    made, (axes,) = common.figure("Error against time, T = 10", columns=len(findings))
+    for ax, (name, each) in zip(axes, findings.items(), strict=True):
+        methods = dict.fromkeys(row["method"] for row in each["rows"])
+        for k, method in enumerate(methods):
+            chosen = [row for row in each["rows"] if row["method"] == method]
+            style = "o-" if method in ours(each["rows"]) else "s--"
+            ax.loglog(
+                [row["seconds"] for row in chosen], [row["error"] for row in chosen], style, ms=4,
+                color=common.COLOURS[k % len(common.COLOURS)], label=method,
+            )  # fmt: skip
+        ax.axhline(ERROR, color=common.GREY, lw=1)
+        common.finish(ax, name, "seconds", "largest error of x(T), W(T)", legend=ax is axes[-1])
+    return common.save(made, "work_precision")
+
+
+def gates(findings):
+    each = findings["134 coordinates"]
+    best = each["at_1e-6"]
+    missed = [f"{name}: reference off IDA" for name, e in findings.items() if e["reference_against_ida"] > 1e-7]
+    for rival, least in ((DENSE, GATES["dense"]), ("scipy-dae Radau", GATES["scipy-dae Radau"])):
+        times = best.get("times", {}).get(rival)
+        if times is None or times < least:
+            missed.append(f"{rival} takes {times} times as long as {best.get('best')}, gate {least}")
+    return missed
+
+
+def main(*, quick=False):
+    jax.config.update("jax_enable_x64", True)
+    findings = {}
+    for name, sizes in NETWORKS.items():
+        if quick and name == "134 coordinates":
+            continue
+        rows, confirmed = measured(Problem(sizes, 0.5 if quick else END), name, quick=quick)
+        findings[name] = {"rows": rows, "reference_against_ida": confirmed, "at_1e-6": compared(rows)}
+        print(table({name: findings[name]}), flush=True)
+    missed = [] if quick else gates(findings)
+    path = common.write("work_precision", question=__doc__.splitlines()[0], missed=missed, networks=findings)
+    picture(findings)
+    print(path)
+    assert not missed, "\n".join(missed)
+
+
+if __name__ == "__main__":
+    main(quick=common.options(__doc__))

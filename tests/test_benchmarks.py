@@ -1,0 +1,38 @@
+"""Every benchmark with a gate runs on tiny sizes and leaves JSON and a picture; what it finds is for its full run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = {
+    "right_hand_side": {"slopes", "rows"},
+    "dense_against_structured": {"rows", "crossings"},
+    "work_precision": {"networks"},
+    "compile_and_memory": {"rows", "memory"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_script_runs_and_writes_what_it_found(name, tmp_path):
+    script = BENCHMARKS / f"{name}.py"
+    call = [sys.executable, str(script), "--quick", "--results", str(tmp_path)]
+    done = subprocess.run(  # noqa: S603  # our own script
+        call, capture_output=True, text=True, timeout=850, check=False, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
+    assert record["question"].endswith("?")
+    assert {"device", "cores", "versions"} <= record["environment"].keys()
+    assert SCRIPTS[name] | {"missed"} <= record.keys()
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("path", sorted((BENCHMARKS / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_no_recorded_result_misses_its_gates(path):
+    assert json.loads(path.read_text(encoding="utf-8")).get("missed", []) == []
