@@ -30,6 +30,7 @@ from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
 from .backprop_diffusion import positive_speed
+from .block_tridiagonal import BlockTridiagonal, eliminates_faster
 from .checks import one_number
 from .finite_speed import FiniteSpeed, FiniteSpeedMultipliers
 from .network_law import FullCoordinates, ReducedCoordinates
@@ -121,8 +122,9 @@ class CognitiveAction(eqx.Module):
     def euler_lagrange(self, multiplier_solver: AbstractMultiplierSolver | None = None) -> EulerLagrange:
         """(8)–(10) as a law of `mechanics` on q = (x, W), v = (ẋ, Ẇ).
 
-        multiplier_solver None picks by structure: waves for a feedforward network, a Schur complement for one with
-        cycles, the dense saddle point where terms can change the inertia.
+        multiplier_solver None picks by structure: waves for a feedforward network, or block elimination for layers of
+        at most 512 heavy neurons, (m_x/m_W) width ≥ 30, if the masses are known and not traced; a Schur complement for
+        a network with cycles; the dense saddle point where terms can change the inertia. The law's description tells.
         """
         return EulerLagrange(self.lagrangian, self.constraint, multiplier_solver=self._solver(multiplier_solver))
 
@@ -208,6 +210,8 @@ class CognitiveAction(eqx.Module):
             return DenseSaddlePoint()
         if self.speed is not None:
             return FiniteSpeedMultipliers(self.mass_x, self.mass_W, self.speed)
+        if eliminates_faster(self.network, self.mass_x, self.mass_W):
+            return BlockTridiagonal(self.network, self.mass_x, self.mass_W)
         if self.network.feedforward:
             return WaveMultipliers(self.network, self.mass_x, self.mass_W)
         massless = is_concrete(self.mass_x) and not bool(jnp.all(self.mass_x > 0))

@@ -4,8 +4,10 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from lagrangian_learning.mechanics._arrays import is_concrete
 from lagrangian_learning.networks import AbstractLinearisation, AbstractNetwork, Layered, LayeredLinearisation
 
 from .network_multipliers import AbstractNetworkMultipliers
@@ -52,6 +54,22 @@ class BlockTridiagonal(AbstractNetworkMultipliers):
                 pivot = pivot + _matmul(block, block.T - _cho_solve(factors[-1], block.T))
             factors.append(jax.lax.linalg.cholesky(pivot))
         return factors
+
+
+# Measured by benchmarks/dense_against_structured.py; the cube of wider layers is more than a CPU should be given unasked.
+_HEAVY, _WIDEST = 30.0, 512
+
+
+def eliminates_faster(network: AbstractNetwork, mass_x: Array, mass_W: Array) -> bool:
+    """Whether `BlockTridiagonal` is to be preferred: (m_x/m_W) n ≥ 30 on layers of width n ≤ 512, masses being known.
+
+    (m_x/m_W) n measures how far the matrix of (10) is from that of backpropagation, and with it the steps of waves.
+    Masses that a transformation traces are not known: the answer is no.
+    """
+    if not isinstance(network, Layered) or not is_concrete(mass_x, mass_W):
+        return False
+    widest = max(network.sizes)
+    return widest <= _WIDEST and float(np.max(np.asarray(mass_x) / np.asarray(mass_W))) * widest >= _HEAVY
 
 
 def _substituted(blocks: list[Array], factors: list[Array], right: Layers) -> Layers:

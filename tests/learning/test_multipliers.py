@@ -150,6 +150,9 @@ def test_network_schur_divides_by_the_mass_of_neurons(key):
     [
         (ll.Layered((2, 2, 1)), 0.1, (), WaveMultipliers),
         (ll.Layered((2, 2, 1)), 0.0, ll.WeightDecay(0.1), WaveMultipliers),
+        (ll.Layered((2, 2, 1)), 20.0, (), ll.BlockTridiagonal),
+        (ll.Layered((2, 513, 1)), 20.0, (), WaveMultipliers),
+        (ll.xor_network(), 20.0, (), WaveMultipliers),
         (NETWORKS["cyclic digraph"], 0.1, (), NetworkSchur),
         (NETWORKS["cyclic digraph"], 0.0, (), ll.DenseSaddlePoint),
         (
@@ -164,6 +167,13 @@ def test_the_solver_is_chosen_by_structure_and_told(network, mass_x, terms, expe
     law = ll.CognitiveAction(network, mass_x=mass_x, terms=terms).law("full")
     assert isinstance(law.equations.multiplier_solver, expected)
     assert law.description["multipliers"] == expected.name
+
+
+def test_a_traced_mass_chooses_no_solver():
+    def chosen(mass_x):
+        return ll.CognitiveAction(ll.Layered((2, 2, 1)), mass_x=mass_x).law().equations.multiplier_solver
+
+    assert isinstance(eqx.filter_eval_shape(chosen, jnp.asarray(20.0)), WaveMultipliers)
 
 
 def test_conjugate_gradients_differentiate_as_the_dense_solve_does(key):
