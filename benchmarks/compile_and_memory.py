@@ -155,6 +155,14 @@ def gates(memories):
     ]
 
 
+def headline(rows, memories):
+    small = rows[0]
+    compiles = ", ".join(f"{name} {small[name]['wall']:.1f} s" for name in small if isinstance(small[name], dict))
+    kinds = ("planned copies", "measured copies")
+    most = max(row[kind] for row in memories for kind in kinds if row[kind] is not None)
+    return f"({shape(small['sizes'])}): {compiles}; at most {most:.2f} copies of W"
+
+
 def main(*, quick=False):
     jax.config.update("jax_enable_x64", True)
     small, large = (((2, 2, 1),), ((16,) * 3,)) if quick else (SMALL, LARGE)
@@ -163,7 +171,12 @@ def main(*, quick=False):
     memories = [memory(sizes, dtype) for sizes in large for dtype in (jnp.float32, jnp.float64)]
     missed = [] if quick else gates(memories)
     path = common.write(
-        "compile_and_memory", question=__doc__.splitlines()[0], missed=missed, rows=rows, memory=memories
+        "compile_and_memory",
+        question=__doc__.splitlines()[0],
+        headline=headline(rows, memories),
+        missed=missed,
+        rows=rows,
+        memory=memories,
     )
     picture(rows, memories)
     print(table(rows, memories), path, sep="\n")

@@ -191,6 +191,15 @@ def gates(rows, slopes):
     return missed
 
 
+def headline(rows, slopes):
+    def span(chosen):
+        costs = [row["init"]["gradients"] for row in chosen]
+        return f"{min(costs):.1f} to {max(costs):.1f}" if costs else "none"
+
+    large, small = ([row for row in rows if (row["m"] >= 1e6) == big] for big in (True, False))
+    return f"{span(large)} gradients for m ≥ 1e6, {span(small)} below; slope of log cost {max(slopes.values()):.2f}"
+
+
 def main(*, quick=False):
     jax.config.update("jax_enable_x64", True)
     rows = []
@@ -204,7 +213,13 @@ def main(*, quick=False):
         chosen = [row for row in rows if row["dtype"] == dtype]
         slopes[dtype] = common.slope([row["m"] for row in chosen], [row["init"]["seconds"] for row in chosen])
     missed = [] if quick else gates(rows, slopes)
-    findings = {"slopes": slopes, "filter_jit_adds_seconds": dispatch_seconds(), "missed": missed, "rows": rows}
+    findings = {
+        "headline": headline(rows, slopes),
+        "slopes": slopes,
+        "filter_jit_adds_seconds": dispatch_seconds(),
+        "missed": missed,
+        "rows": rows,
+    }
     path = common.write("right_hand_side", question=__doc__.splitlines()[0], **findings)
     picture(rows)
     print(table(rows), f"\nslopes of log cost: {slopes}\n{path}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +37,11 @@ def test_the_script_runs_and_writes_what_it_found(name, tmp_path):
 @pytest.mark.parametrize("path", sorted((BENCHMARKS / "results").glob("*.json")), ids=lambda path: path.stem)
 def test_no_recorded_result_misses_its_gates(path):
     assert json.loads(path.read_text(encoding="utf-8")).get("missed", []) == []
+
+
+@pytest.mark.parametrize("page", ["benchmarks/README.md", "README.md"])
+def test_tables_of_figures_are_those_of_the_results(page):
+    """If not: python benchmarks/index.py."""
+    text = (BENCHMARKS.parent / page).read_text(encoding="utf-8")
+    index = runpy.run_path(str(BENCHMARKS / "index.py"))
+    assert index["rewritten"](text, index["PAGES"][BENCHMARKS.parent / page]) == text
