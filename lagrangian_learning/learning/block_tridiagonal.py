@@ -56,7 +56,7 @@ class BlockTridiagonal(AbstractNetworkMultipliers):
         return factors
 
 
-# Measured by benchmarks/dense_against_structured.py; the cube of wider layers is more than a CPU should be given unasked.
+# Measured by benchmarks/dense_against_structured.py; the cube of a wider layer is too much to do unasked.
 _HEAVY, _WIDEST = 30.0, 512
 
 
