@@ -1,11 +1,70 @@
-"""The limits (12)–(17) drawn: errors against what goes to zero, with their fitted slopes."""
+"""From the cognitive action to gradient descent: (12)–(17) as limits, with their measured rates."""
 
 import pathlib
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PyTree
 
-from lagrangian_learning.report.limits import Limit, limit_study
+import lagrangian_learning as ll
+
+GAMMA = 1.0
+END = 2.0
+
+
+class Limit(NamedTuple):
+    """One limit: a parameter that goes to zero, the error against what it tends to, and the fitted log-log slope."""
+
+    name: str
+    parameter: np.ndarray
+    error: np.ndarray
+
+    @property
+    def slope(self) -> float:
+        """Least-squares slope of log error against log parameter over the smaller half of the parameters."""
+        half = len(self.parameter) // 2
+        return float(np.polyfit(np.log(self.parameter[-half - 1 :]), np.log(self.error[-half - 1 :]), 1)[0])
+
+
+def limit_study(network: Any = None, key: Array | None = None) -> tuple[Limit, ...]:
+    """Errors of the weights at t = 2 against m_W, m_x/m_W and 1/ϑ, in float64 (switch x64 on first).
+
+    Three limits, γ = ϑ m_W = 1 fixed (THEORY §6):
+        the action with m_x = m_W² against gradient flow (14), m_W → 0;
+        the action at m_W = 0.1 against its own limit m_x = 0, which is damped descent (13), m_x/m_W → 0;
+        damped descent (13) against gradient flow (14), 1/ϑ → 0.
+    """
+    network = ll.Layered((2, 3, 1)) if network is None else network
+    key = jax.random.key(0) if key is None else key
+    W = network.init(key, jnp.float64)
+    stimulus = ll.Stimulus(
+        input=ll.Sinusoids(jnp.array([1.0, 1.7]), jnp.array([1.0, 0.8]), jnp.array([0.3, 0.0])), target=jnp.array([0.5])
+    )
+    flow = _end(ll.GradientFlow(network, ll.SquaredError(), GAMMA), W, stimulus)
+    damped = _end(_descent(network, 0.1), W, stimulus)
+    masses = 10.0 ** -np.arange(1.0, 4.1, 0.5)
+    ratios = 10.0 ** -np.arange(1.0, 5.1, 0.5)
+    return (
+        Limit(
+            "action → gradient flow, m_x = m_W²: against m_W",
+            masses,
+            np.array([_distance(_end(_action(network, m**2, m), W, stimulus), flow) for m in masses]),
+        ),
+        Limit(
+            "action → damped descent, m_W = 0.1: against m_x/m_W",
+            ratios,
+            np.array([_distance(_end(_action(network, 0.1 * r, 0.1), W, stimulus), damped) for r in ratios]),
+        ),
+        Limit(
+            "damped descent → gradient flow: against 1/ϑ",
+            masses,
+            np.array([_distance(_end(_descent(network, m), W, stimulus), flow) for m in masses]),
+        ),
+    )
 
 
 def draw(limits: tuple[Limit, ...], path: str | pathlib.Path) -> pathlib.Path:
@@ -16,7 +75,7 @@ def draw(limits: tuple[Limit, ...], path: str | pathlib.Path) -> pathlib.Path:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for limit, marker in zip(limits, "os^x", strict=True):
+    for limit, marker in zip(limits, "os^", strict=True):
         axes.loglog(limit.parameter, limit.error, marker=marker, label=f"{limit.name}   (slope {limit.slope:.2f})")
     span = np.array([limits[0].parameter[-1], limits[0].parameter[0]])
     axes.loglog(span, limits[0].error[-1] / 3 * span / span[0], "k:", label="slope 1")
@@ -27,6 +86,31 @@ def draw(limits: tuple[Limit, ...], path: str | pathlib.Path) -> pathlib.Path:
     figure.savefig(path, dpi=150)
     plt.close(figure)
     return path
+
+
+def _action(network: Any, mass_x: float, mass_W: float) -> ll.AbstractLaw:
+    dissipation = ll.ExponentialDissipation(GAMMA / mass_W)
+    return ll.CognitiveAction(network, mass_x=mass_x, mass_W=mass_W, dissipation=dissipation).law()
+
+
+def _descent(network: Any, mass_W: float) -> ll.AbstractLaw:
+    return ll.DampedDescent(network, ll.SquaredError(), mass_W, ll.ExponentialDissipation(GAMMA / mass_W))
+
+
+@eqx.filter_jit
+def _end(law: Any, W: PyTree, stimulus: ll.Stimulus) -> Array:
+    state = law.initial_state(0.0, W, stimulus)
+    times = jnp.array([0.0, END])
+    path = ll.simulate(law, state, times, stimulus, rtol=1e-10, atol=1e-12, save=_nothing)
+    return ravel_pytree(path.final_state.q)[0]
+
+
+def _nothing(t: Array, observables: dict[str, PyTree]) -> Array:
+    return t
+
+
+def _distance(left: Array, right: Array) -> float:
+    return float(jnp.linalg.norm(left - right))
 
 
 def main() -> None:

@@ -6,13 +6,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.learning import CognitiveAction
+from lagrangian_learning.learning import CognitiveAction, FullCoordinates, SquaredError
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Stimulus
 
 from .check import Check, Measured, Shared
-from .euler_lagrange import action_of
+from .euler_lagrange import MASS_W, MASS_X, action_of
 from .problems import Problem, feedforward_problems, problem, relative, worst
 
 TINY = 1e-12
@@ -40,7 +40,7 @@ def _at_rest(p: Problem) -> Stimulus:
 
 def _rates_of_constraints(p: Problem, cauchy: str, stimulus: Stimulus, w_dot: np.ndarray) -> float:
     """max |G|, |ġ| in NumPy at the states that the package makes."""
-    law = action_of(p.network).law("full")
+    law = FullCoordinates(p.network, SquaredError(), action_of(p.network).euler_lagrange())
 
     def start(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[Array, Array]:
         state = law.initial_state(t, W, stimulus, W_dot, cauchy=cauchy)
@@ -86,7 +86,7 @@ def _time_term(shared: Shared) -> Measured:
 
 
 def _is_refused(p: Problem) -> bool:
-    law = action_of(p.network).law()
+    law = FullCoordinates(p.network, SquaredError(), action_of(p.network).euler_lagrange())
     try:
         law.initial_state(0.3, p.network.init(jax.random.key(0)), p.stimulus, cauchy="paper")
     except ValueError:
@@ -100,12 +100,16 @@ def _is_refused(p: Problem) -> bool:
 def _smoothness(shared: Shared) -> Measured:
     del shared
     p = problem("layered 2-3-1", Layered((2, 3, 1)), 9)
-    once, twice = (_jump(p, degree) for degree in (1, 2))
-    error = relative(once[0] - once[1], [once[1]])
+    once, twice = _jumps(p)
+    by_neuron, by_weight = p.hand.jacobians(p.x[0], p.w[0])
+    of_e = np.zeros(p.hand.num_neurons)
+    of_e[: p.hand.num_inputs] = -2.0  # G_ττ = −ë, and ë jumps from −1 to 1
+    expected = np.linalg.solve(by_neuron @ by_neuron.T / MASS_X + by_weight @ by_weight.T / MASS_W, of_e)
+    error = relative(once - expected, [expected])
     details = {
-        "e of class C¹: jump of δ": float(np.max(np.abs(once[0]))),
+        "e of class C¹: jump of δ": float(np.max(np.abs(once))),
         "the jump against (10) with the jump of ë": error,
-        "e of class C²: jump of δ": float(np.max(np.abs(twice[0]))),
+        "e of class C²: jump of δ": float(np.max(np.abs(twice))),
     }
     demands = {
         "with e of class C¹ alone the multipliers jump": details["e of class C¹: jump of δ"] > 0.1,
@@ -114,21 +118,24 @@ def _smoothness(shared: Shared) -> Measured:
     return Measured(error, details, demands)
 
 
-def _jump(p: Problem, degree: int) -> tuple[np.ndarray, np.ndarray]:
-    """The jump of δ at t = 0 under e = t|t|^degree/2 + phase, found by the package and by (10)."""
-    action = CognitiveAction(p.network, mass_x=0.25, mass_W=0.8)
-    stimulus = Stimulus(lambda t: t * jnp.abs(t) ** degree / 2 + jnp.asarray(p.phase), jnp.asarray(p.target))
-    equations = action.euler_lagrange()
+def _jumps(p: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """The jump of the package's δ at t = 0 under inputs that move as t|t|/2, of class C¹, and as t²|t|/2, C²."""
+    action = CognitiveAction(p.network, mass_x=MASS_X, mass_W=MASS_W)
+    equations, target = action.euler_lagrange(), jnp.asarray(p.target)
 
     def delta(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> Array:
-        state = State((x, W), (x_dot, W_dot))
-        return ravel_pytree(equations.accelerations(t, state, stimulus)[1])[0]
+        def under(smooth: Array) -> Array:
+            def moving(s: Array) -> Array:
+                return s * jnp.abs(s) * jnp.where(smooth, s, 1.0) / 2 + jnp.asarray(p.phase)
 
-    before, after = (p._replace(t=np.full_like(p.t, t)).on_every_seed(delta)[0] for t in (-TINY, TINY))
-    by_neuron, by_weight = p.hand.jacobians(p.x[0], p.w[0])
-    jump = np.zeros(p.hand.num_neurons)
-    jump[: p.hand.num_inputs] = -2.0 if degree == 1 else 0.0
-    return after - before, np.linalg.solve(by_neuron @ by_neuron.T / 0.25 + by_weight @ by_weight.T / 0.8, jump)
+            stimulus = Stimulus(moving, target)
+            return ravel_pytree(equations.accelerations(t, State((x, W), (x_dot, W_dot)), stimulus)[1])[0]
+
+        return jax.vmap(under)(jnp.array([False, True]))
+
+    first = p._replace(**{name: np.stack([getattr(p, name)[0]] * 2) for name in ("x", "w", "x_dot", "w_dot")})
+    before, after = first._replace(t=np.array([-TINY, TINY])).on_every_seed(delta)
+    return tuple(after - before)
 
 
 CAUCHY = Check(

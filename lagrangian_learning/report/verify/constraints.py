@@ -86,7 +86,7 @@ def _proposition(shared: Shared) -> Measured:
             determinants.append(abs(np.linalg.det(by_neuron) - 1))
             deficits.append(p.hand.num_neurons - np.linalg.matrix_rank(both))
             triangular &= not isinstance(p.network, Layered) or bool(np.all(np.triu(by_neuron, 1) == 0))
-        least.append(_error_of_least_singular_value(p, both))
+        least.append(_error_of_least_singular_value(p))
     details = {"|det G_ξ − 1|": worst(determinants), "the package's least singular value": worst(least)}
     demands = {
         "rank ν on every feedforward graph": max(deficits) == 0,
@@ -95,10 +95,10 @@ def _proposition(shared: Shared) -> Measured:
     return Measured(worst(list(details.values())), details, demands)
 
 
-def _error_of_least_singular_value(p: Problem, both: np.ndarray) -> float:
+def _error_of_least_singular_value(p: Problem) -> float:
     x_like, W_like = tree_of(p.network, p.hand)
     report = jax.jit(lambda x, w: constraint_rank(p.network, x_like(x), W_like(w)))(p.x[-1], p.w[-1])
-    expected = np.linalg.svd(both, compute_uv=False)[-1]
+    expected = np.linalg.svd(np.hstack(p.hand.jacobians(p.x[-1], p.w[-1])), compute_uv=False)[-1]
     return abs(float(report.singular_value) / expected - 1)
 
 
@@ -112,7 +112,7 @@ def _cycles(shared: Shared) -> Measured:
         (Digraph(3, (*loop, (0, 1)), 1, 1), x.at[0].set(1.0), jnp.array([1.0, 1.0, 0.0])),
     )
     reports = [constraint_rank(*case) for case in cases]
-    tanh, logistic, fed = (int(report.rank) for report in reports)
+    tanh, logistic, fed = (float(report.rank) for report in reports)
     # The least singular values by hand: I − W of the loop is singular, I − W/4 has 1 − 1/4.
     expected, found = [0.0, 0.75], [float(report.state_singular_value) for report in reports[:2]]
     details = {

@@ -1,48 +1,64 @@
 """(12)–(14): the action without neurons, the damped descent that follows from it, and gradient descent as its limit."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.learning import CognitiveAction, DampedDescent, SquaredError, delta_errors
+from lagrangian_learning.learning import CognitiveAction, DampedDescent, GradientFlow, SquaredError, delta_errors
 from lagrangian_learning.learning.delta_errors import loss
 from lagrangian_learning.mechanics import EulerLagrange, ExponentialDissipation, Lagrangian, State
 from lagrangian_learning.mechanics._arrays import tree_dot
 from lagrangian_learning.networks import AbstractNetwork
-from lagrangian_learning.report.limits import Limit, limit_study
 from lagrangian_learning.signals import Stimulus
 
 from .check import Check, Measured, Shared
-from .problems import Problem, feedforward_problems, problem, relative, worst
+from .problems import Problem, feedforward_problems, problem, relative, slope, tree_of, worst
+from .stepping import rk4
 
 POTENTIAL = SquaredError()
 MASS_W, THETA, MASS_X = 0.4, 3.0, 0.3
+MASSES, RATIOS = (1e-1, 1e-2, 3e-3, 1e-3), (1e-2, 1e-3, 1e-4)
+END, STEPS = 2.0, 4000
 SLOPE = 0.05  # how far a fitted rate may be from its integer
 
 
-class Descent:
-    """Ẅ of one problem by four laws, ravelled, [S, m]: see the fields set below."""
+class Descent(NamedTuple):
+    """Ẅ of one problem by four laws, ravelled, [S, m].
 
-    def __init__(self, each: Problem) -> None:
-        network, weight, stimulus = each.network, ExponentialDissipation(THETA), each.stimulus
-        massless = CognitiveAction(network, POTENTIAL, 0.0, MASS_W, weight).law()
-        massive = CognitiveAction(network, POTENTIAL, MASS_X, MASS_W, weight).law()
-        free = EulerLagrange(Lagrangian(_eliminated(network, 0.0), weight))
-        carried = EulerLagrange(Lagrangian(_eliminated(network, MASS_X), weight))
-        printed = DampedDescent(network, POTENTIAL, MASS_W, weight)
+    massless: (8)–(10) at m_x = 0;  free: (12), which knows no neuron;  printed: the package's (13);
+    massive, carried: the same first two at m_x > 0, ½ m_x |df/dt|² added to (12).
+    """
 
-        def solve(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[Array, ...]:
-            state = State(W, W_dot)
-            tops = [law.accelerations(t, state, stimulus)[0] for law in (massless, massive, free, carried, printed)]
-            return tuple(ravel_pytree(top)[0] for top in tops)
-
-        self.problem = each
-        self.massless, self.massive, self.free, self.carried, self.printed = each.on_every_seed(solve)
+    problem: Problem
+    massless: np.ndarray
+    free: np.ndarray
+    printed: np.ndarray
+    massive: np.ndarray
+    carried: np.ndarray
 
 
-def _eliminated(network: AbstractNetwork, mass_x: float):
+def _descent(each: Problem) -> Descent:
+    network, weight, stimulus = each.network, ExponentialDissipation(THETA), each.stimulus
+    laws = (
+        CognitiveAction(network, POTENTIAL, 0.0, MASS_W, weight).law(),
+        EulerLagrange(Lagrangian(_eliminated(network, 0.0), weight)),
+        DampedDescent(network, POTENTIAL, MASS_W, weight),
+        CognitiveAction(network, POTENTIAL, MASS_X, MASS_W, weight).law(),
+        EulerLagrange(Lagrangian(_eliminated(network, MASS_X), weight)),
+    )
+
+    def solve(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[Array, ...]:
+        return tuple(ravel_pytree(law.accelerations(t, State(W, W_dot), stimulus)[0])[0] for law in laws)
+
+    return Descent(each, *each.on_every_seed(solve))
+
+
+def _eliminated(network: AbstractNetwork, mass_x: float) -> Callable:
     """The density of (12), ½ m_W |Ẇ|² − V(f(W, e), y), with ½ m_x |df/dt|² for neurons that have mass."""
 
     def density(t: Array, W: PyTree, W_dot: PyTree, stimulus: Stimulus) -> Array:
@@ -61,7 +77,7 @@ def _eliminated(network: AbstractNetwork, mass_x: float):
 def descents(shared: Shared) -> tuple[Descent, ...]:
     """A layered network and a digraph."""
     del shared
-    return tuple(Descent(each) for each in feedforward_problems()[:3:2])
+    return tuple(_descent(each) for each in feedforward_problems()[:3:2])
 
 
 def _unconstrained(shared: Shared) -> Measured:
@@ -88,7 +104,7 @@ def _damped(shared: Shared) -> Measured:
 def _force(p: Problem, k: int) -> np.ndarray:
     """−V_W in NumPy, by the Jacobians of the constraints: V_W = −V_ξ G_ξ⁻¹ G_M."""
     by_neuron, by_weight = p.hand.jacobians(p.x[k], p.w[k])
-    return p.slope(p.x[k]) @ np.linalg.solve(by_neuron, by_weight)
+    return p.potential_slope(p.x[k]) @ np.linalg.solve(by_neuron, by_weight)
 
 
 def _dissipation(shared: Shared) -> Measured:
@@ -118,41 +134,79 @@ def _rate_of_energy(law: DampedDescent, t: Array, state: State, stimulus: Stimul
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 
-def limits(shared: Shared) -> tuple[Limit, ...]:
-    """The four of `limit_study`, coarsely."""
+class Limits(NamedTuple):
+    """Distances of weights at t = 2, γ = ϑ m_W = 1 fixed.
+
+    From gradient flow, for each of MASSES: descent, damped descent (13);  action, with m_x = m_W²;  heavy, with
+    m_x = 0.1 m_W.  From damped descent, at m_W = 0.1 and for each m_x/m_W of RATIOS: neurons.
+    """
+
+    descent: np.ndarray
+    action: np.ndarray
+    heavy: np.ndarray
+    neurons: np.ndarray
+
+
+def limits(shared: Shared) -> Limits:
+    """All of them, by RK4 on the laws' right sides."""
     del shared
-    return limit_study(masses=(1e-1, 1e-2, 3e-3, 1e-3), ratios=(1e-2, 1e-3, 1e-4, 1e-5))
+    p = feedforward_problems()[0]
+    W = tree_of(p.network, p.hand)[1](jnp.asarray(p.w[0]))
+
+    def end(law: Any) -> Array:
+        return ravel_pytree(_last(law, law.initial_state(0.0, W, p.stimulus), p.stimulus))[0]
+
+    def descent(mass_W: Array) -> Array:
+        return end(DampedDescent(p.network, POTENTIAL, mass_W, ExponentialDissipation(1 / mass_W)))
+
+    def action(mass_x: Array, mass_W: Array) -> Array:
+        return end(CognitiveAction(p.network, POTENTIAL, mass_x, mass_W, ExponentialDissipation(1 / mass_W)).law())
+
+    masses, ratios, tenth = np.array(MASSES), np.array(RATIOS), np.full(len(RATIOS), 0.1)
+    neurons = np.concatenate([masses**2, 0.1 * masses, 0.1 * ratios])
+    damped = np.asarray(jax.jit(jax.vmap(descent))(jnp.asarray(masses)))
+    found = jax.jit(jax.vmap(action))(jnp.asarray(neurons), jnp.asarray(np.concatenate([masses, masses, tenth])))
+    light, heavy, others = np.split(np.asarray(found), np.cumsum([len(masses), len(masses)]))
+    flow = np.asarray(jax.jit(lambda: end(GradientFlow(p.network, POTENTIAL, 1.0)))())
+    goals = ((damped, flow), (light, flow), (heavy, flow), (others, damped[0]))
+    return Limits(*(np.linalg.norm(ends - goal, axis=1) for ends, goal in goals))
 
 
-def rate(limit: Limit, expected: float) -> tuple[float, dict[str, float]]:
-    """|fitted slope − expected| and the numbers behind it."""
-    return abs(limit.slope - expected), {"fitted rate": limit.slope} | {
-        f"error at {parameter:.0e}": error for parameter, error in zip(limit.parameter, limit.error, strict=True)
-    }
+def _last(law: Any, state: State, stimulus: Stimulus) -> PyTree:
+    """The weights at END. Steps short enough for the largest ϑ, 1/MASSES[-1]."""
+    path = rk4(lambda t, y: law.vector_field(t, y, stimulus), state, END, STEPS)
+    return jax.tree.map(lambda leaf: leaf[-1], path.q)
 
 
 def _to_gradient_flow(shared: Shared) -> Measured:
-    return Measured(*rate(shared(limits)[2], 1), {})
+    return Measured(*rate(MASSES, shared(limits).descent, 1), {})
+
+
+def rate(parameters: Sequence[float], errors: np.ndarray, expected: float) -> tuple[float, dict[str, float]]:
+    """|fitted slope − expected|, and the numbers behind it."""
+    fitted = slope(np.asarray(parameters), errors)
+    named = {f"error at {parameter:.0e}": error for parameter, error in zip(parameters, errors, strict=True)}
+    return abs(fitted - expected), {"fitted rate": fitted} | named
 
 
 def _from_the_action(shared: Shared) -> Measured:
-    action, ratio, _, without = shared(limits)
+    found = shared(limits)
+    by_mass, by_ratio = slope(np.array(MASSES), found.action), slope(np.array(RATIOS), found.neurons)
     details = {
-        "rate in m_W, m_x = m_W²": action.slope,
-        "rate in m_x/m_W, against (13)": ratio.slope,
-        "m_x = 0.1 m_W: rate": without.slope,
-        "m_x = 0.1 m_W: error that stays": float(without.error[-1]),
+        "rate in m_W, m_x = m_W²": by_mass,
+        "rate in m_x/m_W, against (13)": by_ratio,
+        "m_x = 0.1 m_W: rate": slope(np.array(MASSES), found.heavy),
+        "m_x = 0.1 m_W: error that stays": found.heavy[-1],
     }
-    stays = {"with m_x/m_W held, the error stays": without.error[-1] > 100 * action.error[-1]}
-    return Measured(max(abs(action.slope - 1), abs(ratio.slope - 1)), details, stays)
+    stays = {"with m_x/m_W held, the error stays": found.heavy[-1] > 50 * found.action[-1]}
+    return Measured(max(abs(by_mass - 1), abs(by_ratio - 1)), details, stays)
 
 
 def _multipliers_tend(shared: Shared) -> Measured:
     del shared
     ratios = 10.0 ** -np.arange(2.0, 7.0)
     errors = _distances_from_backprop(feedforward_problems()[0], jnp.asarray(ratios))
-    residual, details = rate(Limit("δ of (10) → δ of (16)", ratios, errors), 1)
-    return Measured(residual, details, {})
+    return Measured(*rate(ratios.tolist(), errors, 1), {})
 
 
 def _distances_from_backprop(p: Problem, ratios: Array, mass_W: float = 1e-3) -> np.ndarray:
@@ -237,7 +291,7 @@ GRADIENT_FLOW = Check(
     name="gradient-flow",
     equations=("14",),
     claim="For ϑ → ∞ with ϑ m_W → γ, (13) becomes the gradient method.",
-    method="weights at t = 2 of both equations, integrated adaptively; log–log fit of their distance against 1/ϑ",
+    method="weights at t = 2 of both equations by RK4; log–log fit of their distance against 1/ϑ",
     verdict="holds",
     tolerance=SLOPE,
     measured_by=_to_gradient_flow,
@@ -246,7 +300,7 @@ FROM_THE_ACTION = Check(
     name="action-to-gradient-flow",
     equations=("14",),
     claim="For m_x → 0, m_W → 0 and m_x/m_W → 0, (8)–(10) reproduce (14).",
-    method="weights at t = 2 of the action and of gradient flow; log–log fits against m_W and against m_x/m_W",
+    method="weights at t = 2 of the action and of gradient flow by RK4; log–log fits against m_W and against m_x/m_W",
     verdict="holds",
     tolerance=SLOPE,
     measured_by=_from_the_action,

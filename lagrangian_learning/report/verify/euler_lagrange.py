@@ -31,12 +31,17 @@ def weight_dot(t: float) -> float:
 
 
 class Motion(NamedTuple):
-    """What the package finds on a problem: accelerations and normalised multipliers, ravelled, [S, …]."""
+    """What the package finds on a problem: accelerations and normalised multipliers, ravelled, [S, …].
+
+    x_ddot, w_ddot, delta: in full coordinates, derived by automatic differentiation;  reduced: Ẅ and δ in reduced
+    coordinates, by sweeps; None on cycles, where they do not exist.
+    """
 
     problem: Problem
     x_ddot: np.ndarray
     w_ddot: np.ndarray
     delta: np.ndarray
+    reduced: tuple[np.ndarray, np.ndarray] | None
 
 
 def action_of(network: PyTree, terms: tuple[Term, ...] = ()) -> CognitiveAction:
@@ -46,19 +51,22 @@ def action_of(network: PyTree, terms: tuple[Term, ...] = ()) -> CognitiveAction:
 
 
 def motions(shared: Shared) -> tuple[Motion, ...]:
-    """Accelerations and multipliers in full coordinates, on every problem and seed."""
+    """Accelerations and multipliers on every problem and seed."""
     return tuple(motion(each) for each in shared(problems))
 
 
 def motion(each: Problem, terms: tuple[Term, ...] = ()) -> Motion:
     """The package's solution of (8), (9) and D²G = 0 at the Cauchy data of the problem."""
-    equations, stimulus = action_of(each.network, terms).euler_lagrange(), each.stimulus
+    action, stimulus = action_of(each.network, terms), each.stimulus
+    equations, feedforward = action.euler_lagrange(), each.network.feedforward and not terms
 
     def solve(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[PyTree, ...]:
         (x_ddot, W_ddot), delta = equations.accelerations(t, State((x, W), (x_dot, W_dot)), stimulus)
-        return x_ddot, W_ddot, delta
+        reduced = action.law().accelerations(t, State(W, W_dot), stimulus) if feedforward else ()
+        return x_ddot, W_ddot, delta, *reduced
 
-    return Motion(each, *(_ravelled(tree) for tree in each.on_every_seed(solve)))
+    x_ddot, w_ddot, delta, *reduced = (_ravelled(tree) for tree in each.on_every_seed(solve))
+    return Motion(each, x_ddot, w_ddot, delta, (reduced[0], reduced[1]) if feedforward else None)
 
 
 def _ravelled(tree: PyTree) -> np.ndarray:
@@ -91,7 +99,7 @@ def _neuron_terms(each: Motion, k: int) -> list[np.ndarray]:
     by_neuron, _ = p.hand.jacobians(p.x[k], p.w[k])
     lam = weight(t) * each.delta[k]
     inertia = [-MASS_X * weight(t) * each.x_ddot[k], -MASS_X * weight_dot(t) * p.x_dot[k]]
-    return [*inertia, -lam @ by_neuron, -weight(t) * p.slope(p.x[k])]
+    return [*inertia, -lam @ by_neuron, -weight(t) * p.potential_slope(p.x[k])]
 
 
 def _weight_terms(each: Motion, k: int) -> list[np.ndarray]:
@@ -135,7 +143,7 @@ def _multipliers(shared: Shared) -> Measured:
     for each in shared(motions):
         p, off = each.problem, []
         for k, t in enumerate(p.t):
-            potential = -weight(t) * p.slope(p.x[k]), np.zeros(p.w.shape[1])
+            potential = -weight(t) * p.potential_slope(p.x[k]), np.zeros(p.w.shape[1])
             lam = weight(t) * each.delta[k]
             off.append(relative(lam - formula_10(p, k, *potential), [lam]))
             without.append(relative(lam - formula_10(p, k, *potential, gamma_2=False), [lam]))
@@ -143,6 +151,15 @@ def _multipliers(shared: Shared) -> Measured:
     least = float(np.min(without))
     demands = {"without its second derivatives of G, (10) gives other multipliers": least > 1e-3}
     return Measured(worst(list(errors.values())), errors | {"least error without second derivatives": least}, demands)
+
+
+def _reduced(shared: Shared) -> Measured:
+    errors = {each.problem.name: _error_of_reduced(each, *each.reduced) for each in shared(motions) if each.reduced}
+    return Measured(worst(list(errors.values())), errors, {})
+
+
+def _error_of_reduced(each: Motion, w_ddot: np.ndarray, delta: np.ndarray) -> float:
+    return max(relative(w_ddot - each.w_ddot, [each.w_ddot]), relative(delta - each.delta, [each.delta]))
 
 
 # -- remark 8: how far (10) is explicit --------------------------------------------------------------------------------
@@ -180,7 +197,7 @@ def _error(found: Motion, k: int, force_x: np.ndarray, force_w: np.ndarray) -> f
 def _force_of_gyroscopic(p: Problem, k: int) -> tuple[np.ndarray, np.ndarray]:
     """L_F of −ϖV + κ sin t · x₀ ẋ_ν w₀, differentiated by hand."""
     t, x, w, x_dot, w_dot = p.t[k], p.x[k], p.w[k], p.x_dot[k], p.w_dot[k]
-    force_x, force_w = -weight(t) * p.slope(x), np.zeros(w.size)
+    force_x, force_w = -weight(t) * p.potential_slope(x), np.zeros(w.size)
     force_x[0] += COUPLING * np.sin(t) * x_dot[-1] * w[0]
     force_x[-1] -= COUPLING * (np.cos(t) * x[0] * w[0] + np.sin(t) * (x_dot[0] * w[0] + x[0] * w_dot[0]))
     force_w[0] += COUPLING * np.sin(t) * x[0] * x_dot[-1]
@@ -189,7 +206,7 @@ def _force_of_gyroscopic(p: Problem, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _force_of_kinetic(p: Problem, k: int, x_ddot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """L_F of −ϖV + ½κ|ẋ|²: it contains ẍ."""
-    return -weight(p.t[k]) * p.slope(p.x[k]) - COUPLING * x_ddot, np.zeros(p.w.shape[1])
+    return -weight(p.t[k]) * p.potential_slope(p.x[k]) - COUPLING * x_ddot, np.zeros(p.w.shape[1])
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -212,10 +229,19 @@ WEIGHT_EQUATION = Check(
     tolerance=1e-10,
     measured_by=_weight_equation,
 )
+REDUCED = Check(
+    name="reduced-coordinates",
+    equations=("8", "9", "10"),
+    claim="Neurons can be eliminated: the constraints are solved for x, and the motion of the weights stays the same.",
+    method="Ẅ and δ by sweeps over (W, Ẇ) alone, against those derived in full coordinates by automatic differentiation",
+    verdict="holds",
+    tolerance=1e-10,
+    measured_by=_reduced,
+)
 MULTIPLIERS = Check(
     name="multipliers",
     equations=("10",),
-    claim="An explicit linear system for the multipliers.",
+    claim="A linear system gives the multipliers explicitly.",
     method="the package's waves and Schur complements against (10) with explicit gradients and Hessians in NumPy",
     verdict="holds",
     tolerance=1e-10,
@@ -231,4 +257,4 @@ EXPLICIT = Check(
     measured_by=_explicit,
     remark="F at most affine in ẋ and Ẇ and free of ẍ and Ẅ: otherwise L_F contains the accelerations.",
 )
-CHECKS = (NEURON_EQUATION, WEIGHT_EQUATION, MULTIPLIERS, EXPLICIT)
+CHECKS = (NEURON_EQUATION, WEIGHT_EQUATION, REDUCED, MULTIPLIERS, EXPLICIT)

@@ -69,7 +69,8 @@ def _delayed(p: Problem) -> Delayed:
         return tuple(tuple(ravel_pytree(tree)[0] for tree in part) for part in found)
 
     all_masses, diffusion, printed = given.on_every_seed(evaluate)
-    return Delayed(p, deltas, *all_masses, diffusion, printed)
+    constraint, x_dot, x_ddot, w_ddot, delta_dot, other = all_masses
+    return Delayed(p, deltas, constraint, x_dot, x_ddot, w_ddot, delta_dot, other, diffusion, printed)
 
 
 class Written(NamedTuple):
@@ -89,7 +90,7 @@ def written(p: Problem, k: int) -> Written:
     x_dot = -SPEED * p.hand.constraint(p.x[k], p.w[k], u)
     moved = by_neuron @ x_dot + by_weight @ p.w_dot[k]
     moved[: p.hand.num_inputs] -= u_dot
-    return Written(x_dot, -SPEED * moved, by_neuron, by_weight, p.slope(p.x[k]))
+    return Written(x_dot, -SPEED * moved, by_neuron, by_weight, p.potential_slope(p.x[k]))
 
 
 def each_seed(shared: Shared):

@@ -1,5 +1,6 @@
 """Random networks, weights, velocities and signals on which equations are compared: several seeds, several sizes."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,7 +48,7 @@ class Problem(NamedTuple):
         angle = self.frequency * t + self.phase
         return np.sin(angle), self.frequency * np.cos(angle), -(self.frequency**2) * np.sin(angle)
 
-    def slope(self, x: np.ndarray) -> np.ndarray:
+    def potential_slope(self, x: np.ndarray) -> np.ndarray:
         """V_ξ of ½ Σ (x_out − y)²."""
         return self.hand.outputs(x[-self.hand.num_outputs :] - self.target)
 
@@ -140,6 +141,16 @@ def cyclic(num_neurons: int, num_inputs: int, num_outputs: int, seed: int) -> Di
     return Digraph(num_neurons, edges, num_inputs, num_outputs)
 
 
+def layers(sizes: tuple[int, ...], seed: int, count: int) -> tuple[Array, ...]:
+    """Weights of `count` layered networks, [count, n_out, n_in] a layer, of variance 1/fan_in.
+
+    Drawn by NumPy: XLA takes seconds to compile JAX's generators into a program.
+    """
+    rng = np.random.default_rng(seed)
+    pairs = itertools.pairwise(sizes)
+    return tuple(jnp.asarray(rng.normal(size=(count, rows, columns)) / columns**0.5) for columns, rows in pairs)
+
+
 def relative(left: np.ndarray, terms: list[np.ndarray]) -> float:
     """max |left| over the largest entry of the terms that make it up."""
     return float(np.max(np.abs(left)) / max(np.max(np.abs(term)) for term in terms))
@@ -148,6 +159,11 @@ def relative(left: np.ndarray, terms: list[np.ndarray]) -> float:
 def worst(errors: list[float]) -> float:
     """The largest; NaN if one is NaN."""
     return float(np.max(errors))
+
+
+def slope(parameters: np.ndarray, errors: np.ndarray) -> float:
+    """The least-squares slope of log errors against log parameters."""
+    return float(np.polyfit(np.log(parameters), np.log(errors), 1)[0])
 
 
 def cosine(left: np.ndarray, right: np.ndarray) -> float:

@@ -73,7 +73,7 @@ def _multipliers_of_the_limit(shared: Shared) -> Measured:
 
 def _error_of_16(p: Problem, k: int, delta: np.ndarray) -> float:
     by_neuron, _ = p.hand.jacobians(p.x[k], p.w[k])
-    solved = np.linalg.solve(by_neuron @ by_neuron.T, -by_neuron @ p.slope(p.x[k]))
+    solved = np.linalg.solve(by_neuron @ by_neuron.T, -by_neuron @ p.potential_slope(p.x[k]))
     return relative(delta - solved, [solved])
 
 
@@ -83,7 +83,7 @@ def _backward_structure(shared: Shared) -> Measured:
         p = each.problem
         for k in range(len(p.t)):
             T = p.hand.jacobians(p.x[k], p.w[k])[0].T
-            slope = p.slope(p.x[k])
+            slope = p.potential_slope(p.x[k])
             left.append(relative(T @ each.delta[k] + slope, [slope]))
             by_grad.append(relative(each.delta[k] - _by_injection(p, k), [each.delta[k]]))
             if isinstance(p.network, Layered):
