@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import subprocess
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import lagrangian_learning as ll
 from lagrangian_learning import cli
 from lagrangian_learning.experiments import speech_command, speech_report
+from lagrangian_learning.report.verify import verification
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -147,3 +150,30 @@ def test_some_recordings_of_each_speaker():
 
     some = speech_command.some_recordings(japanese_vowels("train"), 2)
     assert np.bincount(some.labels).tolist() == [2] * 9
+
+
+def test_verify_tells_a_table_and_exits_with_0(capsys):
+    cli.main(["verify", "--equation", "three-neuron example"])
+    told = capsys.readouterr().out
+    for word in ("(17)", "three-neuron", "holds", "all as documented"):
+        assert word in told
+
+
+def test_verify_prints_json_and_nothing_else(capsys):
+    cli.main(["verify", "--json", "--equation", "three-neuron example"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["equation"] for row in rows] == ["17", "three-neuron example"]
+
+
+def test_verify_exits_with_1_when_a_claim_surprises(monkeypatch, capsys):
+    surprise = dataclasses.replace(ll.check("three-neurons"), tolerance=-1.0)
+    monkeypatch.setattr(verification, "CHECKS", (surprise,))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify"])
+    assert ended.value.code == 1
+    assert "NOT as documented: three-neurons" in capsys.readouterr().out
+
+
+def test_verify_names_what_there_is_for_an_unknown_equation():
+    with pytest.raises(SystemExit, match=r"no check is about '99'. There are checks about: 1, 2, 3, .*Erratum 1"):
+        cli.main(["verify", "--equation", "99"])

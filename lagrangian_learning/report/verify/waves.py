@@ -150,7 +150,8 @@ def errors(shared: Shared) -> tuple[np.ndarray, np.ndarray]:
 
     over_periods = jax.vmap(both, (None, 0))
     found = jax.jit(jax.vmap(over_periods, (0, None)))(layers(SIZES, 4, SEEDS), jnp.array([SLOW, RAPID]))
-    return jax.tree.map(lambda off: np.mean(off, axis=0), found)
+    cause, target = (np.mean(np.asarray(part), axis=0) for part in found)
+    return cause, target
 
 
 def _inputs(phase: Array) -> tuple[Array, Array]:
