@@ -71,6 +71,22 @@ def test_json_names_every_equation_singly():
     assert {"claim", "method", "verdict", "residual", "tolerance", "reference"} <= set(rows[0])
 
 
+def test_several_equations_and_names_in_the_order_of_the_paper():
+    names = [check.name for check in verification.select(["weights-ascend", "(10)", 8])]
+    assert {"neuron-equation", "multipliers", "weights-ascend"} <= set(names)
+    assert names == [check.name for check in ll.checks() if check.name in names]
+    with pytest.raises(ValueError, match="no check is about '21'"):
+        verification.select(["10", "21"])
+
+
+def test_a_notebook_shows_a_table_of_markdown():
+    check = ll.Check("one|two", ("15",), "|u| is 1.", "", "erratum", 1e-10, lambda shared: None, "it is 2.")
+    lines = ll.Verification((ll.Finding(check, 1.0, {}, {}, 0.1),))._repr_markdown_().splitlines()
+    assert lines[0] == "about|claim|verdict|residual|tolerance|as documented"
+    assert lines[2] == r"(15)|\|u\| is 1. *it is 2.*|erratum|1.0e+00|1e-10|NO"
+    assert "residual 1.0e+00 over the tolerance 1e-10" in lines[4]
+
+
 def test_unknown_equations_and_names_are_told_what_there_is():
     with pytest.raises(ValueError, match=r"no check is about '21'. There are checks about: .*15"):
         ll.verify("21")
