@@ -6,6 +6,9 @@ The one public door; every name here is told in README.md and in its own docstri
 from .integrate import (
     RESULTS as RESULTS,
     Baumgarte as Baumgarte,
+    ExponentialMidpoint as ExponentialMidpoint,
+    ExponentialRK4 as ExponentialRK4,
+    KickDrift as KickDrift,
     NoStabilisation as NoStabilisation,
     NotSavedError as NotSavedError,
     Projection as Projection,

@@ -10,4 +10,9 @@ from .stabilisation import (
     NoStabilisation as NoStabilisation,
     Projection as Projection,
 )
+from .steppers import (
+    ExponentialMidpoint as ExponentialMidpoint,
+    ExponentialRK4 as ExponentialRK4,
+    KickDrift as KickDrift,
+)
 from .trajectory import NotSavedError as NotSavedError, Trajectory as Trajectory

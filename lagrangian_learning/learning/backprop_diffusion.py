@@ -8,7 +8,7 @@ import jax.core
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning.mechanics import AbstractBoundaryLaw, AbstractUnconstrainedLaw, Rates, State
+from lagrangian_learning.mechanics import AbstractBoundaryLaw, AbstractUnconstrainedLaw, Decay, Rates, State
 from lagrangian_learning.mechanics._arrays import (
     all_finite,
     as_constant,
@@ -22,7 +22,16 @@ from lagrangian_learning.networks import AbstractNetwork, Layered
 from lagrangian_learning.signals import Stimulus
 
 from .checks import check_stimulus, like_neurons
-from .costate import Costate, check_costate, costate_rate, growth_rate, has_run_away, is_unstable, without_gains
+from .costate import (
+    Costate,
+    check_costate,
+    costate_rate,
+    direction,
+    growth_rate,
+    has_run_away,
+    is_unstable,
+    without_gains,
+)
 from .delta_errors import delta_errors, descent_force, potential_gradient
 from .gradient_flow import friction
 from .potential import AbstractPotential, SquaredError, as_potential
@@ -182,8 +191,10 @@ class BackpropDiffusion(AbstractUnconstrainedLaw, AbstractBoundaryLaw):
     # -- for readers -----------------------------------------------------------------------------------------------
 
     @property
-    def linear_part(self) -> None:
-        return None
+    def linear_part(self) -> Decay:
+        """−c on x, and −(ϑ − s c) on δ, the diagonal of its equation: T has ones there."""
+        delta_rate = cast(self.theta, self.speed) - direction(self.costate) * self.speed
+        return Decay(State((self.speed, jnp.zeros_like(self.speed)), None, multipliers=delta_rate), self.speed)
 
     @property
     def description(self) -> dict[str, str]:

@@ -10,7 +10,6 @@ from jaxtyping import Array, Bool, Float, PyTree
 from lagrangian_learning.mechanics import (
     AbstractBoundaryLaw,
     AbstractMultiplierSolver,
-    DampedMotion,
     EulerLagrange,
     Rates,
     Residual,
@@ -31,6 +30,7 @@ from .backprop_diffusion import (
 from .checks import checked_velocities, like_neurons
 from .costate import growth_rate, has_run_away
 from .delta_errors import potential_gradient
+from .finite_speed_motion import FiniteSpeedMotion
 from .network_law import AbstractNetworkLaw
 from .potential import AbstractPotential
 
@@ -187,8 +187,8 @@ class FiniteSpeed(AbstractNetworkLaw, AbstractBoundaryLaw):
         return True
 
     @property
-    def linear_part(self) -> DampedMotion | None:
-        return None
+    def linear_part(self) -> FiniteSpeedMotion:
+        return FiniteSpeedMotion(self.speed, self.equations.lagrangian.dissipation)
 
     @property
     def description(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics import (
     AbstractLaw,
+    AbstractMechanicalLaw,
     DampedMotion,
     EulerLagrange,
     Rates,
@@ -52,7 +53,7 @@ class AbstractNetworkLaw(AbstractLaw):
         check_stimulus(self.network, self.potential, needed, ts, stimulus)
 
 
-class FullCoordinates(AbstractNetworkLaw):
+class FullCoordinates(AbstractNetworkLaw, AbstractMechanicalLaw):
     """(8)–(10) on q = (x, W): neurons are integrated and kept on their constraints by stabilisation.
 
     `accelerations` returns ((ẍ, Ẅ), δ). Made by `CognitiveAction.law("full")`.
@@ -105,6 +106,13 @@ class FullCoordinates(AbstractNetworkLaw):
 
     def baumgarte(self, alpha: Any, beta: Any) -> "FullCoordinates":
         return FullCoordinates(self.network, self.potential, self.equations.baumgarte(alpha, beta))
+
+    def damping_drift(self) -> "FullCoordinates":
+        return FullCoordinates(self.network, self.potential, self.equations.damping_drift())
+
+    @property
+    def euler_lagrange(self) -> EulerLagrange:
+        return self.equations
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self.check_stimulus(ts, args)

@@ -23,11 +23,13 @@ from .lagrangian import Lagrangian as Lagrangian
 from .law import (
     AbstractBoundaryLaw as AbstractBoundaryLaw,
     AbstractLaw as AbstractLaw,
+    AbstractMechanicalLaw as AbstractMechanicalLaw,
     AbstractUnconstrainedLaw as AbstractUnconstrainedLaw,
     Rates as Rates,
     Residual as Residual,
 )
-from .linear_part import AbstractLinearPart as AbstractLinearPart, DampedMotion as DampedMotion
+from .linear_part import AbstractLinearPart as AbstractLinearPart, DampedMotion as DampedMotion, Decay as Decay
+from .propagator import AbstractPropagator as AbstractPropagator
 from .saddle_point import (
     AbstractMultiplierSolver as AbstractMultiplierSolver,
     DenseSaddlePoint as DenseSaddlePoint,

@@ -22,6 +22,10 @@ class AbstractDissipation(eqx.Module):
     def rate(self, t: Float[Array, ""]) -> Float[Array, ""]:
         """r(t) = d/dt log ϖ(t)."""
 
+    @abc.abstractmethod
+    def log_growth(self, t0: Float[Array, ""], t1: Float[Array, ""]) -> Float[Array, ""]:
+        """log ϖ(t1) − log ϖ(t0), with the digits that a difference of two large logarithms would lose."""
+
 
 class NoDissipation(AbstractDissipation):
     """ϖ = 1: conservative mechanics."""
@@ -31,6 +35,9 @@ class NoDissipation(AbstractDissipation):
 
     def rate(self, t: Float[Array, ""]) -> Float[Array, ""]:
         return jnp.zeros_like(t)
+
+    def log_growth(self, t0: Float[Array, ""], t1: Float[Array, ""]) -> Float[Array, ""]:
+        return jnp.zeros_like(t1)
 
 
 def _theta(value: object) -> Array:
@@ -57,6 +64,9 @@ class ExponentialDissipation(AbstractDissipation):
     def rate(self, t: Float[Array, ""]) -> Float[Array, ""]:
         return cast(self.theta, t) * jnp.ones_like(t)
 
+    def log_growth(self, t0: Float[Array, ""], t1: Float[Array, ""]) -> Float[Array, ""]:
+        return cast(self.theta, t1) * (t1 - t0)
+
 
 class ScheduledDissipation(AbstractDissipation):
     """Any weight, given by its logarithm: ϖ(t) = exp(f(t) − f(0)), r = f′ by automatic differentiation.
@@ -72,6 +82,9 @@ class ScheduledDissipation(AbstractDissipation):
 
     def rate(self, t: Float[Array, ""]) -> Float[Array, ""]:
         return jax.jvp(self._value, (t,), (jnp.ones_like(t),))[1]
+
+    def log_growth(self, t0: Float[Array, ""], t1: Float[Array, ""]) -> Float[Array, ""]:
+        return self._value(t1) - self._value(t0)
 
     def _value(self, t: Array) -> Array:
         return jnp.asarray(self.log_weight_fn(t)).astype(t.dtype)

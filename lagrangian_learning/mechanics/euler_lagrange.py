@@ -1,5 +1,6 @@
 """The Euler–Lagrange law of any Lagrangian, with constraints and generalised forces."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ from .constraint import AbstractConstraint, constraint_tower
 from .energy import energy, power
 from .jets import Jet, total_derivative
 from .lagrangian import Lagrangian
-from .law import AbstractLaw, Rates, Residual
+from .law import AbstractMechanicalLaw, Rates, Residual
 from .linear_part import DampedMotion
 from .saddle_point import (
     AbstractMultiplierSolver,
@@ -74,7 +75,7 @@ class Defect(eqx.Module):
         )  # pyright: ignore[reportReturnType]
 
 
-class EulerLagrange(AbstractLaw):
+class EulerLagrange(AbstractMechanicalLaw):
     """(1/ϖ) δA/δq − G_qᵀδ + Q = 0 with G = 0: any mechanical system from its Lagrangian (THEORY §2).
 
     Arguments:
@@ -92,6 +93,7 @@ class EulerLagrange(AbstractLaw):
     forces: Callable[..., PyTree] | None = eqx.field(converter=_optional_module, default=None)
     multiplier_solver: AbstractMultiplierSolver = eqx.field(converter=_solver, default=None)  # pyright: ignore[reportAssignmentType]
     gains: tuple[Array, Array] | None = None
+    damps_drift: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
         if not isinstance(self.lagrangian, Lagrangian):
@@ -176,13 +178,13 @@ class EulerLagrange(AbstractLaw):
     def _closing(self, t: Array, jet: Jet, args: PyTree) -> PyTree:
         """D²G + 2α DG + β² G, (D² + 2α D + β²)² G for order 2, or DG + α G for a velocity constraint.
 
-        Without gains the top derivative of G alone.
+        Without gains the top derivative of G alone, with damped drift (D + r) in place of its last D.
         """
         assert self.constraint is not None
         n = self.constraint.derivatives(self.lagrangian.order)
         value = self.constraint.value(args)
         total = total_derivative(value, n)(t, jet)
-        if self.gains is None:
+        if self.gains is None and not self.damps_drift:
             return total
         tower = constraint_tower(self.constraint, t, jet[:-1], args)
         for weight, lower in zip(self._gain_polynomial(t), tower, strict=True):
@@ -193,12 +195,13 @@ class EulerLagrange(AbstractLaw):
         return self._closing(t, (*jet, tree_zeros(jet[0])), args)
 
     def _gain_polynomial(self, t: Array) -> tuple[Array, ...]:
-        assert self.gains is not None
-        alpha, beta = (cast(gain, t) for gain in self.gains)
+        zero = jnp.zeros_like(t)
+        alpha, beta = (zero, zero) if self.gains is None else (cast(gain, t) for gain in self.gains)
+        rate = self.lagrangian.rate(t) if self.damps_drift else zero
         if self.constraint is not None and self.constraint.level == 1:
-            return (alpha,)
+            return (alpha + rate,)
         if self.lagrangian.order == 1:
-            return beta**2, 2 * alpha
+            return beta**2, 2 * alpha + rate
         return beta**4, 4 * alpha * beta**2, 4 * alpha**2 + 2 * beta**2, 4 * alpha
 
     # -- the interface of a law --------------------------------------------------------------------------------------
@@ -267,6 +270,17 @@ class EulerLagrange(AbstractLaw):
         if self.constraint is None:
             raise ValueError("Baumgarte stabilisation needs constraints, and this law has none: leave it out.")
         return eqx.tree_at(lambda law: law.gains, self, (_gain(alpha), _gain(beta)), is_leaf=lambda leaf: leaf is None)
+
+    def damping_drift(self) -> "EulerLagrange":
+        if self.lagrangian.order != 1:
+            raise ValueError(
+                "drift is damped with the velocities of a first-order action; this one is of second order."
+            )
+        return dataclasses.replace(self, damps_drift=True)
+
+    @property
+    def euler_lagrange(self) -> "EulerLagrange":
+        return self
 
     def check(self, ts: Array, state: State, args: PyTree) -> State:
         if not isinstance(state, State) or (self.lagrangian.order == 2 and (state.a is None or state.j is None)):

@@ -100,6 +100,23 @@ class AbstractUnconstrainedLaw(AbstractLaw):
         return False
 
 
+class AbstractMechanicalLaw(AbstractLaw):
+    """A law whose state (q, v) is moved by Euler–Lagrange equations of its own, for steppers that look inside them."""
+
+    @property
+    @abc.abstractmethod
+    def euler_lagrange(self) -> Any:
+        """The `EulerLagrange` equations of the state."""
+
+    @abc.abstractmethod
+    def damping_drift(self) -> "AbstractMechanicalLaw":
+        """The same law with D(ϖ DG) = 0 in place of D²G = 0: D²G + r DG = 0.
+
+        The same on the constraints. Off them a velocity that violates DG = 0 decays like every other, at the rate r, so
+        that q̈ + r v has no large part that depends on v; a stepper that takes −r v out keeps its order then.
+        """
+
+
 class AbstractBoundaryLaw(AbstractLaw):
     """A law with data at both ends: a causal part given at t0, and a costate known only at t1.
 

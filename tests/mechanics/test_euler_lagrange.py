@@ -188,3 +188,24 @@ def test_observables_and_description(pendulum, elastica):
     assert not free.drifts
     assert free.residual(0.0, state, None) is None
     assert "unconstrained" in free.description["multipliers"]
+
+
+def test_damped_drift_is_the_same_on_the_constraint_and_decays_at_the_rate_off_it(driven, driven_args, driven_start):
+    """D²G + r DG = 0 with r = 0.4, written with total derivatives of G by hand-made finite differences in time."""
+    state = driven.initial_state(0.3, *driven_start, driven_args, consistent="project")
+    damped = driven.damping_drift()
+    for left, right in zip(
+        driven.accelerations(0.3, state, driven_args), damped.accelerations(0.3, state, driven_args), strict=True
+    ):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), left, right)
+    off = State(state.q, jax.tree.map(lambda v: v + 0.3, state.v))
+    top, _ = damped.accelerations(0.3, off, driven_args)
+
+    def along(s):
+        q = jax.tree.map(lambda q, v, a: q + s * v + s**2 / 2 * a, off.q, off.v, top)
+        return driven.constraint.fn(0.3 + s, q, driven_args)["ellipse"]
+
+    h = 1e-4
+    first, second = (along(h) - along(-h)) / (2 * h), (along(h) - 2 * along(0.0) + along(-h)) / h**2
+    assert abs(first) > 0.1
+    np.testing.assert_allclose(second, -0.4 * first, rtol=1e-5)

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.linalg
 
-from lagrangian_learning.mechanics import DampedMotion, ExponentialDissipation, ScheduledDissipation, State
-from lagrangian_learning.mechanics.linear_part import phi_function
+from lagrangian_learning.mechanics import DampedMotion, Decay, ExponentialDissipation, ScheduledDissipation, State
+from lagrangian_learning.mechanics.phi_functions import decay_moments, motion_moments, phi_function, rest_moments
 
 ARGUMENTS = -np.concatenate([np.logspace(-12, 6, 73), [1 - 1e-12, 1.0, 1 + 1e-12, 0.0]])
 
@@ -90,3 +91,54 @@ def test_stiff_damping_does_not_overflow(dtype):
         moved = part.phi(k, jnp.asarray(0.0, dtype), jnp.asarray(10.0, dtype), state)
         assert moved.q.dtype == moved.v.dtype == dtype
         assert bool(jnp.isfinite(moved.q) & jnp.isfinite(moved.v))
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 3])
+def test_decay_leaf_by_leaf_equals_phi_functions_in_50_digits(k):
+    part = Decay(State((jnp.asarray(4.0), jnp.asarray(0.0)), None, multipliers=jnp.asarray(5.5)), jnp.asarray(4.0))
+    ones = jnp.ones(2)
+    result = part.phi(k, jnp.asarray(0.2), jnp.asarray(0.9), State((ones, {"w": ones}), None, multipliers=2 * ones))
+    expected = [float(mpmath.exp(-r * 0.7)) if k == 0 else phi(k, -r * 0.7) for r in (4.0, 0.0, 5.5)]
+    np.testing.assert_allclose(result.q[0], expected[0], rtol=1e-13)
+    np.testing.assert_allclose(result.q[1]["w"], expected[1], rtol=1e-13)
+    np.testing.assert_allclose(result.multipliers, 2 * expected[2], rtol=1e-13)
+    change = part.apply(jnp.asarray(0.0), State((ones, {"w": ones}), None, multipliers=ones))
+    assert (change.q[0][0], change.q[1]["w"][0], change.multipliers[0]) == (-4.0, 0.0, -5.5)
+
+
+@pytest.mark.parametrize("a", [0.0, -0.3, -4.0, -300.0])
+@pytest.mark.parametrize("b", [0.0, -4.0, -50.0])
+def test_moments_are_the_integrals_that_they_say(a, b):
+    """Against SciPy's adaptive quadrature, for 1, u, …, u⁴ and e^{bu}."""
+    points = np.array([0.25, 1.0])
+    functions = [*(lambda u, k=k: u**k for k in range(5)), lambda u: np.exp(b * u)]
+
+    def integrals(kernel):
+        def one(c, f):
+            layers = [c * s for s in (1e-3, 1e-2, 0.1, 0.9, 0.99, 0.999)]
+            return scipy.integrate.quad(lambda u: kernel(c - u) * f(u), 0, c, points=layers, epsabs=1e-15)[0]
+
+        return [[one(c, f) for f in functions] for c in points]
+
+    exponent, layer = jnp.asarray(a), jnp.asarray(b)
+    decay = decay_moments(exponent, layer, jnp.asarray(points), 4)
+    np.testing.assert_allclose(decay, integrals(lambda u: np.exp(a * u)), rtol=1e-11, atol=1e-17)
+    np.testing.assert_allclose(
+        rest_moments(layer, jnp.asarray(points), 4), integrals(np.ones_like), rtol=1e-11, atol=1e-17
+    )
+    if a == b:
+        rest, same, drift = motion_moments(exponent, jnp.asarray(points), 4)
+        np.testing.assert_allclose(rest, rest_moments(layer, jnp.asarray(points), 4), rtol=1e-14)
+        np.testing.assert_allclose(same, decay, rtol=1e-13)
+        expected = integrals(lambda u: np.expm1(a * u) / a if a else u)
+        np.testing.assert_allclose(drift, expected, rtol=1e-11, atol=1e-17)
+
+
+def test_a_step_of_no_length_is_finite_with_its_gradient():
+    def moved(theta):
+        over = DampedMotion(ExponentialDissipation(theta)).over(jnp.asarray(0.3), jnp.asarray(0.3))
+        state = State(jnp.asarray(1.0), jnp.asarray(2.0))
+        return over.exponential(jnp.asarray(1.0), state).q + over.linear(state).v
+
+    value, slope = jax.value_and_grad(moved)(3.0)
+    assert (value, slope) == (1.0 - 6.0, -2.0)
