@@ -12,7 +12,9 @@ from .integrate import (
     NoStabilisation as NoStabilisation,
     NotSavedError as NotSavedError,
     Projection as Projection,
+    Reduction as Reduction,
     Trajectory as Trajectory,
+    local_lanes as local_lanes,
     simulate as simulate,
     simulate_batch as simulate_batch,
     solve_boundary as solve_boundary,
@@ -70,6 +72,7 @@ from .networks import (
     Layered as Layered,
     constraint_rank as constraint_rank,
     guard_rank as guard_rank,
+    shard_weights as shard_weights,
     xor_network as xor_network,
 )
 from .report import (

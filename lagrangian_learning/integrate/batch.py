@@ -1,6 +1,7 @@
 """`simulate_batch`: many runs in one call, chunk by chunk, on one device or many."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import diffrax
@@ -11,12 +12,20 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics.law import AbstractLaw
 
-from .engine import Outcome, Plan
+from .batch_run import BatchRun, carry_out
+from .checkpoint import Checkpoint, run_configuration
+from .chunks import chunk_size
+from .devices import lane_mesh, local_lanes, num_devices, spans_processes
 from .engines import AbstractEngine, resolve_engine
-from .hosted import HostArrays
-from .lanes import Inputs, lanes_of
-from .preparation import MAX_STEPS, Settings, check_law, described, trajectory_of
-from .settings import Tolerances, checked_times, state_dtype
+from .fold import Folding, checked_fold
+from .hosted import AbstractSink, Collected, Folded
+from .lanes import Inputs, Lanes, lanes_of
+from .meter import Meter
+from .preparation import MAX_STEPS, Names, Settings, check_law, names_of, trajectory_of
+from .reduction import Reduction
+from .results import RESULTS
+from .resume import resumed
+from .settings import checked_times, state_dtype
 from .stabilisation import AbstractStabilisation
 from .trajectory import Trajectory
 
@@ -38,30 +47,101 @@ def simulate_batch(
     stepsize_controller: diffrax.AbstractStepSizeController | None = None,
     stabilisation: AbstractStabilisation | str | None = None,
     save: Callable[[Array, dict[str, PyTree]], PyTree] | None = None,
+    reduce: tuple[PyTree, Callable[[PyTree, Trajectory], PyTree]] | None = None,
+    resume: Trajectory | None = None,
+    checkpoint: str | Path | None = None,
     max_steps: int | None = MAX_STEPS,
     progress: bool = True,
     throw: bool = False,
-) -> Trajectory:
-    """`simulate` of many runs, lanes, that differ in law, state or args."""
+) -> Trajectory | Reduction:
+    """ẏ_k = f_k(t, y_k, args_k), y_k(ts[0]) = state_k for lanes k = 0, 1, …: `simulate` of many runs in one call.
+
+    Lanes are integrated chunk by chunk, and their results are NumPy arrays on the host, so that neither the device nor
+    the call need hold more than two chunks at once. A lane depends on no other: not on one that fails, not on their
+    order, their number, the chunk, or the devices (measured to the bit on CPUs). Adaptive lanes of a chunk step
+    together until the slowest has arrived.
+
+    Arguments:
+        law, state, ts, args: as for `simulate`; any of law, state and args may be batched.
+        in_axes: (law, state, args): which axis of their arrays counts lanes; each None, an integer, or a pytree prefix,
+            as in `jax.vmap`. A law whose constants vary comes from `jax.vmap(make_law)(constants)`, with axis 0.
+        mesh: the devices that share the lanes, a `jax.sharding.Mesh` of any shape. None: JAX's default device. A mesh
+            over several processes divides the batch, which all give whole, among them by `ll.local_lanes`.
+        chunk: the most lanes at once; None: what is estimated to fit a quarter of the memory, at most 1024 a CPU and
+            262,144 another device.
+        engine: "diffrax", or "auto" for the fastest that can integrate this law with these settings.
+        solver, rtol, atol, dt0, stepsize_controller, stabilisation, save, max_steps: as for `simulate`, for all lanes.
+        reduce: (start, fn): keep no records, but fold them, value = fn(value, path) for one lane after the other; path
+            is the trajectory of one lane. Fold little, and let `save` work lane by lane in parallel.
+        resume: an earlier batch to go on from, as for `simulate`; state may be None.
+        checkpoint: a folder that keeps finished chunks. The same call, made again after the first was killed, goes on
+            after the last of them, and ends with the same bits. A folder of another run is refused.
+        progress: print lanes, lanes a second and time left to standard error, now and then.
+        throw: raise RuntimeError as soon as a lane has failed; otherwise its `path.result` tells.
+
+    Returns a `Trajectory` with lanes first; with reduce, a `Reduction`. Raises ValueError for arguments that do not
+    fit.
+    """
     check_law(law, save)
+    if resume is not None:
+        state, in_axes = resumed(resume, state), _resumed_axes(in_axes)
     dtype = state_dtype(state)
     times = checked_times(ts, dtype)
-    settings = Settings(
-        solver, rtol, atol, dt0, stepsize_controller, stabilisation, None, save, max_steps, diffrax.NoProgressMeter()
-    )
+    settings = Settings(solver, rtol, atol, dt0, stepsize_controller, stabilisation, None, save, max_steps)
     tolerances, plan = settings.prepared(law, times)
-    lanes = lanes_of(Inputs(law, jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state), args), in_axes)
-    chosen = resolve_engine(engine, lanes.like_one, times, plan)
-    size = lanes.count if chunk is None else chunk
-    outcome = HostArrays(lanes.count)
-    for start in range(0, lanes.count, size):
-        outcome.fill(start, _run(chosen, lanes.chunk(start, size), lanes.shared, times, tolerances, plan))
-    everywhere = np.broadcast_to(times, (lanes.count, *times.shape))
-    return trajectory_of(law, everywhere, tolerances, plan, outcome.tree, described(law, plan))
+    state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
+    row = lane_mesh(mesh)
+    lanes = _mine(lanes_of(Inputs(law, state, args, None if resume is None else resume.carry), in_axes), mesh)
+    run = BatchRun(resolve_engine(engine, lanes.like_one, times, plan), lanes, times, tolerances, plan, row)
+    names = names_of(law, plan).telling("engine", run.description)
+    fold = checked_fold(reduce)
+    sink = Collected(lanes.count) if fold is None else Folded(lanes.count, Folding(fold, times, tolerances, names))
+    size = chunk_size(chunk, lanes.count, num_devices(run.mesh), lanes.like_one, times, plan)
+    kept = None if checkpoint is None else _kept(checkpoint, run, mesh, reduce)
+    carry_out(run, size, sink, kept, Meter(lanes.count, shown=progress), throw=throw)
+    return _result(run, sink, names)
 
 
-@eqx.filter_jit
-def _run(
-    engine: AbstractEngine, varied: Inputs, shared: Inputs, times: Array, tolerances: Tolerances, plan: Plan
-) -> Outcome:
-    return engine.run_chunk(varied, shared, times, tolerances, plan)
+def _resumed_axes(in_axes: Any) -> Any:
+    return (in_axes[0], 0, in_axes[2]) if isinstance(in_axes, tuple | list) and len(in_axes) == 3 else in_axes
+
+
+def _mine(lanes: Lanes, mesh: Any) -> Lanes:
+    """The lanes of this process."""
+    if not spans_processes(mesh):
+        return lanes
+    share = local_lanes(lanes.count, mesh)
+    if not share:
+        raise ValueError(f"{lanes.count} lanes are too few for {mesh.size} devices: this process would have none.")
+    return lanes.part(share.start, share.stop)
+
+
+def _kept(folder: Any, run: BatchRun, mesh: Any, reduce: Any) -> Checkpoint:
+    if spans_processes(mesh):
+        folder = Path(folder) / f"process-{jax.process_index()}-of-{jax.process_count()}"
+    inputs = eqx.combine(*run.lanes)
+    parts = {**inputs._asdict(), "axes": jax.tree.map(np.shape, run.lanes.varied), "ts": run.times}
+    settings = {"tolerances": run.tolerances, "settings": run.plan, "engine": run.engine, "reduce": reduce}
+    return Checkpoint(folder, run_configuration(**parts, **settings))
+
+
+def _result(run: BatchRun, sink: AbstractSink, names: Names) -> Trajectory | Reduction:
+    left = sink.arrays.tree
+    refused = np.flatnonzero(left.result == RESULTS.refused_start)
+    if refused.size:
+        names = names.telling("refused", f"run {refused[0]}: {_why_refused(run, int(refused[0]))}")
+    if isinstance(sink, Folded):
+        return Reduction(jax.tree.map(np.asarray, sink.value), left.result, left.stats, names.description)
+    each = (run.times, run.tolerances)
+    times, tolerances = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (run.lanes.count, *leaf.shape)), each)
+    return trajectory_of(times, tolerances, left, names)
+
+
+def _why_refused(run: BatchRun, lane: int) -> str:
+    """The law's own words about one lane, which it says only of values that are not traced."""
+    law, state, args, _ = jax.tree.map(jax.numpy.asarray, run.lanes.one(lane))
+    try:
+        law.check(run.times, state, args)
+    except ValueError as error:
+        return str(error)
+    return "the trajectory to resume did not end at ts[0]."

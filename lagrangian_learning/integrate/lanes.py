@@ -78,7 +78,7 @@ def _spread(name: str, axes: Any, tree: PyTree) -> list[int | None]:
     def visit(axis: Any, part: PyTree) -> None:
         if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int | np.integer)):
             raise ValueError(f"{_IN_AXES}; got {axis!r} for {name}.")
-        spread.extend(axis if _has_dtype(leaf) else None for leaf in jax.tree.leaves(part))
+        spread.extend(axis if has_dtype(leaf) else None for leaf in jax.tree.leaves(part))
 
     try:
         jax.tree.map(visit, axes, tree, is_leaf=lambda entry: entry is None)
@@ -87,7 +87,8 @@ def _spread(name: str, axes: Any, tree: PyTree) -> list[int | None]:
     return spread
 
 
-def _has_dtype(leaf: Any) -> bool:
+def has_dtype(leaf: Any) -> bool:
+    """Whether a leaf is an array; a Python number is part of the program."""
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)
 
 

@@ -51,8 +51,20 @@ def check_law(law: Any, save: Any) -> None:
         raise ValueError("save must be a function save(t, observables) that returns what to record.")
 
 
-def described(law: AbstractLaw, plan: Plan) -> dict[str, str]:
-    """What a printed trajectory tells of its law and its settings."""
+class Names(NamedTuple):
+    """What a trajectory calls its records, and what it tells of its law and its settings when printed."""
+
+    custom_save: bool
+    aliases: tuple[tuple[str, tuple[str, int | None]], ...]
+    description: tuple[tuple[str, str], ...]
+
+    def telling(self, name: str, text: str) -> "Names":
+        """The same with one more line to print."""
+        return self._replace(description=(*self.description, (name, text)))
+
+
+def names_of(law: AbstractLaw, plan: Plan) -> Names:
+    """The names of the trajectories of a law under these settings."""
     description = {
         **law.description,
         "stepper": f"{type(plan.solver).__name__}, {plan.steps.description}",
@@ -60,29 +72,21 @@ def described(law: AbstractLaw, plan: Plan) -> dict[str, str]:
     }
     if not law.drifts:
         del description["stabilisation"]
-    return description
+    return Names(plan.save is not None, tuple(law.aliases.items()), tuple(description.items()))
 
 
-def trajectory_of(
-    law: AbstractLaw,
-    times: Any,
-    tolerances: Tolerances,
-    plan: Plan,
-    outcome: Outcome,
-    description: dict[str, str],
-) -> Trajectory:
+def trajectory_of(times: Any, tolerances: Tolerances, outcome: Outcome, names: Names) -> Trajectory:
     """The outcome under the names of its law."""
-    told = {name: value for name, value in tolerances._asdict().items() if value is not None}
     return Trajectory(
         times,
         outcome.records,
         outcome.energy_start,
         outcome.result,
         outcome.stats,
-        told,
+        {name: value for name, value in tolerances._asdict().items() if value is not None},
         outcome.carry.y.state,
         outcome.carry,
-        plan.save is not None,
-        tuple(law.aliases.items()),
-        tuple(description.items()),
+        names.custom_save,
+        names.aliases,
+        names.description,
     )

@@ -39,8 +39,8 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     )
     refused_start = (
         "The law refused this run's state, stimulus or constants, and nothing was integrated. Likely causes: NaN in "
-        "the weights, times outside the stimulus, a costate that grows. The printed batch says why for the first such run; "
-        "ll.simulate of one run alone raises its own reason."
+        "the weights, times outside the stimulus, a costate that grows. The printed batch says why for the first such "
+        "run; ll.simulate of one run alone raises its own reason."
     )
     unstable_costate = (
         "The costate law is unstable as an initial-value problem and grows exponentially. Choose a causal costate, or "

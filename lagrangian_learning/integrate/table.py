@@ -10,6 +10,7 @@ from lagrangian_learning.mechanics._arrays import is_concrete
 from .results import RESULTS
 
 if TYPE_CHECKING:
+    from .reduction import Reduction
     from .trajectory import Trajectory
 
 _WIDTH = 16
@@ -20,20 +21,44 @@ def printed(path: "Trajectory") -> str:
     """The table: what was integrated, how, over which times, how well, with which result."""
     rows = [*path.description, ("steps", _steps(path)), ("time", _times(path)), ("saved", _saved(path))]
     if is_concrete(path.result, path.stats):
-        rows += [
-            ("taken", _counts(path)),
-            *_residuals(path.stats),
-            *_defects(path.stats),
-            *_energies(path.stats),
-            ("result", _results(path)),
-        ]
+        rows += _outcome(path)
     else:
         rows.append(("result", "traced: values are known once the compiled function has run"))
-    lines = [f"  {name:<{_WIDTH}}{text}" for name, text in rows]
-    return "\n".join([f"Trajectory{_batch(path)}", *lines])
+    return _table(f"Trajectory{_batch(path)}", rows)
 
 
-def _batch(path: "Trajectory") -> str:
+def reduction_printed(reduction: "Reduction") -> str:
+    """The table of a batch that was folded: how it went, and what it was folded into."""
+    value = [("value", text) for text in _values(reduction.value)]
+    return _table(f"Reduction{_batch(reduction)}", [*reduction.description, *_outcome(reduction), *value])
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> str:
+    return "\n".join([title, *(f"  {name:<{_WIDTH}}{text}" for name, text in rows)])
+
+
+def _outcome(path: "Trajectory | Reduction") -> list[tuple[str, str]]:
+    return [
+        ("taken", _counts(path)),
+        *_residuals(path.stats),
+        *_defects(path.stats),
+        *_energies(path.stats),
+        ("result", _results(path)),
+    ]
+
+
+def _values(value: Any) -> list[str]:
+    """Each leaf with its name: a number, or the shape of an array."""
+    leaves = jax.tree_util.tree_leaves_with_path(value)
+    return [
+        f"{jax.tree_util.keystr(path)} {leaf:.6g}".strip()
+        if np.ndim(leaf) == 0
+        else f"{jax.tree_util.keystr(path)} {leaf.dtype}{list(leaf.shape)}".strip()
+        for path, leaf in leaves
+    ]
+
+
+def _batch(path: "Trajectory | Reduction") -> str:
     shape = np.shape(path.stats["num_steps"])
     return f", a batch of {' x '.join(map(str, shape))} runs" if shape else ""
 
@@ -58,7 +83,7 @@ def _saved(path: "Trajectory") -> str:
     return "what the save function returned (path.saved)"
 
 
-def _counts(path: "Trajectory") -> str:
+def _counts(path: "Trajectory | Reduction") -> str:
     stats = path.stats
     if "num_intervals" in stats:
         return f"{_span(stats['num_steps'])} iterations on {_span(stats['num_intervals'])} intervals"
@@ -94,26 +119,22 @@ def _energies(stats: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _results(path: "Trajectory") -> str:
-    codes = _lanes(path.result)
-    failed = [(lane, code) for lane, code in enumerate(codes) if code]
-    if not failed:
-        return "successful" if len(codes) == 1 else f"all {len(codes)} successful"
-    if len(codes) == 1:
-        return f"FAILED: {codes[0]}"
-    told = "\n".join(f"  {'':<{_WIDTH}}run {lane}: {code}" for lane, code in failed[:_LANES_TOLD])
-    more = f"\n  {'':<{_WIDTH}}and {len(failed) - _LANES_TOLD} more" if len(failed) > _LANES_TOLD else ""
-    return f"{len(codes) - len(failed)} of {len(codes)} successful\n{told}{more}"
+def _results(path: "Trajectory | Reduction") -> str:
+    codes = np.reshape(jax.tree.leaves(path.result)[0], -1)
+    failed = np.flatnonzero(codes != jax.tree.leaves(RESULTS.successful)[0])
+    if not failed.size:
+        return "successful" if codes.size == 1 else f"all {codes.size:,} successful"
+    if codes.size == 1:
+        return f"FAILED: {message_of(path.result, 0)}"
+    lines = [f"run {lane:,}: {message_of(path.result, lane)}" for lane in failed[:_LANES_TOLD]]
+    told = "".join(f"\n  {'':<{_WIDTH}}{line}" for line in lines)
+    more = f"\n  {'':<{_WIDTH}}and {failed.size - _LANES_TOLD:,} more" if failed.size > _LANES_TOLD else ""
+    return f"{codes.size - failed.size:,} of {codes.size:,} successful{told}{more}"
 
 
-def _lanes(result: RESULTS) -> list[str]:
-    """The message of each run; empty: successful."""
-    flat = jax.tree.map(lambda value: np.reshape(value, -1), result)
-    count = jax.tree.leaves(flat)[0].shape[0]
-    return [
-        RESULTS[jax.tree.map(lambda value, lane=lane: value[lane : lane + 1].reshape(()), flat)]
-        for lane in range(count)
-    ]
+def message_of(result: RESULTS, lane: Any) -> str:
+    """The message of one run of a batch, counted through all its axes."""
+    return RESULTS[jax.tree.map(lambda codes: np.asarray(np.reshape(codes, -1)[lane]), result)]
 
 
 def _span(value: Any) -> str:

@@ -10,6 +10,8 @@ from .records import Record, aliased
 from .results import RESULTS
 from .table import printed
 
+Values = Array | np.ndarray
+
 
 class NotSavedError(AttributeError):
     """The trajectory was asked for what it does not hold; the message says what it holds and how to save more."""
@@ -27,6 +29,7 @@ class Carry(eqx.Module):
 
 class Trajectory(eqx.Module):
     """The solution of a law at the times ts, in the state's dtype. All leaves are arrays; time is their first axis.
+    Those of a batch are NumPy arrays whose first axis counts lanes, before time.
 
     ts: times [T].
     q, v, a, multipliers: coordinates, velocities, accelerations, normalised multipliers δ.
@@ -45,9 +48,9 @@ class Trajectory(eqx.Module):
     AttributeError.
     """
 
-    ts: Array | np.ndarray
+    ts: Values
     record: Record
-    energy_start: Array | np.ndarray | None
+    energy_start: Values | None
     result: RESULTS
     stats: dict[str, Any]
     steps: dict[str, Any]
@@ -103,24 +106,24 @@ class Trajectory(eqx.Module):
         return self._named("W_dot")
 
     @property
-    def constraint_residual(self) -> Array:
+    def constraint_residual(self) -> Values:
         """max|G| at the saved times; zero without constraints."""
         return self.ts * 0 if self.record.residual is None else self.record.residual.position
 
     @property
-    def velocity_residual(self) -> Array:
+    def velocity_residual(self) -> Values:
         """max|DG| at the saved times (order 2: over DG, D²G, D³G); zero without constraints."""
         return self.ts * 0 if self.record.residual is None else self.record.residual.velocity
 
     @property
-    def energy(self) -> Array:
+    def energy(self) -> Values:
         """E at the saved times."""
         if self.record.energy is None:
             raise NotSavedError("this law has no energy: only laws with a Lagrangian of finite mass tell one.")
         return self.record.energy
 
     @property
-    def energy_balance(self) -> Array:
+    def energy_balance(self) -> Values:
         """E(t) − E(t0) − ∫ power dt at the saved times: zero for the exact motion."""
         if self.record.work is None or self.energy_start is None:
             raise NotSavedError("this law has no energy balance: it tells no energy, or no power.")

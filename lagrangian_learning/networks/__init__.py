@@ -17,3 +17,4 @@ from .rank import (
     constraint_rank as constraint_rank,
     guard_rank as guard_rank,
 )
+from .sharding import shard_weights as shard_weights

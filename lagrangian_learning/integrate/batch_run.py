@@ -1,0 +1,91 @@
+"""A batch under way: its chunks launched, taken, kept, told."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from .checkpoint import Checkpoint
+from .chunks import FEWEST_LANES
+from .devices import num_devices, on_all, over_devices, run_chunk
+from .engine import Outcome, Plan
+from .engines import AbstractEngine
+from .hosted import AbstractSink
+from .lanes import Lanes
+from .meter import Meter
+from .settings import Tolerances
+from .table import message_of
+
+
+class BatchRun(NamedTuple):
+    """All that decides what comes out of a batch."""
+
+    engine: AbstractEngine
+    lanes: Lanes
+    times: Array
+    tolerances: Tolerances
+    plan: Plan
+    mesh: jax.sharding.Mesh | None
+
+    @property
+    def description(self) -> str:
+        """How the printed batch calls it."""
+        devices = num_devices(self.mesh)
+        return self.engine.name if devices == 1 else f"{self.engine.name}, on {devices} devices"
+
+    def outcomes(self, start: int, size: int) -> Iterator[tuple[int, int, Outcome]]:
+        """(first lane, last + 1, outcome) of each chunk from start on; the next is under way while one is looked at."""
+        shared = on_all(self.mesh, (self.lanes.shared, self.times, self.tolerances, self.plan))
+        under_way = None
+        for first in range(start, self.lanes.count, size):
+            varied = over_devices(self.mesh, self.lanes.chunk(first, size))
+            launched = first, min(first + size, self.lanes.count), run_chunk(self.engine, varied, *shared, self.mesh)
+            if under_way is not None:
+                yield under_way
+            under_way = launched
+        if under_way is not None:
+            yield under_way
+
+    def like(self) -> Outcome:
+        """Shapes of the outcome of a chunk."""
+        varied = self.lanes.chunk(0, FEWEST_LANES * num_devices(self.mesh))
+        given = (self.engine, varied, self.lanes.shared, self.times, self.tolerances, self.plan, self.mesh)
+        return eqx.filter_eval_shape(run_chunk, *given)
+
+
+def carry_out(
+    run: BatchRun, size: int, sink: AbstractSink, kept: Checkpoint | None, meter: Meter, *, throw: bool
+) -> None:
+    """Runs what the checkpoint does not hold, into the sink; `throw`: stops at the first lane that fails."""
+    done = 0 if kept is None else _restore(run, kept, sink, meter, throw=throw)
+    for start, stop, outcome in run.outcomes(done, size):
+        part = sink.take(start, stop, outcome)
+        if kept is not None:
+            kept.write(start, stop, part, sink.value)
+        meter.advance(stop - start, int(np.sum(part.failed)))
+        _raise_if_failed(part, start, throw=throw)
+
+
+def _restore(run: BatchRun, kept: Checkpoint, sink: AbstractSink, meter: Meter, *, throw: bool) -> int:
+    """Takes what an earlier run has finished; returns the first lane that it has not."""
+    spans = kept.spans()
+    if not spans:
+        return 0
+    like = sink.part_of(run.like())
+    for start, stop in spans:
+        part = kept.read(start, stop, like)
+        sink.restore(start, part)
+        meter.restored(stop - start, int(np.sum(part.failed)))
+        _raise_if_failed(part, start, throw=throw)
+    if sink.value is not None:
+        sink.value = kept.read_value(spans[-1][1], sink.value)
+    return spans[-1][1]
+
+
+def _raise_if_failed(part: Any, start: int, *, throw: bool) -> None:
+    failed = np.flatnonzero(part.failed)
+    if throw and failed.size:
+        raise RuntimeError(f"run {start + failed[0]} of the batch failed: {message_of(part.result, failed[0])}")

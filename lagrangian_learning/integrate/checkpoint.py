@@ -1,0 +1,96 @@
+"""Checkpoints of a batch: a folder with a file for each finished chunk, whole or absent, all of one run."""
+
+import platform
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from .files import read_arrays, read_configuration, write_arrays
+from .fingerprint import fingerprint
+
+_LANES, _VALUE = "finished lanes of a batch", "value that a batch is reduced to"
+_LANES_NAME = re.compile(r"lanes-(\d{12})-(\d{12})\.arrays")
+_DECIDE = ("jax", "jaxlib", "diffrax", "equinox", "lineax", "optimistix", "numpy")
+
+
+def run_configuration(**parts: Any) -> dict[str, str]:
+    """All that decides the bits of a run: fingerprints of its parts, the platform, and versions."""
+    versions = {name: version(name) for name in _DECIDE}
+    ours = sys.modules["lagrangian_learning"].__version__
+    where = {"lagrangian_learning": ours, "Python": platform.python_version(), "platform": jax.default_backend()}
+    return {**{name: fingerprint(part) for name, part in parts.items()}, **versions, **where}
+
+
+class Checkpoint:
+    """A folder of finished chunks of the run that `configuration` tells; other files in it are left alone."""
+
+    def __init__(self, folder: Any, configuration: dict[str, str]) -> None:
+        self.folder, self.configuration = _folder(folder), configuration
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Finished chunks from lane 0 on, without a gap. ValueError for those of another run."""
+        names = (_LANES_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        found = sorted((int(name[1]), int(name[2])) for name in names if name)
+        spans: list[tuple[int, int]] = []
+        for start, stop in found:
+            self._check_same_run(self._lanes_path(start, stop))
+            if start == (spans[-1][1] if spans else 0):
+                spans.append((start, stop))
+        return spans
+
+    def read(self, start: int, stop: int, like: PyTree) -> PyTree:
+        """The chunk; `like` is a pytree of shapes of a chunk of any size."""
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((stop - start, *leaf.shape[1:]), leaf.dtype), like)
+        return read_arrays(self._lanes_path(start, stop), _LANES, self._of_lanes(start, stop), shapes)
+
+    def read_value(self, stop: int, like: PyTree) -> PyTree:
+        """What the lanes before `stop` are reduced to."""
+        if not self._value_path(stop).exists():
+            raise ValueError(
+                f"the checkpoint {self.folder} has lost what its first {stop} lanes were reduced to: delete the folder."
+            )
+        return read_arrays(self._value_path(stop), _VALUE, self._of_lanes(0, stop), like)
+
+    def write(self, start: int, stop: int, part: PyTree, value: PyTree) -> None:
+        """Keeps a chunk, and the value after it (None: the run is not reduced)."""
+        if value is not None:  # first: a chunk without its value would be of no use
+            write_arrays(self._value_path(stop), _VALUE, self._of_lanes(0, stop), jax.tree.map(np.asarray, value))
+        write_arrays(self._lanes_path(start, stop), _LANES, self._of_lanes(start, stop), part)
+        if value is not None:
+            self._value_path(start).unlink(missing_ok=True)
+
+    def _of_lanes(self, start: int, stop: int) -> dict[str, Any]:
+        return {**self.configuration, "lanes": [start, stop]}
+
+    def _lanes_path(self, start: int, stop: int) -> Path:
+        return self.folder / f"lanes-{start:012}-{stop:012}.arrays"
+
+    def _value_path(self, stop: int) -> Path:
+        return self.folder / f"value-{stop:012}.arrays"
+
+    def _check_same_run(self, path: Path) -> None:
+        found = read_configuration(path, _LANES)
+        names = sorted({*found, *self.configuration} - {"lanes"})
+        other = [name for name in names if found.get(name) != self.configuration.get(name)]
+        if other:
+            raise ValueError(
+                f"the checkpoint {self.folder} is of another run: it differs in {', '.join(other)}. Give another "
+                "folder, or what that run was given."
+            )
+
+
+def _folder(folder: Any) -> Path:
+    try:
+        path = Path(folder)
+    except TypeError:
+        raise ValueError(f"checkpoint must be the name of a folder, got {folder!r}.") from None
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"checkpoint must be a folder, and {path} is a file: name another.")
+    path.mkdir(parents=True, exist_ok=True)
+    return path

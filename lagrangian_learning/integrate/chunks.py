@@ -1,0 +1,82 @@
+"""How many lanes at once: as many as fit the memory, and no more than keep a device busy."""
+
+import os
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
+from jaxtyping import Array, PyTree
+
+from .augmented import start_of
+from .engine import Plan
+from .lanes import Inputs
+from .records import Recorder
+
+# XLA takes other instructions for a lone lane, with other roundings: a lane never runs alone.
+FEWEST_LANES = 2
+# More lanes at once are no faster (on CPUs slower, once they leave the cache), and a run is told and kept by chunks.
+_MOST_LANES = {"cpu": 2**10}
+_MOST_LANES_ELSEWHERE = 2**18
+_SHARE_OF_MEMORY = 0.25
+_COPIES_OF_STATE = 24
+
+
+def chunk_size(chunk: Any, lanes: int, devices: int, lane: Inputs, times: Array, plan: Plan) -> int:
+    """The lanes of a chunk, evenly over devices and over chunks; `chunk` is the most that the user wants."""
+    most = _checked(chunk) if chunk is not None else devices * _most_lanes(lane, times, plan)
+    chunks = -(-lanes // most)
+    per_device = -(-lanes // (chunks * devices))
+    return devices * max(per_device, FEWEST_LANES)
+
+
+def _checked(chunk: Any) -> int:
+    if isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1:
+        raise ValueError(f"chunk must be a positive number of lanes, or None, got {chunk!r}.")
+    return int(chunk)
+
+
+def _most_lanes(lane: Inputs, times: Array, plan: Plan) -> int:
+    """A power of two, so that small changes of the memory do not compile anew."""
+    fit = max(int(_SHARE_OF_MEMORY * _memory()) // lane_bytes(lane, times, plan), 1)
+    most = _MOST_LANES.get(jax.default_backend(), _MOST_LANES_ELSEWHERE)
+    return min(1 << (fit.bit_length() - 1), most)
+
+
+def lane_bytes(lane: Inputs, times: Array, plan: Plan) -> int:
+    """Estimate of the memory of one lane: its inputs, its records twice, its state, and one evaluation of the law."""
+    t = times[0]
+    y = eqx.filter_eval_shape(lambda one: start_of(one.law, t, one.state, one.args), lane)
+    record = eqx.filter_eval_shape(lambda one, y: Recorder(one.law, plan.save)(t, y, one.args), lane, y)
+    evaluation = eqx.filter_make_jaxpr(lambda one: one.law.rates(t, one.state, one.args))(lane)[0]
+    inputs = _bytes(eqx.filter(lane, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)))
+    saved = len(times) * (2 * _bytes(record) + _bytes(y))
+    return inputs + saved + _COPIES_OF_STATE * _bytes(y) + _intermediates(evaluation.jaxpr)
+
+
+def _intermediates(jaxpr: Jaxpr) -> int:
+    """Bytes of all that an evaluation computes on its way, as if nothing were fused or freed."""
+    total = 0
+    for equation in jaxpr.eqns:
+        inner = [found for value in equation.params.values() for found in _jaxprs(value)]
+        total += sum(map(_intermediates, inner)) if inner else _bytes([out.aval for out in equation.outvars])
+    return total
+
+
+def _jaxprs(value: Any) -> list[Jaxpr]:
+    if isinstance(value, tuple | list):
+        return [found for entry in value for found in _jaxprs(entry)]
+    if isinstance(value, ClosedJaxpr):
+        return [value.jaxpr]
+    return [value] if isinstance(value, Jaxpr) else []
+
+
+def _memory() -> int:
+    """Bytes of the device, or of the host where the device does not tell."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats.get("bytes_limit") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _bytes(tree: PyTree) -> int:
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
