@@ -1,6 +1,6 @@
 """`Trajectory`: what a run leaves behind, by name; prints itself."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import numpy as np
@@ -10,7 +10,10 @@ from .records import Record, aliased
 from .results import RESULTS
 from .table import printed
 
-Values = Array | np.ndarray
+if TYPE_CHECKING:
+    Values = Array  # NumPy's arrays, which a batch leaves, do whatever is asked of records
+else:
+    Values = Array | np.ndarray
 
 
 class NotSavedError(AttributeError):
