@@ -15,6 +15,7 @@ from .integrate import (
     Reduction as Reduction,
     Trajectory as Trajectory,
     local_lanes as local_lanes,
+    optimizer as optimizer,
     simulate as simulate,
     simulate_batch as simulate_batch,
     solve_boundary as solve_boundary,
