@@ -1,0 +1,100 @@
+"""The documentation is true: snippets run, the map from equations to code is complete, and its links exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lagrangian_learning as ll
+from lagrangian_learning.report.verify import registry
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+NOTEBOOKS = 10
+EXTENDED = """
+assert jax.tree.structure(W_ddot) == jax.tree.structure(W)
+assert float(jnp.max(jnp.abs(sparse_top[0]))) > 0
+assert float(path.constraint_residual.max()) < 1e-12
+assert float(own_path.constraint_residual.max()) < 1e-12
+assert skips.feedforward
+assert annealed.equations.lagrangian.dissipation.rate(jnp.asarray(2.0)) == 1
+assert pulsed.result == ll.RESULTS.successful
+assert float(jnp.max(jnp.abs(bounded_path.W_dot[0]))) <= 1
+single, _ = ll.EulerLagrange(ll.Lagrangian(density), bead.constraint).accelerations(0.0, state)
+assert jnp.allclose(acceleration, single, atol=1e-12)
+"""
+
+
+def text(name):
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def rows():
+    """(label, the cells of its row) of docs/equations.md."""
+    lines = [line for line in text("equations.md").splitlines() if line.startswith("| [")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return {re.match(r"\[\(?(.+?)\)?\]\(", row[0])[1]: row for row in cells}
+
+
+def links(markdown):
+    return re.findall(r"\]\(([^)]+)\)", markdown)
+
+
+def anchors(name):
+    titles = re.findall(r"^#+ (.+)$", text(name), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def test_the_map_has_a_row_for_everything_that_is_checked():
+    assert set(rows()) == set(registry.labels())
+    assert {str(number) for number in range(1, 21)} <= set(rows())
+
+
+@pytest.mark.parametrize("label", registry.labels())
+def test_a_row_links_equation_code_notebook_and_its_checks(label):
+    equation, _, code, notebook, checks = rows()[label]
+    assert len(links(equation)) == len(links(code)) == len(links(notebook)) == 1
+    assert links(code)[0].startswith("../lagrangian_learning/")
+    assert links(notebook)[0].startswith("../notebooks/")
+    named = re.findall(r"\[`(.+?)`\]\((.+?)\)", checks)
+    expected = {check.name: check for check in ll.checks() if label in check.equations}
+    assert {name for name, _ in named} == set(expected)
+    for name, file in named:
+        assert file.endswith(expected[name].measured_by.__module__.rsplit(".", 1)[-1] + ".py")
+
+
+@pytest.mark.parametrize("name", ["equations.md", "errata.md", "extending.md", "conventions.md"])
+def test_links_exist(name):
+    complete = len(list((ROOT / "notebooks").glob("*.ipynb"))) >= NOTEBOOKS
+    for link in links(re.sub(r"```.*?```", "", text(name), flags=re.DOTALL)):
+        file, _, anchor = link.partition("#")
+        if "://" in link or (file.endswith(".ipynb") and not complete):
+            continue
+        target = (DOCS / file) if file.endswith((".md", ".py", ".ipynb")) else DOCS / f"{file}.md"
+        assert target.resolve().exists(), link
+        assert not anchor or anchor in anchors(target.name), link
+
+
+def test_every_reference_of_a_check_is_explained_and_names_it():
+    page = text("errata.md")
+    sections = {
+        title.lower().replace(" ", "-"): body
+        for title, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    }
+    for check in ll.checks():
+        if check.reference is not None:
+            section = check.reference.split("#")[1]
+            assert f"`{check.name}`" in sections[section], (check.name, section)
+    named = set(re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", page))
+    assert named <= {check.name for check in ll.checks()}
+
+
+@pytest.mark.slow
+def test_the_snippets_of_extending_run():
+    """One program, in a fresh process with warnings as errors, as a reader would run it."""
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text("extending.md"), re.DOTALL)) + EXTENDED
+    call = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=600, check=False)  # noqa: S603  # our own code
+    assert done.returncode == 0, done.stderr
