@@ -10,6 +10,8 @@ from lagrangian_learning.report.verify import Verification, verify
 from lagrangian_learning.report.verify.check import Check
 from lagrangian_learning.report.verify.verification import HEADER
 
+PIPED_WIDTH = 132
+
 
 def verify_command(as_json: bool, equation: str | None) -> Verification:
     """Measures, and tells in a table or as JSON; see `lagrangian_learning.cli.verify`. Exits with 1 on a surprise."""
@@ -27,10 +29,16 @@ def verify_command(as_json: bool, equation: str | None) -> Verification:
     if as_json:
         print(found.to_json())
     else:
-        _say(Console(), found)
+        _say(_console(), found)
     if not found.as_documented:
         raise SystemExit(1)
     return found
+
+
+def _console() -> Console:
+    # A pipe has no width, and rich then takes 80 columns, too few for a sentence beside five others.
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)
 
 
 def _say(console: Console, found: Verification) -> None:
@@ -46,7 +54,8 @@ def _say(console: Console, found: Verification) -> None:
 def _table(found: Verification) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in HEADER:
-        table.add_column(name, justify="right" if name in {"residual", "tolerance"} else "left")
+        number = name in {"residual", "tolerance"}
+        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row, finding in zip(found.rows(), found.findings, strict=True):
         table.add_row(*map(Text, row), style=None if finding.as_documented else "red")
     return table
