@@ -19,21 +19,25 @@ FOLDER = pathlib.Path(__file__).parent
 COLOURS = 128
 
 
-def execute(script: pathlib.Path) -> pathlib.Path:
-    """Writes NN_name.ipynb, with outputs, beside NN_name.py; raises where a cell does."""
+def execute(script: pathlib.Path) -> None:
+    """Writes NN_name.ipynb beside NN_name.py, with its outputs so far where a cell raises."""
     notebook = nbformat.from_dict(jupytext.read(script))
-    NotebookClient(
-        notebook, timeout=900, kernel_name="python3", record_timing=False, resources={"metadata": {"path": FOLDER}}
-    ).execute()
+    settings = {"timeout": 900, "kernel_name": "python3", "record_timing": False, "coalesce_streams": True}
+    try:
+        NotebookClient(notebook, resources={"metadata": {"path": FOLDER}}, **settings).execute()
+    finally:
+        jupytext.write(tidy(notebook), script.with_suffix(".ipynb"))
+
+
+def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without what differs from run to run."""
     notebook.metadata["language_info"] = {"name": "python"}
     for place, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{place}"
         for output in cell.get("outputs", ()):
             if "image/png" in output.get("data", {}):
                 output["data"]["image/png"] = smaller(output["data"]["image/png"])
-    path = script.with_suffix(".ipynb")
-    jupytext.write(notebook, path)
-    return path
+    return notebook
 
 
 def smaller(png: str) -> str:
@@ -49,4 +53,5 @@ if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for number in sys.argv[1:] or ["[0-9][0-9]"]:
         for script in sorted(FOLDER.glob(f"{number}_*.py")):
-            print(execute(script).name, flush=True)
+            print(script.name, flush=True)
+            execute(script)
