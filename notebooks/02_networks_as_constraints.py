@@ -12,7 +12,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 2 · Networks as constraints, and Proposition 1
 #

@@ -12,7 +12,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 3 · From the action to the equations (8)–(10)
 #

@@ -12,7 +12,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 4 · Cauchy data and drift: how to start the motion, and how to keep its constraints
 #
