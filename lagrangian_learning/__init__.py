@@ -12,6 +12,7 @@ from .integrate import (
     NoStabilisation as NoStabilisation,
     NotSavedError as NotSavedError,
     Projection as Projection,
+    Rattle as Rattle,
     Reduction as Reduction,
     Trajectory as Trajectory,
     local_lanes as local_lanes,

@@ -17,5 +17,6 @@ from .steppers import (
     ExponentialMidpoint as ExponentialMidpoint,
     ExponentialRK4 as ExponentialRK4,
     KickDrift as KickDrift,
+    Rattle as Rattle,
 )
 from .trajectory import NotSavedError as NotSavedError, Trajectory as Trajectory

@@ -34,7 +34,7 @@ class Settings(NamedTuple):
     def prepared(self, law: AbstractLaw, times: Array) -> tuple[Tolerances, Plan]:
         """Tolerances and plan of runs of this law over these times; ValueError for what does not fit."""
         tolerances = checked_tolerances(self.rtol, self.atol, self.dt0, self.stepsize_controller, times.dtype)
-        stabiliser = resolve(self.stabilisation, law)
+        stabiliser = resolve(self.stabilisation, law, self.solver)
         projects = isinstance(stabiliser, Projection)
         steps = step_choice(self.stepsize_controller, tolerances, times, projects=projects)
         stepper = checked_solver(self.solver, times.dtype, adaptive=steps.adaptive)

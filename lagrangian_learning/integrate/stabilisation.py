@@ -3,12 +3,15 @@
 import abc
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lagrangian_learning.mechanics._arrays import as_constant, require
 from lagrangian_learning.mechanics.law import AbstractLaw
+
+from .steppers.rattle import Rattle
 
 
 def _optional_constant(value: Any) -> Array | None:
@@ -90,8 +93,28 @@ class NoStabilisation(AbstractStabilisation):
         return "no stabilisation"
 
 
-def resolve(stabilisation: Any, law: AbstractLaw) -> AbstractStabilisation:
-    """The stabilisation meant; None: projection where the law drifts. ValueError for names and laws that do not fit."""
+class KeptByStepper(AbstractStabilisation):
+    """The stepper itself ends each step on the constraints, to rounding."""
+
+    drift_limit: Float[Array, ""] | None = None
+
+    def stabilised(self, law: AbstractLaw) -> AbstractLaw:
+        return law
+
+    @property
+    def description(self) -> str:
+        return "constraints kept by the stepper"
+
+
+def resolve(
+    stabilisation: Any, law: AbstractLaw, solver: diffrax.AbstractSolver | None = None
+) -> AbstractStabilisation:
+    """The stabilisation meant; None: projection where the law drifts and the stepper lets it.
+
+    ValueError for names, laws and steppers that do not fit.
+    """
+    if isinstance(solver, Rattle):
+        return _beside_rattle(stabilisation)
     if stabilisation is None:
         return Projection() if law.drifts else NoStabilisation()
     if isinstance(stabilisation, str):
@@ -107,6 +130,17 @@ def resolve(stabilisation: Any, law: AbstractLaw) -> AbstractStabilisation:
             "stabilisation out."
         )
     return stabilisation
+
+
+def _beside_rattle(stabilisation: Any) -> AbstractStabilisation:
+    if stabilisation is None or stabilisation == "none":
+        return KeptByStepper()
+    if isinstance(stabilisation, NoStabilisation):
+        return stabilisation
+    raise ValueError(
+        "ll.Rattle keeps the constraints itself, and would no longer be symplectic after a projection: leave "
+        "stabilisation out."
+    )
 
 
 def _named(name: str) -> AbstractStabilisation:

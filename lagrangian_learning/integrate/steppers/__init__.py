@@ -10,3 +10,4 @@ from .exponential import (
 )
 from .exponential_four import ExponentialRK4 as ExponentialRK4
 from .kick_drift import KickDrift as KickDrift
+from .rattle import Rattle as Rattle
