@@ -29,13 +29,13 @@ class NetworkDAE:
 
     def residual(self, t, y, moved, out=None):
         """F; into `out` where that is given."""
-        out = np.empty(self.size) if out is None else out
+        out = np.empty(self.size, np.result_type(y, moved)) if out is None else out
         x, v, delta, u, w = y[self.X], y[self.V], y[self.D], y[self.U], y[self.W]
         x_ddot, w_ddot = moved[self.V], moved[self.U]
         out[self.X], out[self.W] = moved[self.X] - v, moved[self.W] - u
-        on_x = self.mass_x * (x_ddot + self.theta * v) + delta
-        on_w = self.mass_W * (w_ddot + self.theta * u)
-        closing = x_ddot.copy()
+        on_x = (self.mass_x * (x_ddot + self.theta * v) + delta).astype(out.dtype, copy=False)
+        on_w = (self.mass_W * (w_ddot + self.theta * u)).astype(out.dtype, copy=False)
+        closing = x_ddot.astype(out.dtype)
         closing[self.layers[0]] += self.frequency**2 * np.sin(self.frequency * t + self.phase)
         for below, above, cut, shape in zip(self.layers[:-1], self.layers[1:], self.matrices, self.shapes, strict=True):
             W, W_dot, W_ddot = (values[cut].reshape(shape) for values in (w, u, w_ddot))
@@ -51,6 +51,13 @@ class NetworkDAE:
         on_x[last] += x[last] - 0.4 * np.sin(t)
         out[self.V], out[self.U], out[self.D] = on_x, on_w, closing
         return out
+
+    def jacobians(self, t, y, moved):
+        """∂F/∂y and ∂F/∂ẏ by complex steps, exact to rounding: differences leave Radau's Newton method too few digits."""
+        step = 1e-30j * np.eye(self.size)
+        by_y = [self.residual(t, y + e, moved).imag for e in step]
+        by_moved = [self.residual(t, y, moved + e).imag for e in step]
+        return np.stack(by_y, axis=1) / 1e-30, np.stack(by_moved, axis=1) / 1e-30
 
     def start(self):
         """y and ẏ at t = 0: x and ẋ by the forward pass and its complex step, the rest from the linear residual."""
