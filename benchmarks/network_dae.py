@@ -53,7 +53,7 @@ class NetworkDAE:
         return out
 
     def jacobians(self, t, y, moved):
-        """∂F/∂y and ∂F/∂ẏ by complex steps, exact to rounding: differences leave Radau's Newton method too few digits."""
+        """∂F/∂y and ∂F/∂ẏ by complex steps, exact to rounding: of differences Newton's method gets too few digits."""
         step = 1e-30j * np.eye(self.size)
         by_y = [self.residual(t, y + e, moved).imag for e in step]
         by_moved = [self.residual(t, y, moved + e).imag for e in step]
