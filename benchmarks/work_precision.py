@@ -104,6 +104,7 @@ def compiled_methods(problem):
     dense, schur = action.law("full", ll.DenseSaddlePoint()), action.law("full", ll.DenseSchur())
     methods = {
         "waves, Dopri8, simulate": by_simulate(problem, waves, diffrax.Dopri8()),
+        "waves, ExponentialRK4, simulate": by_simulate(problem, waves, ll.ExponentialRK4()),
         "waves, Dopri8": by_diffrax(problem, waves, diffrax.Dopri8()),
         "waves, Tsit5": by_diffrax(problem, waves, diffrax.Tsit5()),
         "block tridiagonal, Dopri8": by_diffrax(problem, block, diffrax.Dopri8()),
