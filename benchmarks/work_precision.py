@@ -212,7 +212,7 @@ def table(findings):
 
 
 def picture(findings):
-    made, (axes,) = common.figure("Error against time, T = 10", columns=len(findings))
+    made, (axes,) = common.figure("Error against time", columns=len(findings))
     for ax, (name, each) in zip(axes, findings.items(), strict=True):
         methods = dict.fromkeys(row["method"] for row in each["rows"])
         for k, method in enumerate(methods):
