@@ -39,6 +39,13 @@ assert path.constraint_residual.max() < 5e-6
 
 
 @pytest.mark.slow
+def test_a_batch():
+    code = next(block for block in blocks("python") if "simulate_batch" in block)
+    told = run(code + "\nassert batch.W[0].shape == (200, 11, 2, 2)\n")
+    assert "all 200 successful" in told
+
+
+@pytest.mark.slow
 def test_the_speech_run_in_public_calls():
     code = next(block for block in blocks("python") if "japanese_vowels" in block)
     assert ", 20\n" in code

@@ -1,0 +1,119 @@
+"""Batches of learning laws: grids of constants, sets of weights and stimuli, and what must not happen silently."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagrangian_learning as ll
+from lagrangian_learning.integrate.chunks import lane_bytes
+from lagrangian_learning.integrate.devices import run_chunk
+from lagrangian_learning.integrate.engines import DiffraxEngine
+from lagrangian_learning.integrate.lanes import Inputs, lanes_of
+from lagrangian_learning.integrate.preparation import Settings
+from lagrangian_learning.integrate.settings import checked_times
+
+TS = np.linspace(0, 1, 5)
+SETTINGS = {"solver": diffrax.Tsit5(), "dt0": 0.02}
+NETWORK = ll.Layered((2, 2, 1))
+STIMULUS = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 1.6]), 0.7, 0.1), jnp.array([0.4]))
+W = tuple(jnp.array(matrix) for matrix in ([[0.5, -0.8], [0.3, 1.1]], [[-0.6, 0.9]]))
+
+
+def action(mass_x, theta, speed=None):
+    return ll.CognitiveAction(
+        NETWORK, mass_x=mass_x, mass_W=0.5, dissipation=ll.ExponentialDissipation(theta), speed=speed
+    )
+
+
+def assert_lanes_are_runs_alone(batch, make_law, constants, lanes):
+    """Our code against itself, one law at a time."""
+    assert (batch.result == ll.RESULTS.successful).all(), batch
+    for lane in lanes:
+        law = make_law(*[constant[lane] for constant in constants])
+        alone = ll.simulate(law, law.initial_state(0.0, W, STIMULUS), TS, STIMULUS, **SETTINGS)
+        for one, many in zip(jax.tree.leaves(alone.saved), jax.tree.leaves(batch.saved), strict=True):
+            np.testing.assert_allclose(many[lane], one, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_a_grid_of_masses_and_theta():
+    mass_x, theta = (grid.ravel() for grid in jnp.meshgrid(jnp.array([1e-3, 1e-1]), jnp.array([0.5, 2.0, 8.0])))
+    make = lambda mass_x, theta: action(mass_x, theta).law()  # noqa: E731
+    laws = jax.vmap(make)(mass_x, theta)
+    states = jax.vmap(lambda law: law.initial_state(0.0, W, STIMULUS))(laws)
+    batch = ll.simulate_batch(laws, states, TS, STIMULUS, in_axes=(0, 0, None), progress=False, **SETTINGS)
+    assert_lanes_are_runs_alone(batch, make, (mass_x, theta), (0, 5))
+    ends = batch.W[0][:, -1].reshape(6, -1)
+    assert len(np.unique(ends, axis=0)) == 6
+
+
+@pytest.mark.slow
+def test_a_sweep_of_speeds():
+    speed = jnp.array([5.0, 10.0, 20.0])
+    make = lambda speed: ll.BackpropDiffusion(NETWORK, gamma=1.0, speed=speed)  # noqa: E731
+    laws = jax.vmap(make)(speed)
+    states = jax.vmap(lambda law: law.initial_state(0.0, W, STIMULUS))(laws)
+    batch = ll.simulate_batch(laws, states, TS, STIMULUS, in_axes=(0, 0, None), progress=False, **SETTINGS)
+    assert_lanes_are_runs_alone(batch, make, (speed,), (1,))
+
+
+@pytest.mark.slow
+def test_a_costate_that_grows_is_refused_alone():
+    theta = jnp.array([8.0, 2.0, 16.0])
+    laws = jax.vmap(lambda theta: ll.BackpropDiffusion(NETWORK, speed=4.0, theta=theta, costate="forward"))(theta)
+    state = ll.BackpropDiffusion(NETWORK).initial_state(0.0, W, STIMULUS)
+    settings = {"in_axes": (0, None, None), "progress": False, **SETTINGS}
+    batch = ll.simulate_batch(laws, state, TS, STIMULUS, **settings)
+    np.testing.assert_array_equal(batch.result == ll.RESULTS.refused_start, [False, True, False])
+    text = str(batch)
+    assert "run 1: this costate grows exponentially forward in time (eigenvalue +2, 1/time)" in text
+    assert "2 of 3 successful" in text
+    assert np.isnan(batch.W[0][1]).all()
+    assert batch.stats["num_steps"][1] == 0
+
+
+@pytest.mark.slow
+def test_weights_and_stimuli_that_end_too_soon():
+    samples = np.random.default_rng(0).uniform(-1, 1, (4, 9, 2))
+    starts = jnp.array([0.0, -0.5, 0.0, 0.0])
+    stimuli = jax.vmap(lambda start, u: ll.Stimulus(ll.Sampled(start + jnp.linspace(0, 1, 9), u), jnp.array([0.4])))(
+        starts, jnp.asarray(samples)
+    )
+    law = action(1e-3, 1.0).law()
+    weights = jax.vmap(NETWORK.init)(jax.random.split(jax.random.key(0), 4))
+    states = jax.vmap(lambda W, s: law.initial_state(0.0, W, s))(weights, stimuli)
+    batch = ll.simulate_batch(law, states, TS, stimuli, progress=False, **SETTINGS)
+    np.testing.assert_array_equal(batch.result == ll.RESULTS.refused_start, [False, True, False, False])
+    assert "run 1: the run leaves the times at which the stimulus is defined (-0.5 to 0.5)" in str(batch)
+
+
+@pytest.mark.slow
+def test_memory_is_estimated_from_above():
+    law, lanes = action(1e-3, 1.0).law(), 64
+    frequency = jnp.linspace(0.5, 2, 2 * lanes).reshape(lanes, 2)
+    stimuli = jax.vmap(lambda f: ll.Stimulus(ll.Sinusoids(f, 0.7, 0.1), jnp.array([0.4])))(frequency)
+    states = jax.vmap(lambda s: law.initial_state(0.0, W, s))(stimuli)
+    batch = lanes_of(Inputs(law, states, stimuli), (None, 0, 0))
+    times = checked_times(TS, jnp.float64)
+    tolerances, plan = Settings(**SETTINGS).prepared(law, times)
+    lowered = run_chunk.lower(DiffraxEngine(), batch.chunk(0, lanes), batch.shared, times, tolerances, plan, None)
+    compiled = lowered.compile()
+    sizes = getattr(compiled, "compiled", compiled).memory_analysis()
+    used = sizes.temp_size_in_bytes + sizes.output_size_in_bytes + sizes.argument_size_in_bytes
+    assert used / lanes <= lane_bytes(batch.like_one, times, plan) <= 30 * used / lanes
+
+
+@pytest.mark.slow
+def test_float32_lanes_hold_their_constraints_over_1e5_steps():
+    law, steps, step = action(0.02, 1.0).law("full"), 100_000, 0.02
+    weights = [tuple(jnp.asarray(scale * matrix, jnp.float32) for matrix in W) for scale in (0.5, 1.0, 1.5)]
+    starts = [law.initial_state(0.0, one, STIMULUS, tuple(0.3 * matrix for matrix in one)) for one in weights]
+    states = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
+    settings = {"solver": diffrax.Heun(), "dt0": 0.999 * step, "progress": False, "in_axes": (None, 0, None)}
+    batch = ll.simulate_batch(law, states, np.array([0.0, step * steps]), STIMULUS, **settings)
+    assert batch.q[1][0].dtype == np.float32
+    assert (batch.stats["num_accepted_steps"] >= steps).all()
+    assert (batch.stats["max_constraint_residual"] <= 5e-6).all(), batch
+    assert (batch.stats["max_velocity_residual"] <= 5e-6).all(), batch
