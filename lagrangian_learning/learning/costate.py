@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from lagrangian_learning.mechanics._arrays import max_abs, tree_scale
 from lagrangian_learning.networks import AbstractNetwork, Layered, state_jacobian
@@ -53,12 +53,12 @@ def has_run_away(delta: PyTree, potential_gradient: PyTree) -> Bool[Array, ""]:
     return max_abs(delta) > _RUNAWAY * (1 + max_abs(potential_gradient))
 
 
-def layer_gains(costate: Costate, speed: Array, theta: Array, num_layers: int) -> Float[Array, " layers"]:
+def layer_gains(costate: Costate, speed: ArrayLike, theta: ArrayLike, num_layers: int) -> Float[Array, " layers"]:
     """(1 − s ϑ/c)^{−(L−l+1)} for l = 0 … L: stationary δ over backprop's, x frozen, layer by layer (THEORY §7).
 
     s = +1 as derived (forward, parity), −1 for the sign flip. num_layers is L; layer L is the output.
     """
-    base = 1 - direction(costate) * theta / speed
+    base = 1 - direction(costate) * jnp.asarray(theta) / jnp.asarray(speed)
     return base ** -jnp.arange(num_layers + 1, 0, -1).astype(base.dtype)
 
 
