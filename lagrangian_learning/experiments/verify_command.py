@@ -8,7 +8,6 @@ from rich.text import Text
 
 from lagrangian_learning.report.verify import Verification, verify
 from lagrangian_learning.report.verify.check import Check
-from lagrangian_learning.report.verify.verification import HEADER
 
 PIPED_WIDTH = 132
 
@@ -52,10 +51,16 @@ def _say(console: Console, found: Verification) -> None:
 
 
 def _table(found: Verification) -> Table:
+    """Residual over tolerance, and the remark under the claim: so that it reads well in 80 columns too."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in HEADER:
-        number = name in {"residual", "tolerance"}
-        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
-    for row, finding in zip(found.rows(), found.findings, strict=True):
-        table.add_row(*map(Text, row), style=None if finding.as_documented else "red")
+    table.add_column("about", min_width=9, max_width=15)
+    table.add_column("claim", ratio=1)
+    table.add_column("verdict", min_width=9, max_width=11)
+    table.add_column("residual\n≤ tolerance", no_wrap=True)
+    table.add_column("as told", no_wrap=True)
+    for (about, claim, verdict, residual, tolerance, told), finding in zip(found.rows(), found.findings, strict=True):
+        said = Text(claim).append(f"\n{finding.check.remark}" if finding.check.remark else "", style="italic")
+        numbers = Text(f"{residual}\n≤ {tolerance}")
+        style = None if finding.as_documented else "red"
+        table.add_row(Text(about), said, Text(verdict), numbers, Text(told), style=style)
     return table
