@@ -204,7 +204,10 @@ def draw(rows, found):
         axes[0, 0].axhline(
             counts["gradient_flow"], color=common.GREY, ls=style, lw=1.2, label=f"gradient flow, {name}, constant"
         )
-    common.finish(axes[0, 0], "Steps", "ϑ", "steps")
+    common.finish(axes[0, 0], "Steps", "ϑ", "steps", legend=False)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9, frameon=False
+    )
     common.finish(axes[0, 1], "Time", "ϑ", "milliseconds", legend=False)
     return common.save(figure, "stiffness")
 
@@ -223,8 +226,8 @@ def main():
     headline = (
         f"at ϑ = 1e8 {found['midpoint']['theta_1e8']} constant steps of second order where the gradient flow takes "
         f"{found['midpoint']['gradient_flow']}, {found['fourth order']['theta_1e8']} of fourth order where it takes "
-        f"{found['fourth order']['gradient_flow']}; adaptive, {min(fourth, default=0)} to {max(fourth, default=0)} steps "
-        f"of ExponentialRK4 over all ϑ"
+        f"{found['fourth order']['gradient_flow']}; adaptive, {min(fourth, default=0)} to {max(fourth, default=0)} "
+        f"steps of ExponentialRK4 over all ϑ"
     )
     if explicit:
         headline += f", {explicit[-1]['steps']} of Tsit5 at ϑ = {explicit[-1]['theta']:.0e}"
