@@ -79,25 +79,34 @@ def integrate(
     """One run. A carry continues an earlier one, whose start is not checked again; a refused run takes no step."""
     law = plan.stabilisation.stabilised(law)
     y0 = start_of(law, times[0], state, args)
-    start = _start_reason(law, times[0], y0, args, resumed=carry is not None)
+    start = start_reason(law, times[0], y0, args, resumed=carry is not None)
     if refused is not None:
         start = jnp.where(refused & (start == 0), int(Reason.REFUSED_START), start)
     solution = _solved(law, times, y0 if carry is None else carry.y, args, tolerances, plan, carry, start)
     records, end = _recorded(law, solution, times, args, plan)
-    reason = _diagnosed(law, end, args)
-    broken = (solution.result == diffrax.RESULTS.successful) & ~default_records_finite(records, plan.save)
-    reason = jnp.where(broken & (reason == 0), int(Reason.NON_FINITE), reason)
-    result = translate(reason, solution.result)
-    monitor = end.solver_state.monitor
-    energy_start = None if monitor.energy is None else monitor.energy.start
-    stats = _statistics(solution, monitor, refused=start > 0)
-    return Outcome(records, energy_start, result, result != RESULTS.successful, stats, end)
+    reason = diagnosed(law, end.t, end.y, end.controller_state.reason, args)
+    counts = {name: jnp.where(start > 0, 0, solution.stats[name]) for name in COUNTS}
+    return outcome_of(records, end, reason, solution.result, counts, plan)
 
 
 integrate_compiled = eqx.filter_jit(integrate)
 
+COUNTS = ("num_steps", "num_accepted_steps", "num_rejected_steps")
 
-def _start_reason(law: AbstractLaw, t0: Array, y0: Augmented, args: PyTree, *, resumed: bool) -> Array:
+
+def outcome_of(
+    records: Record, end: Carry, reason: Array, result: diffrax.RESULTS, counts: dict[str, Array], plan: Plan
+) -> Outcome:
+    """What came of a run that ended so: for a reason of ours, or without one with Diffrax's own result."""
+    broken = (result == diffrax.RESULTS.successful) & ~default_records_finite(records, plan.save)
+    reason = jnp.where(broken & (reason == 0), int(Reason.NON_FINITE), reason)
+    ours = translate(reason, result)
+    monitor = end.solver_state.monitor
+    energy_start = None if monitor.energy is None else monitor.energy.start
+    return Outcome(records, energy_start, ours, ours != RESULTS.successful, _statistics(counts, monitor), end)
+
+
+def start_reason(law: AbstractLaw, t0: Array, y0: Augmented, args: PyTree, *, resumed: bool) -> Array:
     """Why the run must not even begin, or zero."""
     law, y0, args = observed((law, y0, args))
     finite = all_finite(y0.state)
@@ -191,25 +200,23 @@ def _unreached(states: PyTree, end: PyTree, there: Bool[Array, " times"]) -> PyT
     return jax.tree.map(filled, states, end)
 
 
-def _diagnosed(law: AbstractLaw, end: Carry, args: PyTree) -> Array:
+def diagnosed(law: AbstractLaw, t: Array, y: Augmented, reason: Array, args: PyTree) -> Array:
     """The reason kept by the controller; a NaN out of finite data on finite constraints is the multipliers' doing."""
-    reason = end.controller_state.reason
-    law, end, args = observed((law, end, args))
+    law, t, y, args = observed((law, t, y, args))
 
     def singular() -> Array:
-        residual = law.residual(end.t, end.y.state, args)
-        rates = law.rates(end.t, end.y.state, args)
-        return all_finite((law, args, end.y.state, residual)) & ~all_finite(rates.state)
+        residual = law.residual(t, y.state, args)
+        rates = law.rates(t, y.state, args)
+        return all_finite((law, args, y.state, residual)) & ~all_finite(rates.state)
 
-    if eqx.filter_eval_shape(law.residual, end.t, end.y.state, args) is None:
+    if eqx.filter_eval_shape(law.residual, t, y.state, args) is None:
         return reason
     found = jax.lax.cond(reason == int(Reason.NON_FINITE), singular, lambda: jnp.asarray(False))
     return jnp.where(found, int(Reason.SINGULAR_MULTIPLIERS), reason)
 
 
-def _statistics(solution: diffrax.Solution, monitor: Monitor, *, refused: Array) -> dict[str, Array]:
-    counts = ("num_steps", "num_accepted_steps", "num_rejected_steps")
-    stats = {name: jnp.where(refused, 0, solution.stats[name]) for name in counts}
+def _statistics(counts: dict[str, Array], monitor: Monitor) -> dict[str, Array]:
+    stats = dict(counts)
     if monitor.settled is not None and monitor.stepped is not None:
         stats |= {
             "max_constraint_residual": monitor.settled.position,

@@ -61,7 +61,9 @@ def run_lane(inputs: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -
 
 def engines() -> tuple[AbstractEngine, ...]:
     """All engines, in the order in which "auto" asks them."""
-    return (DiffraxEngine(),)
+    from .fused import FusedEngine  # it is an engine itself, and so knows this file
+
+    return DiffraxEngine(), FusedEngine()
 
 
 def resolve_engine(engine: Any, lane: Inputs, times: Array, plan: Plan) -> AbstractEngine:

@@ -45,7 +45,7 @@ class SubdividedSteps(diffrax.AbstractStepSizeController):
         return True, t1, self._end(state), False, state, diffrax.RESULTS.successful
 
     def _advanced(self, state: GridState) -> GridState:
-        through = state.step + 1 >= self._count(state.interval)
+        through = state.step + 1 >= self.count(state.interval)
         return GridState(
             jnp.minimum(state.interval + through.astype(jnp.int32), self.times.shape[0] - 2),
             jnp.where(through, 0, state.step + 1),
@@ -53,11 +53,12 @@ class SubdividedSteps(diffrax.AbstractStepSizeController):
 
     def _end(self, state: GridState) -> Array:
         """Where the step ends; the last of an interval ends exactly on the saved time."""
-        count, start, end = self._count(state.interval), self.times[state.interval], self.times[state.interval + 1]
+        count, start, end = self.count(state.interval), self.times[state.interval], self.times[state.interval + 1]
         share = (state.step + 1).astype(start.dtype) / count.astype(start.dtype)
         return jnp.where(state.step + 1 >= count, end, start + (end - start) * share)
 
-    def _count(self, interval: Int[Array, ""]) -> Int[Array, ""]:
+    def count(self, interval: Int[Array, ""]) -> Int[Array, ""]:
+        """How many steps an interval takes."""
         start, end = self.times[interval], self.times[interval + 1]
         # Times are rounded, so that an interval of ten steps may look like one of ten and a bit.
         rounding = 4 * jnp.finfo(start.dtype).eps * jnp.maximum(jnp.abs(start), jnp.abs(end)) / self.dt

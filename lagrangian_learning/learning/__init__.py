@@ -30,4 +30,5 @@ from .synchronisation import (
     synchronised_layer as synchronised_layer,
     target_mismatch as target_mismatch,
 )
+from .unrolled import UnrolledMultipliers as UnrolledMultipliers
 from .waves import NetworkSchur as NetworkSchur, WaveMultipliers as WaveMultipliers

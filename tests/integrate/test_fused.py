@@ -1,0 +1,113 @@
+"""The fused engine against the ordinary one, which takes the same steps: equal to rounding, fates of lanes included."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagrangian_learning as ll
+
+from .laws import Motion, NaNAfter, Oscillator, Pendulum, oscillator_at
+
+TS = np.linspace(0.0, 1.0, 3)
+
+
+def both(law, states, args=None, **settings):
+    axes = (None, 0, None if args is None else 0)
+    return [
+        ll.simulate_batch(law, states, TS, args, in_axes=axes, engine=engine, progress=False, **settings)
+        for engine in ("fused", "diffrax")
+    ]
+
+
+def swings(count=3):
+    return Motion(jnp.linspace(0.5, 1.5, count)[:, None], jnp.zeros((count, 1)))
+
+
+def released(count=3):
+    angles = jnp.linspace(0.1, 1.0, count)
+    return Motion(jnp.stack([jnp.cos(angles), jnp.sin(angles)], 1), jnp.zeros((count, 2)))
+
+
+def agree(fused, ordinary, tolerance):
+    pairs = zip(jax.tree.leaves(fused), jax.tree.leaves(ordinary), strict=True)
+    for got, expected in pairs:
+        assert got.dtype == expected.dtype
+        np.testing.assert_allclose(np.asarray(got, float), np.asarray(expected, float), rtol=0, atol=tolerance)
+
+
+@pytest.fixture(scope="module")
+def constant_steps():
+    return both(Oscillator(2.0, 0.3), swings(), solver=diffrax.Tsit5(), dt0=0.05)
+
+
+def test_constant_steps_equal_the_ordinary_engine(constant_steps):
+    agree(*constant_steps, 1e-13)
+
+
+def test_constant_steps_against_the_closed_form():
+    law = Oscillator(2.0)
+    fused = ll.simulate_batch(
+        law,
+        swings(),
+        TS,
+        None,
+        in_axes=(None, 0, None),
+        engine="fused",
+        solver=diffrax.Heun(),
+        dt0=1e-3,
+        progress=False,
+    )
+    for lane, start in enumerate(np.linspace(0.5, 1.5, 3)):
+        np.testing.assert_allclose(fused.q[lane, :, 0], oscillator_at(TS, 2.0, start, 0.0), atol=5e-6)
+
+
+def test_a_bad_lane_has_its_own_fate():
+    """One lane meets a NaN on the way: it is told, its records after it are NaN, and the others do not feel it."""
+    law = NaNAfter()
+    states = Motion(jnp.zeros((3, 1)), jnp.ones((3, 1)))
+    settings = {"in_axes": (None, 0, 0), "engine": "fused", "solver": diffrax.Heun(), "dt0": 0.05, "progress": False}
+    path = ll.simulate_batch(law, states, TS, jnp.asarray([9.0, 0.7, 9.0]), **settings)
+    healthy = ll.simulate_batch(law, states, TS, jnp.asarray([9.0, 9.0, 9.0]), **settings)
+    np.testing.assert_array_equal(path.result == ll.RESULTS.successful, [True, False, True])
+    np.testing.assert_array_equal(path.result == ll.RESULTS.non_finite, [False, True, False])
+    assert np.isnan(path.q[1, 2, 0])
+    assert np.isfinite(path.q[1, 1, 0])
+    for lane in (0, 2):
+        np.testing.assert_array_equal(path.q[lane], healthy.q[lane])
+
+
+@pytest.mark.slow
+def test_adaptive_steps_equal_the_ordinary_engine():
+    """Each lane has its own steps, and as many as in the ordinary engine."""
+    agree(*both(Oscillator(2.0, 0.3), swings(), solver=diffrax.Tsit5(), rtol=1e-7, atol=1e-7), 1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"dt0": 0.05}, {"rtol": 1e-7}])
+def test_projection_equals_the_ordinary_engine(settings):
+    fused, ordinary = both(Pendulum(9.81), released(), solver=diffrax.Tsit5(), **settings)
+    agree(fused, ordinary, 1e-10)
+    assert np.max(fused.constraint_residual) < 1e-14
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coordinates", ["reduced", "full"])
+def test_the_xor_network_equals_the_ordinary_engine(coordinates, key):
+    network = ll.xor_network()
+    action = ll.CognitiveAction(network, mass_x=5e-3, mass_W=0.5, dissipation=ll.ExponentialDissipation(1.0))
+    law = action.law(coordinates)
+    frequencies = jnp.linspace(0.5, 2.0, 6).reshape(2, 3)
+    stimuli = jax.vmap(lambda f: ll.Stimulus(ll.Sinusoids(f[:2]), ll.Sinusoids(f[2:])))(frequencies)
+    weights = jax.vmap(network.init)(jax.random.split(key, 2))
+    states = jax.vmap(lambda W, s: law.initial_state(0.0, W, s))(weights, stimuli)
+    agree(*both(law, states, stimuli, solver=diffrax.Heun(), dt0=0.05), 1e-11)
+
+
+def test_a_large_system_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"engine=\"fused\" cannot integrate this: a state of 200 numbers"):
+        ll.simulate_batch(
+            Oscillator(2.0), Motion(jnp.ones((2, 100)), jnp.ones((2, 100))), TS, None,
+            in_axes=(None, 0, None), engine="fused", dt0=0.1, progress=False,
+        )  # fmt: skip
