@@ -24,6 +24,8 @@ from .integrate import (
 from .learning import (
     AbstractPotential as AbstractPotential,
     BackpropDiffusion as BackpropDiffusion,
+    BatchMean as BatchMean,
+    BatchSum as BatchSum,
     BlockTridiagonal as BlockTridiagonal,
     CognitiveAction as CognitiveAction,
     CrossEntropy as CrossEntropy,
@@ -70,8 +72,10 @@ from .mechanics import (
 )
 from .networks import (
     AbstractNetwork as AbstractNetwork,
+    Chain as Chain,
     Digraph as Digraph,
     Layered as Layered,
+    SharedWeights as SharedWeights,
     constraint_rank as constraint_rank,
     guard_rank as guard_rank,
     shard_weights as shard_weights,

@@ -17,6 +17,8 @@ from .network_law import (
 from .neuron_mass import neuron_mass_force as neuron_mass_force, neuron_mass_ratio as neuron_mass_ratio
 from .potential import (
     AbstractPotential as AbstractPotential,
+    BatchMean as BatchMean,
+    BatchSum as BatchSum,
     CrossEntropy as CrossEntropy,
     FunctionPotential as FunctionPotential,
     SquaredError as SquaredError,

@@ -22,8 +22,8 @@ def check_stimulus(
             f"a learning law is driven by an ll.Stimulus(input=…, target=…), got {type(stimulus).__name__}."
         )
     times = jnp.ravel(ts)
-    stimulus.check(network.num_inputs, smoothness, times[0], times[-1])
-    outputs = jax.ShapeDtypeStruct((network.num_outputs,), times.dtype)
+    stimulus.check(network.input_shape, smoothness, times[0], times[-1])
+    outputs = jax.ShapeDtypeStruct(network.output_shape, times.dtype)
     jax.eval_shape(lambda x_out, t: potential(x_out, stimulus.target(t)), outputs, times[0])
 
 
@@ -45,7 +45,7 @@ def checked_velocities(network: AbstractNetwork, W: PyTree, W_dot: PyTree) -> Py
 def like_neurons(network: AbstractNetwork, W: PyTree, value: PyTree, name: str) -> PyTree:
     """A pytree like the neurons x of a network, in the dtype of its weights; ValueError otherwise."""
     dtype = jax.tree.leaves(W)[0].dtype
-    like = jax.eval_shape(network.forward, W, jax.ShapeDtypeStruct((network.num_inputs,), dtype))
+    like = jax.eval_shape(network.forward, W, jax.ShapeDtypeStruct(network.input_shape, dtype))
     if jax.tree.structure(value) != jax.tree.structure(like) or jax.tree.map(jnp.shape, value) != jax.tree.map(
         jnp.shape, like
     ):

@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics._arrays import tree_scale
-from lagrangian_learning.networks import AbstractNetwork, weight_vjp
+from lagrangian_learning.networks import AbstractNetwork
 
 from .potential import AbstractPotential
 
@@ -33,7 +33,7 @@ def descent_force(network: AbstractNetwork, x: PyTree, W: PyTree, delta: PyTree)
 
     The right side of (15) times γ, in the sign that descends (the paper prints the other; THEORY §9, erratum 1).
     """
-    return tree_scale(-1, weight_vjp(network, x, W, delta))
+    return tree_scale(-1, network.linearised(x, W).weight_vjp(delta))
 
 
 def loss(network: AbstractNetwork, potential: AbstractPotential, W: PyTree, u: Array, y: Any) -> Array:

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from lagrangian_learning.mechanics._arrays import all_finite, cast, dtype_of, require
 from lagrangian_learning.networks import Layered
-from lagrangian_learning.networks.activations import Activation, resolve, slope
+from lagrangian_learning.networks.activations import resolve, slope
 
 from .checks import one_number
 from .potential import AbstractPotential, as_potential
@@ -120,12 +120,12 @@ def _run(
 
 def _meet(network: Layered, potential: AbstractPotential, front: _Front, u: Array, y: PyTree) -> tuple[tuple, tuple]:
     error = jax.grad(potential)(front.x[-1], y)
-    top = slope(_activations(network)[-1], front.a[-1]) * error
+    top = slope(network.activations[-1], front.a[-1]) * error
     return (u, *front.x), (*front.delta, top)
 
 
 def _advance(network: Layered, W: PyTree, x: tuple, delta: tuple, eta: Array | None) -> _Front:
-    sigmas = _activations(network)
+    sigmas = network.activations
     a = tuple(_activity(network, weights, below) for weights, below in zip(W, x[:-1], strict=True))
     backward = zip(sigmas[:-1], a[:-1], W[1:], delta[1:], strict=True)
     return _Front(
@@ -143,11 +143,6 @@ def _learn(network: Layered, W: PyTree, x: tuple, delta: tuple, eta: Array) -> P
 def _silence(network: Layered, W: PyTree) -> _Front:
     zeros = tuple(jnp.zeros(size, dtype_of(W)) for size in network.sizes[1:])
     return _Front(a=zeros, x=zeros, delta=zeros[:-1], W=W)
-
-
-def _activations(network: Layered) -> tuple[Activation, ...]:
-    last = network.activation if network.output_activation is None else network.output_activation
-    return (network.activation,) * (len(network.sizes) - 2) + (last,)
 
 
 def _matrix(network: Layered, weights: PyTree) -> Array:

@@ -16,14 +16,17 @@ class AbstractPotential(eqx.Module):
     """V(x_out, y), a scalar; F = −ϖV in the paper's reductions, (12)–(17)."""
 
     @abc.abstractmethod
-    def __call__(self, x_out: Float[Array, " outputs"], y: Any) -> Float[Array, ""]:
-        """The loss of outputs x_out [num_outputs] against a target y."""
+    def __call__(self, x_out: Float[Array, "..."], y: Any) -> Float[Array, ""]:
+        """The loss of outputs x_out, of the network's output_shape as [num_outputs], against a target y."""
 
 
 class SquaredError(AbstractPotential):
-    """V = ½ Σ_i (x_i − y_i)²: the loss of (12). Raises ValueError when outputs and target differ in shape."""
+    """V = ½ Σ_i (x_i − y_i)²: the loss of (12), the sum over a batch if outputs have one.
 
-    def __call__(self, x_out: Float[Array, " outputs"], y: Float[Array, " outputs"]) -> Float[Array, ""]:
+    Raises ValueError when outputs and target differ in shape.
+    """
+
+    def __call__(self, x_out: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, ""]:
         _same_shape(x_out, y)
         return jnp.sum((x_out - y) ** 2) / 2
 
@@ -31,10 +34,11 @@ class SquaredError(AbstractPotential):
 class CrossEntropy(AbstractPotential):
     """V = Σ_i y_i (logsumexp(x) − x_i): cross entropy of the softmax of the outputs, y a distribution over them.
 
-    Use it with output_activation="identity". Raises ValueError when outputs and target differ in shape.
+    Use it with output_activation="identity". The softmax is over the last axis, and V the sum over all before it.
+    Raises ValueError when outputs and target differ in shape.
     """
 
-    def __call__(self, x_out: Float[Array, " outputs"], y: Float[Array, " outputs"]) -> Float[Array, ""]:
+    def __call__(self, x_out: Float[Array, "*batch outputs"], y: Float[Array, "*batch outputs"]) -> Float[Array, ""]:
         _same_shape(x_out, y)
         return -jnp.sum(y * jax.nn.log_softmax(x_out))
 
@@ -44,7 +48,7 @@ class FunctionPotential(AbstractPotential):
 
     fn: Callable[..., Array]
 
-    def __call__(self, x_out: Float[Array, " outputs"], y: Any) -> Float[Array, ""]:
+    def __call__(self, x_out: Float[Array, "..."], y: Any) -> Float[Array, ""]:
         value = jnp.asarray(self.fn(x_out, y))
         if value.shape != ():
             raise ValueError(f"a potential must return a scalar, got shape {value.shape}: sum over the outputs.")
@@ -58,6 +62,31 @@ def as_potential(potential: Callable[..., Array]) -> AbstractPotential:
     if not callable(potential):
         raise ValueError(f"potential must be a callable V(x_out, y), got {type(potential).__name__}.")
     return FunctionPotential(Function(potential) if jax.tree_util.all_leaves([potential]) else potential)
+
+
+class BatchSum(AbstractPotential):
+    """V = Σ_b V₁(x_b, y_b): a potential of one example, summed over the batch of an `ll.SharedWeights`.
+
+    The target has a batch axis [B, …] before every array. Raises ValueError when the batches differ.
+    """
+
+    potential: AbstractPotential = eqx.field(converter=as_potential)
+
+    def __call__(self, x_out: Float[Array, "batch ..."], y: Any) -> Float[Array, ""]:
+        return jnp.sum(_each(self.potential, x_out, y))
+
+
+class BatchMean(AbstractPotential):
+    """V = (1/B) Σ_b V₁(x_b, y_b): the mean, as mini-batches are used to; otherwise as `BatchSum`.
+
+    V_ξ is then smaller by 1/B, and so is the part of the multipliers that comes from it; m_x is still the mass of every
+    neuron of every example.
+    """
+
+    potential: AbstractPotential = eqx.field(converter=as_potential)
+
+    def __call__(self, x_out: Float[Array, "batch ..."], y: Any) -> Float[Array, ""]:
+        return jnp.mean(_each(self.potential, x_out, y))
 
 
 class Term(eqx.Module):
@@ -98,6 +127,16 @@ def WeightDecay(rate: Any) -> Term:
     value = as_constant(rate)
     value = require(value, jnp.isfinite(value) & (value >= 0), "the rate of weight decay must be finite and >= 0.")
     return Term(_Decay(value), order=0, weighted=True)
+
+
+def _each(potential: AbstractPotential, x_out: Array, y: Any) -> Float[Array, " batch"]:
+    batches = [jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(y)]
+    if jnp.ndim(x_out) == 0 or any(batch != x_out.shape[:1] for batch in batches):
+        raise ValueError(
+            f"outputs have shape {jnp.shape(x_out)} and the target {jax.tree.map(jnp.shape, y)}: a potential of a "
+            "batch needs one first axis for both, one entry an example."
+        )
+    return jax.vmap(potential)(x_out, y)
 
 
 def _same_shape(x_out: Array, y: Array) -> None:

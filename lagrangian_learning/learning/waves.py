@@ -15,6 +15,7 @@ from lagrangian_learning.networks import (
     AbstractNetwork,
     Layered,
     state_jacobian,
+    weight_gram_matrix,
     weight_jvp,
     weight_vjp,
 )
@@ -61,8 +62,8 @@ class WaveMultipliers(AbstractNetworkMultipliers):
 class NetworkSchur(AbstractMultiplierSolver):
     """(G_ξ G_ξᵀ/m_x + diag(d)/m_W) δ = G_ξ f_x/m_x + G_M f_W/m_W + γ₂ by Cholesky: (10) with its diagonal known.
 
-    O(ν³) in the number ν of neurons, independent of the number of weights; works on cycles too. Divides by m_x:
-    m_x = 0 is an error.
+    O(ν³) in the number ν of neurons, independent of the number of weights; works on cycles too. Where weights are
+    shared, G_M G_Mᵀ stands in the place of diag(d), by ν products. Divides by m_x: m_x = 0 is an error.
     """
 
     network: AbstractNetwork
@@ -76,8 +77,8 @@ class NetworkSchur(AbstractMultiplierSolver):
         mass_W = cast(self.mass_W, f_x)
         mass_x = eqx.error_if(cast(self.mass_x, f_x), self.mass_x <= 0, _NEEDS_MASS)
         jacobian = _jacobian(self.network, x, W)
-        gram = ravel_pytree(self.network.weight_gram(x, W))[0]
-        schur = jnp.matmul(jacobian, jacobian.T, precision="highest") / mass_x + jnp.diag(gram / mass_W)
+        gram = weight_gram_matrix(self.network, x, W)
+        schur = jnp.matmul(jacobian, jacobian.T, precision="highest") / mass_x + gram / mass_W
         flat_f, unravel = ravel_pytree(f_x)
         known = tree_sub(weight_jvp(self.network, x, W, tree_scale(1 / mass_W, f_W)), closing)
         right = jacobian @ flat_f / mass_x + ravel_pytree(known)[0]

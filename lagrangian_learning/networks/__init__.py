@@ -1,10 +1,12 @@
 """Neurons as constraints: networks, their forward and backward waves, and the rank of their constraints."""
 
 from .activations import ACTIVATIONS as ACTIVATIONS, Activation as Activation
+from .chain import Chain as Chain
 from .digraph import Digraph as Digraph
 from .examples import xor_network as xor_network
 from .jacobians import (
     state_jacobian as state_jacobian,
+    weight_gram_matrix as weight_gram_matrix,
     weight_jacobian as weight_jacobian,
     weight_jvp as weight_jvp,
     weight_vjp as weight_vjp,
@@ -18,3 +20,4 @@ from .rank import (
     guard_rank as guard_rank,
 )
 from .sharding import shard_weights as shard_weights
+from .shared import SharedWeights as SharedWeights

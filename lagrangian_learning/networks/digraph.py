@@ -133,6 +133,18 @@ class Digraph(AbstractNetwork):
         return self._edges.array
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.num_inputs,)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.num_outputs,)
+
+    @property
+    def shares_weights(self) -> bool:
+        return False
+
+    @property
     def num_weights(self) -> int:
         return len(self.edges)
 
@@ -177,7 +189,7 @@ class Digraph(AbstractNetwork):
         return check_leaves("neurons of the Digraph", x, shape, "x is one array, one entry a neuron, inputs first")
 
     def check_input(self, u: ArrayLike) -> None:
-        check_input(u, self.num_inputs)
+        check_input(u, self.input_shape)
 
     @property
     def _source(self) -> np.ndarray:

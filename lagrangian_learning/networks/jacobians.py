@@ -10,7 +10,7 @@ from .network import AbstractNetwork
 
 def _at_rest(network: AbstractNetwork, x: PyTree) -> Array:
     # G is affine in u with a constant slope: no Jacobian depends on it.
-    return jnp.zeros(network.num_inputs, jax.tree.leaves(x)[0].dtype)
+    return jnp.zeros(network.input_shape, jax.tree.leaves(x)[0].dtype)
 
 
 def weight_jvp(network: AbstractNetwork, x: PyTree, W: PyTree, dW: PyTree) -> PyTree:
@@ -24,6 +24,16 @@ def weight_vjp(network: AbstractNetwork, x: PyTree, W: PyTree, delta: PyTree) ->
     u = _at_rest(network, x)
     (force,) = jax.vjp(lambda weights: network.constraint(x, weights, u), W)[1](delta)
     return force
+
+
+def weight_gram_matrix(network: AbstractNetwork, x: PyTree, W: PyTree) -> Float[Array, "num_neurons num_neurons"]:
+    """Dense G_M G_M^T in the raveled order of x; by products with basis vectors where weights are shared."""
+    if not network.shares_weights:
+        return jnp.diag(ravel_pytree(network.weight_gram(x, W))[0])
+    flat, unravel = ravel_pytree(x)
+    linearised = network.linearised(x, W)
+    basis = jnp.eye(flat.size, dtype=flat.dtype)
+    return jax.lax.map(lambda e: ravel_pytree(linearised.gram(unravel(e)))[0], basis)
 
 
 def state_jacobian(network: AbstractNetwork, x: PyTree, W: PyTree) -> Float[Array, "num_neurons num_neurons"]:

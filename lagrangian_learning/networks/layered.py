@@ -56,7 +56,7 @@ def _back_product(vector: Float[Array, " m"], matrix: Float[Array, "m n"]) -> Fl
     return jnp.matmul(vector, matrix, precision=jax.lax.Precision.HIGHEST)
 
 
-def _carried(sigma: Callable, a: LayerJet) -> tuple[LayerJet, Float[Array, " m"]]:
+def carried(sigma: Callable, a: LayerJet) -> tuple[LayerJet, Float[Array, " m"]]:
     """σ(a), its first two derivatives along the path of a, and σ′(a)."""
 
     def rate(value: Array, change: Array) -> Array:
@@ -144,13 +144,22 @@ class Layered(AbstractNetwork):
         self.bias = bool(bias)
 
     def __check_init__(self) -> None:
-        for activation in self._activations:
+        for activation in self.activations:
             check_activation(activation)
 
     @property
-    def _activations(self) -> tuple[Activation, ...]:
+    def activations(self) -> tuple[Activation, ...]:
+        """Those of the layers above the input."""
         last = self.activation if self.output_activation is None else self.output_activation
         return (self.activation,) * (len(self.sizes) - 2) + (last,)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.sizes[0],)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.sizes[-1],)
 
     @property
     def num_inputs(self) -> int:
@@ -174,11 +183,15 @@ class Layered(AbstractNetwork):
 
     @property
     def smoothness(self) -> int | float:
-        return min(smoothness(activation) for activation in self._activations)
+        return min(smoothness(activation) for activation in self.activations)
 
     @property
     def cycles(self) -> tuple[tuple[int, ...], ...]:
         return ()
+
+    @property
+    def shares_weights(self) -> bool:
+        return False
 
     def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
         dtype = float_dtype(dtype)
@@ -190,7 +203,7 @@ class Layered(AbstractNetwork):
     def forward(self, W: PyTree, u: ArrayLike) -> Layers:
         self.check_input(u)
         x = [jnp.asarray(u)]
-        for activation, weights in zip(self._activations, W, strict=True):
+        for activation, weights in zip(self.activations, W, strict=True):
             x.append(resolve(activation)(self._activity(weights, x[-1])))
         return tuple(x)
 
@@ -199,7 +212,7 @@ class Layered(AbstractNetwork):
 
     def constraint(self, x: Layers, W: PyTree, u: ArrayLike) -> Layers:
         self.check_input(u)
-        images = (resolve(f)(a) for f, a in zip(self._activations, self._activities(x, W), strict=True))
+        images = (resolve(f)(a) for f, a in zip(self.activations, self._activities(x, W), strict=True))
         return (x[0] - jnp.asarray(u), *(above - image for above, image in zip(x[1:], images, strict=True)))
 
     def linearised(self, x: Layers, W: PyTree) -> "LayeredLinearisation":
@@ -208,8 +221,8 @@ class Layered(AbstractNetwork):
     def taylor_sweep(self, W: PyTree, W_dot: PyTree, u: Array, u_dot: Array, u_ddot: Array) -> TaylorSweep:
         self.check_input(u)
         jets, slopes = [(jnp.asarray(u), u_dot, u_ddot)], []
-        for activation, weights, rates in zip(self._activations, W, W_dot, strict=True):
-            jet, s = _carried(resolve(activation), self._activity_jet(weights, rates, jets[-1]))
+        for activation, weights, rates in zip(self.activations, W, W_dot, strict=True):
+            jet, s = carried(resolve(activation), self._activity_jet(weights, rates, jets[-1]))
             jets.append(jet)
             slopes.append(s)
         x, x_dot, x_ddot = zip(*jets, strict=True)
@@ -231,7 +244,7 @@ class Layered(AbstractNetwork):
         return check_leaves(f"neurons of Layered({self.sizes})", x, shapes, remedy)
 
     def check_input(self, u: ArrayLike) -> None:
-        check_input(u, self.num_inputs)
+        check_input(u, self.input_shape)
 
     def _like_weights(self) -> PyTree:
         return self.init(jax.random.key(0))
@@ -255,7 +268,7 @@ class Layered(AbstractNetwork):
         return [self._activity(weights, below) for weights, below in zip(W, x[:-1], strict=True)]
 
     def _slopes(self, x: Layers, W: PyTree) -> list[Array]:
-        return [slope(f, a) for f, a in zip(self._activations, self._activities(x, W), strict=True)]
+        return [slope(f, a) for f, a in zip(self.activations, self._activities(x, W), strict=True)]
 
     def _matrices(self, W: PyTree) -> list[Array]:
         return [weights[0] if self.bias else weights for weights in W]

@@ -21,10 +21,12 @@ class AbstractNetwork(eqx.Module):
     pytrees x and W are a network's own choice; constraints and multipliers have the structure of x.
 
     With a_j = sum_k w_jk x_k, S = diag(sigma'(a)) and orientation G_xi[j, i] = dG_j/dx_i: G_xi = I - S W. Its inverse
-    is a forward wave, its inverse transpose a backward wave. No row of W is shared between neurons, so G_M G_M^T is
+    is a forward wave, its inverse transpose a backward wave. Where no weight is shared between neurons, G_M G_M^T is
     diagonal.
     """
 
+    input_shape: eqx.AbstractVar[tuple[int, ...]]  # of u, and of the input neurons in x
+    output_shape: eqx.AbstractVar[tuple[int, ...]]
     num_inputs: eqx.AbstractVar[int]
     num_outputs: eqx.AbstractVar[int]
     num_neurons: eqx.AbstractVar[int]  # inputs among them; also the number of constraints
@@ -34,6 +36,7 @@ class AbstractNetwork(eqx.Module):
         int | float
     ]  # continuous derivatives that G has in x and W: the least of its activations'
     cycles: eqx.AbstractVar[tuple[tuple[int, ...], ...]]  # sets of neurons that feed back on themselves, upstream first
+    shares_weights: eqx.AbstractVar[bool]  # whether several neurons read one weight: G_M G_M^T is then not diagonal
 
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
@@ -41,11 +44,11 @@ class AbstractNetwork(eqx.Module):
 
     @abc.abstractmethod
     def forward(self, W: PyTree, u: ArrayLike) -> PyTree:
-        """The x with G(x, W, u) = 0, `u` being [num_inputs]: all neurons, inputs first."""
+        """The x with G(x, W, u) = 0, `u` being of input_shape: all neurons, inputs first."""
 
     @abc.abstractmethod
-    def output(self, x: PyTree) -> Float[Array, " num_outputs"]:
-        """The output neurons of x."""
+    def output(self, x: PyTree) -> Float[Array, "..."]:
+        """The output neurons of x, of output_shape."""
 
     @abc.abstractmethod
     def constraint(self, x: PyTree, W: PyTree, u: ArrayLike) -> PyTree:
@@ -69,7 +72,10 @@ class AbstractNetwork(eqx.Module):
 
     @abc.abstractmethod
     def weight_gram(self, x: PyTree, W: PyTree) -> PyTree:
-        """d_j = sigma'(a_j)^2 (sum_k x_k^2 [+ 1 with a bias]), the diagonal of G_M G_M^T; 0 for inputs."""
+        """d_j = sigma'(a_j)^2 (sum_k x_k^2 [+ 1 with a bias]), the diagonal of G_M G_M^T; 0 for inputs.
+
+        ValueError for a network whose weights are shared.
+        """
 
     @abc.abstractmethod
     def check_weights(self, W: PyTree) -> PyTree:
@@ -81,15 +87,13 @@ class AbstractNetwork(eqx.Module):
 
     @abc.abstractmethod
     def check_input(self, u: ArrayLike) -> None:
-        """ValueError unless `u` is a float array of shape [num_inputs]."""
+        """ValueError unless `u` is a float array of input_shape."""
 
 
-def check_input(u: ArrayLike, num_inputs: int) -> None:
-    """ValueError unless `u` is a float array of shape [num_inputs]."""
-    if jnp.shape(u) != (num_inputs,):
-        raise ValueError(
-            f"the input has shape {jnp.shape(u)}, the network expects ({num_inputs},): one number a neuron"
-        )
+def check_input(u: ArrayLike, shape: tuple[int, ...]) -> None:
+    """ValueError unless `u` is a float array of the shape."""
+    if jnp.shape(u) != shape:
+        raise ValueError(f"the input has shape {jnp.shape(u)}, the network expects {shape}: one number a neuron")
     dtype = jnp.result_type(u)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"the input has dtype {dtype}: make it floating, for instance by jnp.asarray(u, float)")

@@ -7,7 +7,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .edges import MAX_NAMED
-from .jacobians import state_jacobian
+from .jacobians import state_jacobian, weight_jacobian
 from .network import AbstractNetwork
 
 
@@ -43,9 +43,10 @@ def constraint_rank(network: AbstractNetwork, x: PyTree, W: PyTree, rtol: float 
 
     G_M G_M^T = diag(d), so u^T (G_xi G_M) = 0 means u^T G_xi = 0 and u_j d_j = 0 for all j: full rank if and only if
     the rows of G_xi of the neurons with d_j = 0 are independent. The matrix (G_xi, diag(sqrt d)) has the same singular
-    values and only 2 num_neurons columns. Singular values up to `rtol` times the largest count as zero (None: number of
-    columns times eps). On a feedforward graph G_xi is unit triangular after renumbering: its ranks are known exactly,
-    and the singular values tell only how well it is conditioned. Costs a dense singular value decomposition.
+    values and only 2 num_neurons columns; where weights are shared (G_xi G_M) itself is formed. Singular values up to
+    `rtol` times the largest count as zero (None: number of columns times eps). On a feedforward graph G_xi is unit
+    triangular after renumbering: its ranks are known exactly, and the singular values tell only how well it is
+    conditioned. Costs a dense singular value decomposition.
     """
     jacobian, augmented = _matrices(network, x, W)
     state_values = jnp.linalg.svd(jacobian, compute_uv=False)
@@ -78,6 +79,8 @@ def guard_rank(network: AbstractNetwork, x: PyTree, W: PyTree, rtol: float | Non
 
 def _matrices(network: AbstractNetwork, x: PyTree, W: PyTree) -> tuple[Array, Array]:
     jacobian = state_jacobian(network, x, W)
+    if network.shares_weights:
+        return jacobian, jnp.concatenate([jacobian, weight_jacobian(network, x, W)], axis=1)
     gram, _ = ravel_pytree(network.weight_gram(x, W))
     return jacobian, jnp.concatenate([jacobian, jnp.diag(jnp.sqrt(gram))], axis=1)
 

@@ -1,5 +1,6 @@
 """What the outside world shows a network: an input and a target."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -29,7 +30,8 @@ class Stimulus(eqx.Module):
     One module with array leaves only, so that `jax.vmap` over stimuli is vmap over one argument.
 
     Arguments:
-        input: e, of shape [num_inputs]: a signal, a callable of t, or an array or a number that stays as it is.
+        input: e, of the network's input_shape, as [num_inputs]: a signal, a callable of t, or an array or a number
+            that stays as it is.
         target: y, in the same way; its shape is the potential's business.
 
     Raises ValueError when one of them is neither a signal, a callable nor numbers.
@@ -61,19 +63,19 @@ class Stimulus(eqx.Module):
         """
         return Stimulus(_shift("input", self.input, frames), _shift("target", self.target, frames))
 
-    def check(self, num_inputs: int, smoothness: Any, t0: Any, t1: Any = None) -> "Stimulus":
+    def check(self, inputs: int | tuple[int, ...], smoothness: Any, t0: Any, t1: Any = None) -> "Stimulus":
         """The stimulus itself, once it is known to fit.
 
         Arguments:
-            num_inputs: how many input neurons there are.
+            inputs: how many input neurons there are, or their shape.
             smoothness: how often the law differentiates the input, 2 for first-order actions, 4 for second-order ones.
             t0, t1: first and last time of the run.
 
-        Raises ValueError for a wrong width or too little smoothness, and (`eqx.error_if` when traced) for times outside
+        Raises ValueError for a wrong shape or too little smoothness, and (`eqx.error_if` when traced) for times outside
         the domain and values that are NaN or inf at t0.
         """
         t0 = as_constant(t0)
-        _check_width(self.input, num_inputs, t0)
+        _check_shape(self.input, (inputs,) if isinstance(inputs, int) else inputs, t0)
         _check_smoothness(self.input, smoothness)
         checked = _check_domain(self, t0, t0 if t1 is None else as_constant(t1))
         finite = all_finite((checked.input(t0), checked.target(t0)))
@@ -103,12 +105,13 @@ def _shift(name: str, signal: AbstractSignal, frames: Any) -> AbstractSignal:
     )
 
 
-def _check_width(signal: AbstractSignal, num_inputs: int, t0: Array) -> None:
+def _check_shape(signal: AbstractSignal, expected: tuple[int, ...], t0: Array) -> None:
     shape = jax.eval_shape(signal, t0).shape
-    if shape != (num_inputs,):
+    if shape != expected:
         raise ValueError(
-            f"the network has {num_inputs} input neurons, so that the input must have shape ({num_inputs},), "
-            f"but it has shape {shape}: give one channel an input neuron; for a batch use jax.vmap."
+            f"the network has {math.prod(expected)} input neurons, so that the input must have shape {expected}, "
+            f"but it has shape {shape}: give one channel an input neuron; for a batch use jax.vmap, or "
+            "ll.SharedWeights where one W learns from all signals."
         )
 
 

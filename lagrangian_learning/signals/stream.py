@@ -24,7 +24,7 @@ class Stream(AbstractSignal):
     compiled run serves every piece. Outside the frames the value is NaN.
 
     Arguments:
-        frames: [frames, channels].
+        frames: [frames, channels], or [frames, …]: a frame may have any shape, as a batch of images has.
         spacing: time from one frame to the next.
         smoothness: 2 or 4.
         degree: of the local polynomials, 0, 2 or 4; None: as the smoothness. With 0 the signal goes monotonely
@@ -35,7 +35,7 @@ class Stream(AbstractSignal):
     that is not positive or a start that is not whole.
     """
 
-    frames: Inexact[Array, "frames channels"]
+    frames: Inexact[Array, " frames ..."]
     spacing: Inexact[Array, ""]
     start: Inexact[Array, ""]
     smoothness: int = eqx.field(static=True)
@@ -59,7 +59,7 @@ class Stream(AbstractSignal):
     @property
     def num_frames(self) -> int:
         """How many frames there are, whatever the start."""
-        return self.frames.shape[-2]
+        return self.frames.shape[self.start.ndim]  # in a batch of streams every leaf has the batch's axes first
 
     @property
     def domain(self) -> tuple[Array, Array]:
@@ -89,7 +89,7 @@ class Stream(AbstractSignal):
 
 
 def _check_frames(frames: Array, spacing: Array, start: Array, degree: int) -> None:
-    if frames.ndim != 2:
+    if frames.ndim < 2:
         raise ValueError(f"frames must have shape [frames, channels], got {frames.shape}: for one channel add an axis.")
     if spacing.shape != () or start.shape != ():
         raise ValueError(f"spacing and start are one number each, got shapes {spacing.shape} and {start.shape}.")

@@ -1,0 +1,209 @@
+"""Chains of layers: any sequence of Equinox modules and functions as a network, each one layer of neurons."""
+
+# An equinox.AbstractVar may be a property in a final class; pyright does not know.
+# pyright: reportIncompatibleVariableOverride=false
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
+
+from .chain_layer import ChainLayer
+from .chain_linearisation import ChainLinearisation, Layers, chain_taylor_sweep, linearised_chain
+from .linearisation import TaylorSweep
+from .network import AbstractNetwork, check_input, check_leaves, float_dtype, positive_int
+
+Shape = tuple[int, ...]
+
+
+class Chain(AbstractNetwork):
+    """G_0 = x_0 − u,  G_l = x_l − f_l(W_l, x_{l−1}) for l = 1 … L: (4) with a layer of any kind in place of σ(Wx).
+
+    Each module is one layer of neurons: a linear map, a convolution, a pooling or normalisation of `equinox.nn`, a
+    module of your own, or a function of one array such as `jnp.tanh`; an `eqx.nn.Sequential` is one layer, whose inner
+    values are no neurons and have no mass. A layer's inexact arrays are its weights, what a plain function closes over
+    is constant. x is a tuple of L + 1 arrays, W a tuple of L pytrees: the modules with None for all that is fixed, so
+    that W[0].weight is what it is called.
+
+    Arguments:
+        modules: the layers, or an `eqx.nn.Sequential` of them.
+        input_shape: of u, as (channels, height, width); None where the first layer tells, as a linear one does.
+
+    A chain is structure only: `init` makes weights anew (LeCun normal; biases zero; the scales of normalisations and
+    arrays of any other name as they came), `Chain.weights_of(modules)` takes the modules' own, and `network.modules(W)`
+    gives modules back.
+    Raises ValueError for layers that keep state, draw random numbers, or do not fit together.
+    """
+
+    layers: tuple[ChainLayer, ...] = eqx.field(static=True)
+    shapes: tuple[Shape, ...] = eqx.field(static=True)
+
+    def __init__(self, modules: Any, input_shape: Any = None) -> None:
+        given = _as_modules(modules)
+        self.layers = tuple(ChainLayer(module, number) for number, module in enumerate(given, start=1))
+        first = _told_shape(given[0]) if input_shape is None else _as_shape(input_shape)
+        self.shapes = _shapes(self.layers, first)
+
+    def __check_init__(self) -> None:
+        if self.num_weights == 0:
+            raise ValueError("this chain has no weights, so that nothing can learn: its modules hold no inexact array.")
+
+    @staticmethod
+    def weights_of(modules: Any) -> tuple[PyTree, ...]:
+        """The modules' own arrays as W."""
+        return tuple(eqx.filter(module, eqx.is_inexact_array) for module in _as_modules(modules))
+
+    def modules(self, W: tuple[PyTree, ...]) -> tuple[Callable[[Array], Array], ...]:
+        """The layers as they were given, with weights W."""
+        return tuple(layer.module(weights) for layer, weights in zip(self.layers, W, strict=True))
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.shapes[0]
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.shapes[-1]
+
+    @property
+    def num_inputs(self) -> int:
+        return math.prod(self.input_shape)
+
+    @property
+    def num_outputs(self) -> int:
+        return math.prod(self.output_shape)
+
+    @property
+    def num_neurons(self) -> int:
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    @property
+    def num_weights(self) -> int:
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(self._like_weights)))
+
+    @property
+    def feedforward(self) -> bool:
+        return True
+
+    @property
+    def smoothness(self) -> int | float:
+        return min(layer.smoothness for layer in self.layers)
+
+    @property
+    def cycles(self) -> tuple[tuple[int, ...], ...]:
+        return ()
+
+    @property
+    def shares_weights(self) -> bool:
+        return True
+
+    def init(self, key: PRNGKeyArray, dtype: Any = None) -> tuple[PyTree, ...]:
+        dtype = float_dtype(dtype)
+        keys = jax.random.split(key, len(self.layers))
+        return tuple(layer.init(k, dtype) for layer, k in zip(self.layers, keys, strict=True))
+
+    def forward(self, W: tuple[PyTree, ...], u: ArrayLike) -> Layers:
+        self.check_input(u)
+        x = [jnp.asarray(u)]
+        for layer, weights in zip(self.layers, W, strict=True):
+            x.append(layer(weights, x[-1]))
+        return tuple(x)
+
+    def output(self, x: Layers) -> Float[Array, "..."]:
+        return x[-1]
+
+    def constraint(self, x: Layers, W: tuple[PyTree, ...], u: ArrayLike) -> Layers:
+        self.check_input(u)
+        images = (layer(weights, below) for layer, weights, below in zip(self.layers, W, x[:-1], strict=True))
+        return (x[0] - jnp.asarray(u), *(x_l - image for x_l, image in zip(x[1:], images, strict=True)))
+
+    def linearised(self, x: Layers, W: tuple[PyTree, ...]) -> ChainLinearisation:
+        return linearised_chain(self.layers, x, W)
+
+    def taylor_sweep(
+        self, W: tuple[PyTree, ...], W_dot: tuple[PyTree, ...], u: Array, u_dot: Array, u_ddot: Array
+    ) -> TaylorSweep:
+        self.check_input(u)
+        return chain_taylor_sweep(self.layers, W, W_dot, (jnp.asarray(u), u_dot, u_ddot))
+
+    def weight_gram(self, x: Layers, W: tuple[PyTree, ...]) -> Layers:
+        raise ValueError(
+            "the layers of a chain may share weights between neurons, as a convolution does, and G_M G_Mᵀ is then no "
+            "diagonal matrix: network.linearised(x, W).gram(delta) multiplies by it."
+        )
+
+    def check_weights(self, W: PyTree) -> tuple[PyTree, ...]:
+        if not all(eqx.is_array_like(leaf) for leaf in jax.tree.leaves(W)):
+            raise ValueError(
+                "weights of a chain are arrays alone, and this holds whole modules: take ll.Chain.weights_of(modules)."
+            )
+        remedy = "W is a tuple of one pytree a layer, as network.init(key) or ll.Chain.weights_of(modules) make it"
+        return check_leaves("weights of the Chain", W, jax.eval_shape(self._like_weights), remedy)
+
+    def check_neurons(self, x: PyTree) -> Layers:
+        shapes = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in self.shapes)
+        remedy = "x is a tuple of one array a layer, the input first, as network.forward(W, u) makes it"
+        return check_leaves("neurons of the Chain", x, shapes, remedy)
+
+    def check_input(self, u: ArrayLike) -> None:
+        check_input(u, self.input_shape)
+
+    def _like_weights(self) -> tuple[PyTree, ...]:
+        return self.init(jax.random.key(0), jnp.float32)
+
+
+def _as_modules(modules: Any) -> tuple[Any, ...]:
+    try:
+        layers = tuple(modules)
+    except TypeError:
+        raise ValueError(
+            f"a chain is made of a sequence of layers, got a {type(modules).__name__}: put it in a list."
+        ) from None
+    if not layers:
+        raise ValueError("a chain needs one layer at least.")
+    return layers
+
+
+def _as_shape(shape: Any) -> Shape:
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    return tuple(positive_int(size, f"each size of the input shape {sizes}") for size in sizes)
+
+
+def _told_shape(module: Any) -> Shape:
+    """The shape that a first layer asks for."""
+    if isinstance(module, eqx.nn.Sequential) and len(module):
+        return _told_shape(module[0])
+    size = getattr(module, "in_features", getattr(module, "in_size", None))
+    if isinstance(module, eqx.nn.Linear | eqx.nn.MLP):
+        return () if size == "scalar" else (int(size),)  # pyright: ignore[reportArgumentType]
+    raise ValueError(
+        f"the first layer, {type(module).__name__}, does not tell the shape of its input: give input_shape=, "
+        "as in ll.Chain(modules, input_shape=(1, 28, 28))."
+    )
+
+
+def _shapes(layers: tuple[ChainLayer, ...], first: Shape) -> tuple[Shape, ...]:
+    """The shape of every x_l; ValueError where a layer does not take what the one below gives."""
+    shapes = [first]
+    for number, layer in enumerate(layers, start=1):
+        shapes.append(_shape_above(layer, number, shapes[-1]))
+    return tuple(shapes)
+
+
+def _shape_above(layer: ChainLayer, number: int, shape: Shape) -> Shape:
+    told = f"layer {number} of the chain, {layer.name}, on a float32 array of shape {shape}"
+    below = jax.ShapeDtypeStruct(shape, jnp.float32)
+    try:
+        above = jax.eval_shape(lambda x: layer(layer.init(jax.random.key(0), jnp.float32), x), below)
+    except Exception as error:
+        raise ValueError(
+            f"{told} fails ({type(error).__name__}: {error}): a layer is called with one array and nothing else. "
+            "Look at the shapes, or at input_shape; a layer that needs a key or a state cannot be a constraint."
+        ) from error
+    if not isinstance(above, jax.ShapeDtypeStruct) or above.dtype != below.dtype:
+        raise ValueError(f"{told} gives {above}: a layer of neurons is one array, in the dtype of its input.")
+    return above.shape

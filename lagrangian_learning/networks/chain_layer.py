@@ -1,0 +1,154 @@
+"""One layer of a chain: any callable of one array, taken apart into weights and what is fixed."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from .activations import smoothness
+from .convolutions import channels_last
+from .frozen import FrozenPytree
+
+_NORMALISATIONS = (eqx.nn.LayerNorm, eqx.nn.GroupNorm, eqx.nn.RMSNorm)
+_KINKED_POOLING = (jax.lax.max, jax.lax.min, jnp.max, jnp.min)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Normal:
+    """Weights that begin LeCun normal: fan-in over all axes but the first."""
+
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Zero:
+    """Biases, which begin at zero."""
+
+    shape: tuple[int, ...]
+
+
+@final
+class ChainLayer:
+    """f(W_l, x): a callable whose inexact arrays are W_l, a pytree like the callable with None for all that is fixed.
+
+    Raises ValueError for what is no callable, keeps state, draws random numbers, or cannot be held statically.
+    """
+
+    def __init__(self, module: Any, number: int) -> None:
+        self.name = _name_of(module)
+        told = f"layer {number} of the chain, {self.name},"
+        _check_module(module, told)
+        weights, fixed = eqx.partition(module, eqx.is_inexact_array)
+        _check_real(weights, told)
+        self.smoothness = _smoothness(fixed)
+        try:
+            self._fixed = FrozenPytree(fixed)
+            self._start = FrozenPytree(_start(module, weights))
+        except TypeError as error:
+            raise ValueError(
+                f"{told} cannot be held statically ({error}): its fields that are no arrays must be hashable."
+            ) from error
+
+    def __call__(self, weights: PyTree, x: Float[Array, "..."]) -> Any:
+        return channels_last(self.module(weights))(x)
+
+    def module(self, weights: PyTree) -> Callable[[Array], Array]:
+        """The callable with these weights in it."""
+        return eqx.combine(weights, self._fixed.thawed())
+
+    def init(self, key: PRNGKeyArray, dtype: Any) -> PyTree:
+        """Where the weights begin."""
+        leaves, structure = jax.tree.flatten(self._start.thawed())
+        keys = jax.random.split(key, max(len(leaves), 1))
+        return jax.tree.unflatten(structure, [_begun(leaf, k, dtype) for leaf, k in zip(leaves, keys, strict=False)])
+
+    def __hash__(self) -> int:
+        return hash((self._fixed, self._start))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ChainLayer) and (self._fixed, self._start) == (other._fixed, other._start)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _name_of(module: Any) -> str:
+    name = getattr(module, "__name__", None)
+    return name if isinstance(name, str) else type(module).__name__
+
+
+# -- where weights begin -----------------------------------------------------------------------------------------------
+
+
+def _start(module: Any, weights: PyTree) -> PyTree:
+    """A rule for every weight and bias; scales and offsets of normalisations, and all other arrays, as they came."""
+
+    def rule(path: tuple[Any, ...], leaf: Array) -> Any:
+        owner = module
+        for key in path[:-1]:
+            owner = _child(owner, key)
+        field = getattr(path[-1], "name", None) if path else None
+        if isinstance(owner, _NORMALISATIONS):
+            return leaf
+        if field == "weight" and leaf.ndim > 1:
+            return _Normal(leaf.shape)
+        return _Zero(leaf.shape) if field == "bias" else leaf
+
+    return jax.tree_util.tree_map_with_path(rule, weights)
+
+
+def _child(owner: Any, key: Any) -> Any:
+    if isinstance(key, jax.tree_util.GetAttrKey):
+        return getattr(owner, key.name)
+    if isinstance(key, jax.tree_util.SequenceKey):
+        return owner[key.idx]
+    return owner[key.key] if isinstance(key, jax.tree_util.DictKey) else None
+
+
+def _begun(rule: Any, key: PRNGKeyArray, dtype: Any) -> Array:
+    if isinstance(rule, _Normal):
+        fan_in = max(math.prod(rule.shape[1:]), 1)
+        return jax.random.normal(key, rule.shape, dtype) * jnp.asarray(fan_in**-0.5, dtype)
+    return jnp.zeros(rule.shape, dtype) if isinstance(rule, _Zero) else rule.astype(dtype)
+
+
+# -- what a layer may be -----------------------------------------------------------------------------------------------
+
+
+def _check_module(module: Any, told: str) -> None:
+    if not callable(module):
+        raise ValueError(f"{told} cannot be called: give Equinox modules or functions of one array.")
+    parts = jax.tree.leaves(module, is_leaf=lambda part: isinstance(part, eqx.nn.StateIndex | eqx.nn.Dropout))
+    if any(isinstance(part, eqx.nn.StateIndex) for part in parts):
+        raise ValueError(
+            f"{told} keeps state (as BatchNorm does), which is no coordinate of this motion: use a stateless "
+            "normalisation such as eqx.nn.LayerNorm or eqx.nn.GroupNorm."
+        )
+    if any(isinstance(part, eqx.nn.Dropout) and not part.inference and part.p != 0 for part in parts):
+        raise ValueError(
+            f"{told} draws random numbers, and a constraint is no lottery: leave eqx.nn.Dropout out, or build the "
+            "chain of eqx.nn.inference_mode(module)."
+        )
+
+
+def _check_real(weights: PyTree, told: str) -> None:
+    if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(weights)):
+        raise ValueError(f"{told} has complex weights: give real and imaginary parts as two arrays.")
+
+
+def _smoothness(fixed: PyTree) -> int | float:
+    """The least of all functions in the layer; a callable that is not known to have kinks is taken to be smooth."""
+    parts = jax.tree.leaves(fixed, is_leaf=lambda part: isinstance(part, eqx.nn.PReLU))
+    return min((_smoothness_of(part) for part in parts), default=math.inf)
+
+
+def _smoothness_of(part: Any) -> int | float:
+    if isinstance(part, eqx.nn.PReLU) or any(part is known for known in _KINKED_POOLING):
+        return 0
+    function: Any = part
+    return smoothness(function) if callable(part) else math.inf

@@ -1,0 +1,123 @@
+"""A network that sees many signals at once with one set of weights: the mini-batch of mechanics."""
+
+# An equinox.AbstractVar may be a property in a final class; pyright does not know.
+# pyright: reportIncompatibleVariableOverride=false
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
+
+from .linearisation import AbstractLinearisation, TaylorSweep
+from .network import AbstractNetwork, check_input, check_leaves, positive_int
+from .shared_sweeps import linearised_batch, taylor_sweep_batch
+
+
+class SharedWeights(AbstractNetwork):
+    """G(x_b, W, u_b) = 0 for b = 1 … B: (4) for every example of a batch, with one W.
+
+    x is that of the network with a batch axis [B, …] before every array, W is the network's own; u and the outputs are
+    [B, …]. Every example has neurons, constraints and multipliers of its own, m_x is the mass of each of them; G_ξ is
+    block diagonal by example, and G_M G_Mᵀ couples the examples, since all pull at one W. `forward` may be asked for
+    one batch of that size only; for other inputs use `network.network`.
+
+    With `SquaredError` and `CrossEntropy` V is the sum over examples; `ll.BatchMean(potential)` is their mean.
+
+    Arguments:
+        network: a feedforward network.
+        batch: B, how many signals it sees.
+    """
+
+    network: AbstractNetwork
+    batch: int = eqx.field(static=True, converter=lambda value: positive_int(value, "batch"))
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.network, AbstractNetwork):
+            raise ValueError("ll.SharedWeights takes a network, such as ll.SharedWeights(ll.Layered((2, 8, 1)), 64).")
+        if not self.network.feedforward:
+            raise ValueError(
+                "weights are shared between the examples of a feedforward network, and this one has cycles: "
+                "take the cycles out."
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.batch, *self.network.input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.batch, *self.network.output_shape)
+
+    @property
+    def num_inputs(self) -> int:
+        return self.batch * self.network.num_inputs
+
+    @property
+    def num_outputs(self) -> int:
+        return self.batch * self.network.num_outputs
+
+    @property
+    def num_neurons(self) -> int:
+        return self.batch * self.network.num_neurons
+
+    @property
+    def num_weights(self) -> int:
+        return self.network.num_weights
+
+    @property
+    def feedforward(self) -> bool:
+        return True
+
+    @property
+    def smoothness(self) -> int | float:
+        return self.network.smoothness
+
+    @property
+    def cycles(self) -> tuple[tuple[int, ...], ...]:
+        return ()
+
+    @property
+    def shares_weights(self) -> bool:
+        return True
+
+    def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
+        return self.network.init(key, dtype)
+
+    def forward(self, W: PyTree, u: ArrayLike) -> PyTree:
+        self.check_input(u)
+        return jax.vmap(self.network.forward, (None, 0))(W, jnp.asarray(u))
+
+    def output(self, x: PyTree) -> Float[Array, "batch ..."]:
+        return jax.vmap(self.network.output)(x)
+
+    def constraint(self, x: PyTree, W: PyTree, u: ArrayLike) -> PyTree:
+        self.check_input(u)
+        return jax.vmap(self.network.constraint, (0, None, 0))(x, W, jnp.asarray(u))
+
+    def linearised(self, x: PyTree, W: PyTree) -> AbstractLinearisation:
+        return linearised_batch(self.network, x, W)
+
+    def taylor_sweep(self, W: PyTree, W_dot: PyTree, u: Array, u_dot: Array, u_ddot: Array) -> TaylorSweep:
+        self.check_input(u)
+        return taylor_sweep_batch(self.network, W, W_dot, (u, u_dot, u_ddot))
+
+    def weight_gram(self, x: PyTree, W: PyTree) -> PyTree:
+        raise ValueError(
+            "all examples of a batch pull at one W, and G_M G_Mᵀ is then no diagonal matrix: "
+            "network.linearised(x, W).gram(delta) multiplies by it."
+        )
+
+    def check_weights(self, W: PyTree) -> PyTree:
+        return self.network.check_weights(W)
+
+    def check_neurons(self, x: PyTree) -> PyTree:
+        dtype = jnp.float32
+        W = jax.eval_shape(lambda: self.init(jax.random.key(0), dtype))
+        shapes = jax.eval_shape(self.forward, W, jax.ShapeDtypeStruct(self.input_shape, dtype))
+        remedy = f"x is that of the network with a batch axis of {self.batch} first, as forward(W, u) makes it"
+        return check_leaves("neurons of SharedWeights", x, shapes, remedy)
+
+    def check_input(self, u: ArrayLike) -> None:
+        check_input(u, self.input_shape)
