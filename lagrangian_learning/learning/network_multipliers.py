@@ -4,6 +4,7 @@ import abc
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics import AbstractMultiplierSolver, SaddlePoint
@@ -75,7 +76,9 @@ def _solved_jvp(primals: tuple, tangents: tuple) -> tuple[tuple[PyTree, PyTree],
     def solve(_: object, right: PyTree) -> PyTree:
         return solver.solve(linearised, right)[0]
 
-    right = eqx.filter_jvp(left_over, primals, tangents)[1]
+    moved = eqx.filter_jvp(left_over, primals, tangents)[1]
+    # Where nothing moves a layer, as a fixed input's, Equinox has None for its derivative.
+    right = jax.tree.map(lambda like, rate: jnp.zeros_like(like) if rate is None else rate, load, moved)
     mu_dot = jax.lax.custom_linear_solve(matrix, right, solve, symmetric=True)
     wave = eqx.filter_jvp(lambda point, y: point.backward(y), (linearised, mu), (tangents[1], mu_dot))
     return (mu, delta), (mu_dot, wave[1])

@@ -25,7 +25,7 @@ from .network import (
 Layers = tuple[Float[Array, " _"], ...]
 # Two products of a vector with a smaller matrix are faster than one with two columns (measured, XLA on CPU).
 _CACHED = 2**20
-LayerJet = tuple[Float[Array, " _"], Float[Array, " _"], Float[Array, " _"]]
+LayerJet = tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]
 
 
 def _as_sizes(sizes: Any) -> tuple[int, ...]:
@@ -56,7 +56,7 @@ def _back_product(vector: Float[Array, " m"], matrix: Float[Array, "m n"]) -> Fl
     return jnp.matmul(vector, matrix, precision=jax.lax.Precision.HIGHEST)
 
 
-def carried(sigma: Callable, a: LayerJet) -> tuple[LayerJet, Float[Array, " m"]]:
+def carried(sigma: Callable, a: LayerJet) -> tuple[LayerJet, Float[Array, "..."]]:
     """σ(a), its first two derivatives along the path of a, and σ′(a)."""
 
     def rate(value: Array, change: Array) -> Array:

@@ -84,7 +84,7 @@ def test_forward_is_written_out_in_numpy():
     assert np.max(np.abs(flat(residual))) < 1e-14
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["image", pytest.param("signal", marks=pytest.mark.slow)])
 def test_waves_and_products_are_those_of_the_dense_jacobians(name):
     network = NETWORKS[name]
     x, W, r = off_the_constraint(network, 1)
@@ -107,6 +107,7 @@ def test_waves_and_products_are_those_of_the_dense_jacobians(name):
     assert np.max(np.abs(gram - np.diag(np.diag(gram)))) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_taylor_sweep_is_that_of_the_whole_pass(name):
     """Layer by layer against two nested derivatives of `forward`: the same mathematics by another route."""
