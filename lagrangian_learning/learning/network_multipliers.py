@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics import AbstractMultiplierSolver, SaddlePoint
@@ -70,16 +71,18 @@ def _solved_jvp(primals: tuple, tangents: tuple) -> tuple[tuple[PyTree, PyTree],
     def left_over(solver: AbstractNetworkMultipliers, linearised: AbstractLinearisation, load: PyTree) -> PyTree:
         return tree_sub(load, solver.product(linearised, mu)[0])
 
-    def matrix(y: PyTree) -> PyTree:
-        return solver.product(linearised, y)[0]
+    def matrix(y: Array) -> Array:
+        return ravel_pytree(solver.product(linearised, unravel(y))[0])[0]
 
-    def solve(_: object, right: PyTree) -> PyTree:
-        return solver.solve(linearised, right)[0]
+    def solve(_: object, right: Array) -> Array:
+        return ravel_pytree(solver.solve(linearised, unravel(right))[0])[0]
 
     moved = eqx.filter_jvp(left_over, primals, tangents)[1]
-    # Where nothing moves a layer, as a fixed input's, Equinox has None for its derivative.
+    # Where nothing moves a layer, as a fixed input's, Equinox has None for its derivative; as one array, since JAX
+    # transposes a solve only if all its right side is linear.
     right = jax.tree.map(lambda like, rate: jnp.zeros_like(like) if rate is None else rate, load, moved)
-    mu_dot = jax.lax.custom_linear_solve(matrix, right, solve, symmetric=True)
+    flat, unravel = ravel_pytree(right)
+    mu_dot = unravel(jax.lax.custom_linear_solve(matrix, flat, solve, symmetric=True))
     wave = eqx.filter_jvp(lambda point, y: point.backward(y), (linearised, mu), (tangents[1], mu_dot))
     return (mu, delta), (mu_dot, wave[1])
 
