@@ -188,7 +188,7 @@ def test_a_chain_is_structure_alone():
         Chain([eqx.nn.Linear(3, 2, False, key=KEYS[0]), jnp.tanh]),
     ]
     scaled = [Chain([Gain(jnp.array(value))], 2) for value in (1.0, 2.0)]
-    assert len({*chains, *others, *scaled}) == 5
+    assert len(set(chains + others + scaled)) == 5
     assert scaled[0] != scaled[1]
 
 
