@@ -45,17 +45,18 @@ class UnrolledMultipliers(AbstractNetworkMultipliers):
                 f"{self.network.num_neurons}: use ll.WaveMultipliers, or ll.BlockTridiagonal for ll.Layered."
             )
 
-    def solve(self, linearised: AbstractLinearisation, load: PyTree) -> PyTree:
+    def solve(self, linearised: AbstractLinearisation, load: PyTree) -> tuple[PyTree, PyTree]:
         return scalarise(self._eliminated)(linearised, load)
 
-    def _eliminated(self, linearised: AbstractLinearisation, load: PyTree) -> PyTree:
+    def _eliminated(self, linearised: AbstractLinearisation, load: PyTree) -> tuple[PyTree, PyTree]:
         flat, unravel = ravel_pytree(load)
 
         def column(direction: Array) -> Array:
-            return ravel_pytree(self.product(linearised, unravel(direction)))[0]
+            return ravel_pytree(self.product(linearised, unravel(direction))[0])[0]
 
         matrix = jax.vmap(column)(jnp.eye(flat.size, dtype=flat.dtype))
-        return unravel(eliminated(matrix, flat))
+        mu = unravel(eliminated(matrix, flat))
+        return mu, linearised.backward(mu)
 
 
 def eliminated(matrix: Float[Array, "n n"], right: Float[Array, " n"]) -> Float[Array, " n"]:

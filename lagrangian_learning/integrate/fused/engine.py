@@ -18,7 +18,6 @@ from lagrangian_learning.integrate.records import Record, reached
 from lagrangian_learning.integrate.settings import Tolerances
 from lagrangian_learning.integrate.stabilisation import Projection
 from lagrangian_learning.integrate.trajectory import Carry
-from lagrangian_learning.mechanics.unrolling import unrolled
 
 from .lanewise import blocked, size_of, unblocked
 from .lockstep import Lockstep, Run
@@ -33,8 +32,8 @@ MAX_STATE = 64
 class FusedEngine(AbstractEngine):
     """The whole step written out on scalars, each a row over a block of lanes, so that XLA fuses it into few kernels.
 
-    Any law of a few numbers, constant and adaptive steps, explicit steppers, projection; the same steps as the ordinary
-    engine takes, to rounding. Lanes of a block wait for each other at saved times.
+    Any law of a few numbers, by constant steps of an explicit stepper, without projection; the same steps as the
+    ordinary engine takes, to rounding.
     """
 
     name: ClassVar[str] = "fused"
@@ -49,7 +48,7 @@ class FusedEngine(AbstractEngine):
         return None
 
     def run_chunk(self, varied: Inputs, shared: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
-        varied, shared, setting = unrolled(varied), unrolled(shared), Setting(times, tolerances, plan)
+        setting = Setting(times, tolerances, plan)
         lanes = jax.tree.leaves(varied)[0].shape[0]
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), varied)
         lockstep = Lockstep(one, shared, setting)

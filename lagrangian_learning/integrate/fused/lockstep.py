@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning.integrate.grid import SubdividedSteps
 from lagrangian_learning.integrate.lanes import Inputs
+from lagrangian_learning.mechanics.unrolling import unrolled
 
 from . import motion
 from .lanewise import Lanewise, Rows, rows_of, shared_rows
@@ -64,6 +65,7 @@ class Lockstep:
         def of_lane(*arguments: Any) -> PyTree:
             *most, (varied, shared, setting), end = arguments
             inputs = eqx.combine(varied, shared)
+            inputs = inputs._replace(law=unrolled(inputs.law))
             return fn(*most, inputs, setting) if end is None else fn(*most, inputs, setting, end)
 
         *most, varied = examples
