@@ -78,13 +78,30 @@ def test_a_bad_lane_has_its_own_fate():
         np.testing.assert_array_equal(path.q[lane], healthy.q[lane])
 
 
-@pytest.mark.parametrize(
-    ("law", "starts", "settings"),
-    [(Oscillator(2.0), swings, {"rtol": 1e-7}), (Pendulum(9.81), released, {"dt0": 0.05})],
-)
-def test_adaptive_steps_and_projection_are_refused_by_name(law, starts, settings):
-    with pytest.raises(ValueError, match="constant steps without projection: give dt0 alone"):
-        ll.simulate_batch(law, starts(), TS, None, in_axes=(None, 0, None), engine="fused", progress=False, **settings)
+@pytest.mark.slow
+@pytest.mark.parametrize(("law", "starts"), [(Oscillator(2.0, 0.3), swings), (Pendulum(9.81), released)])
+def test_adaptive_steps_are_those_of_the_ordinary_engine(law, starts):
+    """As many steps in every lane; their lengths follow an error estimate, which is itself rounding's neighbour."""
+    fused, ordinary = both(law, starts(), solver=diffrax.Tsit5(), rtol=1e-7)
+    for name in ("num_steps", "num_rejected_steps"):
+        np.testing.assert_array_equal(fused.stats[name], ordinary.stats[name])
+    agree(fused.saved, ordinary.saved, 1e-8)
+    assert np.all(fused.result == ll.RESULTS.successful)
+
+
+@pytest.mark.slow
+def test_projection_equals_the_ordinary_engine():
+    fused, ordinary = both(Pendulum(9.81), released(), solver=diffrax.Tsit5(), dt0=0.05)
+    agree(fused, ordinary, 1e-12)
+    assert np.max(fused.constraint_residual) < 1e-14
+
+
+@pytest.mark.slow
+def test_a_lane_that_runs_out_of_steps_says_so():
+    fused, ordinary = both(Oscillator(2.0, 0.3), swings(), solver=diffrax.Tsit5(), rtol=1e-9, max_steps=7)
+    assert np.all(fused.result == ll.RESULTS.max_steps_reached)
+    assert np.all(ordinary.result == ll.RESULTS.max_steps_reached)
+    np.testing.assert_array_equal(np.isnan(fused.q), np.isnan(ordinary.q))
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ from lagrangian_learning.integrate.grid import GridState
 from lagrangian_learning.integrate.lanes import Inputs
 from lagrangian_learning.integrate.records import Record, reached
 from lagrangian_learning.integrate.settings import Tolerances
-from lagrangian_learning.integrate.stabilisation import Projection
 from lagrangian_learning.integrate.trajectory import Carry
 
 from .lanewise import blocked, size_of, unblocked
@@ -32,8 +31,8 @@ MAX_STATE = 64
 class FusedEngine(AbstractEngine):
     """The whole step written out on scalars, each a row over a block of lanes, so that XLA fuses it into few kernels.
 
-    Any law of a few numbers, by constant steps of an explicit stepper, without projection; the same steps as the
-    ordinary engine takes, to rounding.
+    Any law of a few numbers, constant and adaptive steps, explicit steppers, projection: the same steps as the ordinary
+    engine takes. Lanes of a block wait for each other at saved times.
     """
 
     name: ClassVar[str] = "fused"
@@ -41,8 +40,6 @@ class FusedEngine(AbstractEngine):
     def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
         if not plan.steps.lands or (plan.steps.controller is not None and not plan.steps.adaptive):
             return "its steps end on saved times, and this stepsize_controller has its own."
-        if plan.steps.adaptive or isinstance(plan.stabilisation, Projection):
-            return "it takes constant steps without projection: give dt0 alone, and reduced coordinates."
         if size_of(lane.state) > MAX_STATE:
             return f"a state of {size_of(lane.state)} numbers is too large to be written out (at most {MAX_STATE})."
         return None
