@@ -2,8 +2,8 @@
 
 Damped descent (13) of a (4, 8, 2) tanh network at γ = 1, from rest, T = 4, float64. Every method meets tolerances from
 coarse (1e-3) to fine on the same law, and the coarsest with an error of W(T) below 1e-6 counts; where that is 1e-3
-itself, as for Kvaerno5 from ϑ = 100 on, a coarser one might do too. Explicit methods are not asked for more than 200,000
-steps. The reference is ExponentialRK4 at 1e-11, which Kvaerno5 confirms.
+itself, as for Kvaerno5 from ϑ = 100 on, a coarser one might do too. Explicit methods are not asked for more than
+200,000 steps. The reference is ExponentialRK4 at 1e-11, which Kvaerno5 confirms.
 The anchor is the gradient flow (14): constant steps, as many as it takes, of the classical methods of the same order
 there and of ours at ϑ = 10⁸, each against the exact end of its own law.
 
