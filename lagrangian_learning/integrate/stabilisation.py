@@ -3,7 +3,6 @@
 import abc
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -106,9 +105,7 @@ class KeptByStepper(AbstractStabilisation):
         return "constraints kept by the stepper"
 
 
-def resolve(
-    stabilisation: Any, law: AbstractLaw, solver: diffrax.AbstractSolver | None = None
-) -> AbstractStabilisation:
+def resolve(stabilisation: Any, law: AbstractLaw, solver: Any = None) -> AbstractStabilisation:
     """The stabilisation meant; None: projection where the law drifts and the stepper lets it.
 
     ValueError for names, laws and steppers that do not fit.
