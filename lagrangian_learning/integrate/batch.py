@@ -69,7 +69,8 @@ def simulate_batch(
             over several processes divides the batch, which all give whole, among them by `ll.local_lanes`.
         chunk: the most lanes at once; None: what is estimated to fit a quarter of the memory, at most 1024 a CPU and
             262,144 another device.
-        engine: "diffrax", or "auto" for the fastest that can integrate this law with these settings.
+        engine: "auto" or "diffrax": `jax.vmap` of Diffrax, any law and any setting; "fused": small systems written out
+            on scalars, the same steps to rounding, refused with a reason where it cannot. Or an engine of your own.
         solver, rtol, atol, dt0, stepsize_controller, stabilisation, save, max_steps: as for `simulate`, for all lanes.
         reduce: (start, fn): keep no records, but fold them, value = fn(value, path) for one lane after the other; path
             is the trajectory of one lane. Fold little, and let `save` work lane by lane in parallel.
