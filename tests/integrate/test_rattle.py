@@ -46,6 +46,7 @@ def slopes(error):
     return -np.diff(np.log2(error))
 
 
+@pytest.mark.slow
 def test_a_damped_pendulum_whose_support_moves():
     """Second order, constraints to rounding, against SciPy on the angle: φ̈ = −s̈·τ − ϑ(ṡ·τ + φ̇) − g cos φ."""
     theta, support = 0.7, 0.2

@@ -62,6 +62,7 @@ def test_error_is_monotone_for_slow_input_and_least_at_the_output():
     assert np.all(slower < slow)
 
 
+@pytest.mark.slow
 def test_the_synchronised_layer_is_least_wrong_about_the_frame_of_the_target():
     errors = fidelity_by_speed("target", periods=(1000.0, 7.0))
     assert list(errors.argmin(axis=1) + 1) == [5, 5]

@@ -66,7 +66,10 @@ def test_error_falls_with_the_order_of_the_local_polynomials(smoothness):
     assert np.all(np.abs(slopes - (smoothness + 1)) < 0.3), slopes
 
 
-@pytest.mark.parametrize(("smoothness", "tolerances"), [(2, (2e-5, 2e-3, 0.1)), (4, (1e-8, 1e-6, 1e-4, 1e-2))])
+@pytest.mark.parametrize(
+    ("smoothness", "tolerances"),
+    [(2, (2e-5, 2e-3, 0.1)), pytest.param(4, (1e-8, 1e-6, 1e-4, 1e-2), marks=pytest.mark.slow)],
+)
 def test_derivatives_of_a_sampled_sine(smoothness, tolerances):
     ts = np.linspace(0.0, 6.0, 121)
     signal = Sampled(ts, np.sin(ts), smoothness)

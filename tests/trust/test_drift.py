@@ -11,6 +11,7 @@ STEPS, STEP = 100_000, 0.002
 GATES = {jnp.float64: 1e-12, jnp.float32: 5e-6}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", GATES)
 def test_a_pendulum_over_1e5_steps(dtype, gate):
     lagrangian = ll.Lagrangian(lambda t, q, v, args: 0.5 * v @ v - 9.81 * q[1])
