@@ -58,8 +58,9 @@ def simulate_batch(
 
     Lanes are integrated chunk by chunk, and their results are NumPy arrays on the host, so that neither the device nor
     the call need hold more than two chunks at once. A lane depends on no other: not on one that fails, not on their
-    order, their number, the chunk, or the devices (measured to the bit on CPUs). Adaptive lanes of a chunk step
-    together until the slowest has arrived.
+    order, their number, the chunk, or the devices (measured to the bit on CPUs; layers wider than about 128 to
+    rounding, where XLA picks a product by the number of lanes). Adaptive lanes of a chunk step together until the
+    slowest has arrived.
 
     Arguments:
         law, state, ts, args: as for `simulate`; any of law, state and args may be batched.

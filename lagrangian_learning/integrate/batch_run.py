@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .checkpoint import Checkpoint
-from .chunks import FEWEST_LANES
+from .chunks import padded
 from .devices import num_devices, on_all, over_devices, run_chunk
 from .engine import Outcome, Plan
 from .engines import AbstractEngine
@@ -39,9 +39,10 @@ class BatchRun(NamedTuple):
     def outcomes(self, start: int, size: int) -> Iterator[tuple[int, int, Outcome]]:
         """(first lane, last + 1, outcome) of each chunk from start on; the next is under way while one is looked at."""
         shared = on_all(self.mesh, (self.lanes.shared, self.times, self.tolerances, self.plan))
+        computed = padded(size, num_devices(self.mesh), self.lanes.like_one)
         under_way = None
         for first in range(start, self.lanes.count, size):
-            varied = over_devices(self.mesh, self.lanes.chunk(first, size))
+            varied = over_devices(self.mesh, self.lanes.chunk(first, computed))
             launched = first, min(first + size, self.lanes.count), run_chunk(self.engine, varied, *shared, self.mesh)
             if under_way is not None:
                 yield under_way
@@ -51,7 +52,7 @@ class BatchRun(NamedTuple):
 
     def like(self) -> Outcome:
         """Shapes of the outcome of a chunk."""
-        varied = self.lanes.chunk(0, FEWEST_LANES * num_devices(self.mesh))
+        varied = self.lanes.chunk(0, padded(1, num_devices(self.mesh), self.lanes.like_one))
         given = (self.engine, varied, self.lanes.shared, self.times, self.tolerances, self.plan, self.mesh)
         return eqx.filter_eval_shape(run_chunk, *given)
 

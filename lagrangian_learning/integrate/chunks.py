@@ -14,8 +14,11 @@ from .engine import Plan
 from .lanes import Inputs
 from .records import Recorder
 
-# XLA takes other instructions for a lone lane, with other roundings: a lane never runs alone.
-FEWEST_LANES = 2
+# XLA rounds a lone lane otherwise, and, where lanes have few numbers, those left over of a vector of lanes: a lane never
+# runs alone, and small ones come in whole vectors.
+_FEWEST_LANES = 2
+_VECTOR_OF_LANES = 8
+_FEW_NUMBERS = 1024
 # More lanes at once are no faster (on CPUs slower, once they leave the cache), and a run is told and kept by chunks.
 _MOST_LANES = {"cpu": 2**10}
 _MOST_LANES_ELSEWHERE = 2**18
@@ -28,7 +31,15 @@ def chunk_size(chunk: Any, lanes: int, devices: int, lane: Inputs, times: Array,
     most = _checked(chunk) if chunk is not None else devices * _most_lanes(lane, times, plan)
     chunks = -(-lanes // most)
     per_device = -(-lanes // (chunks * devices))
-    return devices * max(per_device, FEWEST_LANES)
+    return devices * per_device
+
+
+def padded(size: int, devices: int, lane: Inputs) -> int:
+    """The lanes that are computed for a chunk of `size`: as many on every device, none rounded in another way."""
+    numbers = sum(leaf.size for leaf in jax.tree.leaves((lane.state, lane.carry)) if hasattr(leaf, "size"))
+    vector = _VECTOR_OF_LANES if numbers <= _FEW_NUMBERS else 1
+    per_device = max(-(-size // devices), _FEWEST_LANES)
+    return devices * vector * -(-per_device // vector)
 
 
 def _checked(chunk: Any) -> int:
