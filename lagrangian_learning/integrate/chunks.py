@@ -14,7 +14,7 @@ from .engine import Plan
 from .lanes import Inputs
 from .records import Recorder
 
-# XLA rounds a lone lane otherwise, and, where lanes have few numbers, those left over of a vector of lanes: a lane never
+# XLA rounds a lone lane otherwise, and, where lanes have few numbers, those left over of a vector of them: a lane never
 # runs alone, and small ones come in whole vectors.
 _FEWEST_LANES = 2
 _VECTOR_OF_LANES = 8
