@@ -65,7 +65,8 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Seconds a call of each, one after the other in every round, so that all see the same state of the machine.
 
-    Calls shorter than `least` seconds are repeated within a round until they fill it. Blocks on what a call returns.
+    Calls shorter than `least` seconds are repeated within a round until they fill it; least = 0: one call a round.
+    Blocks on what a call returns.
     """
     repeats = {name: _repeats(call, warmup, least) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -79,6 +80,8 @@ def interleaved(
 def _repeats(call: Callable[[], Any], warmup: int, least: float) -> int:
     for _ in range(warmup):
         jax.block_until_ready(call())
+    if least <= 0:
+        return 1
     return max(1, int(np.ceil(least / max(_seconds(call, 1), 1e-9))))
 
 
