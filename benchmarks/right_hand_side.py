@@ -165,18 +165,18 @@ def table(rows):
 def picture(rows):
     made, ((cost, ratio),) = common.figure("One evaluation of all accelerations and multipliers", columns=2)
     for colour, dtype in zip(common.COLOURS, RESIDUAL, strict=False):
-        chosen = sorted((row for row in rows if row["dtype"] == dtype), key=lambda row: row["m"])
-        m = [row["m"] for row in chosen]
-        cost.loglog(m, [row["init"]["seconds"] for row in chosen], "o-", color=colour, label=f"{dtype}, ours")
-        gradients = [row["init"]["gradient_seconds"] for row in chosen]
-        cost.loglog(m, gradients, "o--", color=colour, mfc="white", label=f"{dtype}, gradient")
-        ratio.semilogx(m, [row["init"]["gradients"] for row in chosen], "o-", color=colour, label=dtype)
-        twice = [row["twice"]["gradients"] for row in chosen]
-        ratio.semilogx(m, twice, ".:", color=colour, label=f"{dtype}, weights twice as large")
-    ratio.step([m[0], 1e6, m[-1]], [8, 8, 5], where="pre", color=common.GREY, lw=1, label="gate")
-    ratio.set_ylim(0)
-    common.finish(cost, "Time of a call", "weights m", "seconds")
-    common.finish(ratio, "Time in gradients of the same network", "weights m", "gradients")
+        for marker, depth in zip("os^Dv", sorted({row["depth"] for row in rows}), strict=False):
+            chosen = [row for row in rows if (row["dtype"], row["depth"]) == (dtype, depth)]
+            m = [row["m"] for row in chosen]
+            style = {"color": colour, "marker": marker}
+            cost.loglog(m, [row["init"]["seconds"] for row in chosen], "-", label=f"{dtype}, {depth} layers", **style)
+            cost.loglog(m, [row["init"]["gradient_seconds"] for row in chosen], ":", mfc="white", **style)
+            ratio.loglog(m, [row["init"]["gradients"] for row in chosen], "-", **style)
+            ratio.loglog(m, [row["twice"]["gradients"] for row in chosen], ":", mfc="white", **style)
+    gate = [row["m"] for row in rows if row["width"] >= GATED] or m
+    ratio.step([min(gate), 1e6, max(gate)], [8, 8, 5], where="pre", color=common.GREY, lw=2, label="gate of the filled")
+    common.finish(cost, "Time of a call; open: of a gradient", "weights m", "seconds")
+    common.finish(ratio, "In gradients; open: weights twice as large", "weights m", "gradients")
     return common.save(made, "right_hand_side")
 
 
