@@ -219,18 +219,19 @@ def table(findings):
 
 
 def picture(findings):
-    made, (axes,) = common.figure("Error against time", columns=len(findings))
+    made, (axes,) = common.figure("Error against time; ours filled, rivals open", columns=len(findings))
+    names = dict.fromkeys(row["method"] for each in findings.values() for row in each["rows"])
+    ink = {name: f"C{k}" for k, name in enumerate(names)}
     for ax, (name, each) in zip(axes, findings.items(), strict=True):
-        methods = dict.fromkeys(row["method"] for row in each["rows"])
-        for k, method in enumerate(methods):
+        for method in dict.fromkeys(row["method"] for row in each["rows"]):
             chosen = [row for row in each["rows"] if row["method"] == method]
-            style = "o-" if method in ours(each["rows"]) else "s--"
-            ax.loglog(
-                [row["seconds"] for row in chosen], [row["error"] for row in chosen], style, ms=4,
-                color=common.COLOURS[k % len(common.COLOURS)], label=method,
-            )  # fmt: skip
+            seconds, error = [row["seconds"] for row in chosen], [row["error"] for row in chosen]
+            style = {} if method in ours(each["rows"]) else {"ls": "--", "mfc": "white"}
+            ax.loglog(seconds, error, marker="o", ms=4, color=ink[method], label=method, **style)
         ax.axhline(ERROR, color=common.GREY, lw=1)
-        common.finish(ax, name, "seconds", "largest error of x(T), W(T)", legend=ax is axes[-1])
+        common.finish(ax, name, "seconds", "largest error of x(T), W(T)", legend=False)
+    lines = {line.get_label(): line for ax in axes for line in ax.get_lines() if line.get_label() in ink}
+    made.legend(lines.values(), lines, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return common.save(made, "work_precision")
 
 
@@ -249,11 +250,12 @@ def headline(findings):
     name, best = [(name, each["at_1e-6"]) for name, each in findings.items()][-1]
     if not best:
         return f"{name}: none of ours reached error 1e-6"
-    rivals = (DENSE, SCHUR, "SUNDIALS IDA", "scipy-dae Radau")
-    others = ", ".join(
-        f"{rival} {'at least ' if rival in best['at least'] else ''}{best['times'][rival]:,.{0 if best['times'][rival] > 10 else 1}f}"
-        for rival in rivals
-    )
+
+    def told(rival):
+        times = best["times"][rival]
+        return f"{rival} {'at least ' if rival in best['at least'] else ''}{times:.{0 if times > 10 else 1}f}"
+
+    others = ", ".join(map(told, (DENSE, SCHUR, "SUNDIALS IDA", "scipy-dae Radau")))
     return f"{name}, error 1e-6, in times of ours ({best['best']}, {1e3 * best['seconds']:.1f} ms): {others}"
 
 
