@@ -3,7 +3,9 @@
 The reduced law's `accelerations`, multipliers by waves to a relative residual of 1e-6 in float32 and 1e-10 in float64,
 against `jax.jit(jax.value_and_grad)` of the loss at the same point, both called through `jax.jit`, side by side. Tanh
 networks of equal layers, weights of `network.init` and beside them twice those, m_x/m_W = 1e-3/width, moving input and
-weights. The residual is measured again in NumPy, in double precision, with (10) written out and a dense G_ξ.
+weights. The residual is measured again in NumPy, in double precision, with (10) written out and a dense G_ξ. Then the
+same of a digraph of a hundred thousand neurons and a million edges, of a convolutional chain of a million weights, and
+of that chain seeing a batch of signals at once.
 
     python benchmarks/right_hand_side.py [--quick]
 """
@@ -35,20 +37,24 @@ LONG = 2e7  # weights beyond which the doubled ones are timed once
 GATED = 128  # the least width of the gates: below it a call costs what its few hundred operations cost to start
 
 
-def problem(width, depth, dtype):
-    """A law with its stimulus, a state in motion, and the same with weights twice as large."""
-    network = ll.Layered((width,) * (depth + 1))
+def problem(network, width, dtype, potential=None):
+    """A law with its stimulus, and a state in motion; `width` is that of the layers, m_x/m_W = 1e-3/width."""
+    potential = ll.SquaredError() if potential is None else potential
     action = ll.CognitiveAction(
-        network, mass_x=1e-3 / width * MASS_W, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
+        network, potential, mass_x=1e-3 / width * MASS_W, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
     )
     waves = ll.WaveMultipliers(network, action.mass_x, action.mass_W, rtol=RESIDUAL[dtype])
     law = action.law(multiplier_solver=waves)
-    entries = jnp.arange(width, dtype=dtype)
-    stimulus = ll.Stimulus(
-        ll.Sinusoids(0.5 + 1.5 * entries / width, jnp.ones(width, dtype), entries), jnp.full(width, TARGET, dtype)
-    )
+    entries = jnp.arange(int(np.prod(network.input_shape)), dtype=dtype).reshape(network.input_shape)
+    frequency = 0.5 + 1.5 * entries / entries.size
+    target = jnp.full(network.output_shape, TARGET, dtype)
+    stimulus = ll.Stimulus(ll.Sinusoids(frequency, jnp.ones_like(entries), entries), target)
     W, W_dot = network.init(jax.random.key(0), dtype), network.init(jax.random.key(1), dtype)
     return law, stimulus, ll.State(W, W_dot)
+
+
+def layered(width, depth):
+    return ll.Layered((width,) * (depth + 1))
 
 
 def evaluations(law, stimulus):
@@ -70,7 +76,7 @@ def evaluations(law, stimulus):
         waves = law.equations.multiplier_solver
         (u, u_dot), (_, u_ddot) = jax.jvp(lambda s: rate(stimulus.input, s), (t,), (jnp.ones_like(t),))
         sweep = law.network.taylor_sweep(state.q, state.v, u, u_dot, u_ddot + THETA * u_dot)
-        load = jax.tree.map(lambda z: -waves.mass_x * z, sweep.x_ddot)
+        load = jax.tree.map(lambda z: -waves.mass_x.astype(z.dtype) * z, sweep.x_ddot)
         load = (*load[:-1], load[-1] + stimulus.target(t) - sweep.x[-1])
         found = waves.solution(sweep.linearised, load)
         return found.steps, found.residual
@@ -83,7 +89,7 @@ def rate(signal, s):
 
 
 def measured(width, depth, dtype, rounds):
-    law, stimulus, state = problem(width, depth, dtype)
+    law, stimulus, state = problem(layered(width, depth), width, dtype)
     arrays, ours, gradient, solver = evaluations(law, stimulus)
     t = jnp.asarray(TIME, dtype)
     u, y = stimulus.input(t), stimulus.target(t)
@@ -141,9 +147,63 @@ def residual_of_10(law, stimulus, state, delta):
     return float(np.linalg.norm(left) / np.linalg.norm(load))
 
 
+def others(*, quick):
+    """Networks of other structure, by name, with the width of their layers and their potential."""
+    scale = 100 if quick else 1
+    kernels = chain(8 // (4 if quick else 1))
+    batch = ll.SharedWeights(kernels, 2 if quick else 32)
+    return {
+        "digraph": (digraph(100_000 // scale, 1_000_000 // scale, levels=20), 10, None),
+        "convolutions": (kernels, 100, None),
+        # Of the mean each example has 1/B, and so must have the mass that stands beside it.
+        f"convolutions, batch of {batch.batch}": (batch, 100 * batch.batch, ll.BatchMean(ll.SquaredError())),
+    }
+
+
+def digraph(neurons, edges, levels):
+    """Random edges from lower to higher levels, 100 inputs and 10 outputs."""
+    rng = np.random.default_rng(0)
+    inner = np.sort(rng.integers(1, levels, neurons - 110))
+    level = np.concatenate([np.zeros(100, int), inner, np.full(10, levels)])
+    pairs = rng.integers(0, neurons, (3 * edges, 2))
+    pairs = np.unique(pairs[level[pairs[:, 0]] < level[pairs[:, 1]]], axis=0)
+    return ll.Digraph(neurons, rng.permutation(pairs)[:edges], num_inputs=100, num_outputs=10)
+
+
+def chain(channels):
+    """Two convolutions, a pooling, two dense layers: a million weights for eight channels."""
+    keys = jax.random.split(jax.random.key(2), 4)
+    return ll.Chain(
+        [
+            eqx.nn.Conv2d(1, channels, 3, padding=1, key=keys[0]), jnp.tanh,
+            eqx.nn.Conv2d(channels, 2 * channels, 3, padding=1, key=keys[1]), jnp.tanh,
+            eqx.nn.AvgPool2d(2, 2), jnp.ravel,
+            eqx.nn.Linear(2 * channels * 64, 128 * channels, key=keys[2]), jnp.tanh,
+            eqx.nn.Linear(128 * channels, 10, key=keys[3]),
+        ],
+        (1, 16, 16),
+    )  # fmt: skip
+
+
+def measured_other(name, network, width, potential, rounds):
+    law, stimulus, state = problem(network, width, "float32", potential)
+    arrays, ours, gradient, _ = evaluations(law, stimulus)
+    t = jnp.asarray(TIME, jnp.float32)
+    u, y = stimulus.input(t), stimulus.target(t)
+    calls = {"ours": lambda: ours(arrays, t, state), "gradient": lambda: gradient(state.q, u, y)}
+    times = common.interleaved(calls, rounds)
+    return {
+        "network": name,
+        "m": sum(leaf.size for leaf in jax.tree.leaves(state.q)),
+        "seconds": common.median(times["ours"]),
+        "gradient_seconds": common.median(times["gradient"]),
+        "gradients": common.ratio(times, "ours", "gradient"),
+    }
+
+
 def dispatch_seconds():
     """What `eqx.filter_jit(law.accelerations)` adds to a call of `jax.jit`, on the smallest network."""
-    law, stimulus, state = problem(*QUICK[0], "float32")
+    law, stimulus, state = problem(layered(*QUICK[0]), QUICK[0][0], "float32")
     arrays, ours, _, _ = evaluations(law, stimulus)
     filtered, t = eqx.filter_jit(law.accelerations), jnp.asarray(TIME, jnp.float32)
     times = common.interleaved({"jit": lambda: ours(arrays, t, state), "filter": lambda: filtered(t, state, stimulus)})
@@ -214,13 +274,20 @@ def main(*, quick=False):
     for dtype in RESIDUAL:
         chosen = [row for row in rows if row["dtype"] == dtype]
         slopes[dtype] = common.slope([row["m"] for row in chosen], [row["init"]["seconds"] for row in chosen])
-    missed = [] if quick else gates(rows, slopes)
+    structured = [measured_other(name, *given, 3 if quick else 11) for name, given in others(quick=quick).items()]
+    for row in structured:
+        print(f"{row['network']:30} {row['m']:8}  {row['gradients']:5.2f} gradients", flush=True)
+    missed = [] if quick else gates(rows, slopes) + [
+        f"{row['network']}: {row['gradients']:.2f} gradients, gate 5" for row in structured
+        if row["gradients"] > 5 and "batch" not in row["network"]
+    ]  # fmt: skip
     findings = {
         "headline": headline(rows, slopes),
         "slopes": slopes,
         "filter_jit_adds_seconds": dispatch_seconds(),
         "missed": missed,
         "rows": rows,
+        "other networks": structured,
     }
     path = common.write("right_hand_side", question=__doc__.splitlines()[0], **findings)
     picture(rows)
