@@ -22,8 +22,9 @@ from .lanewise import blocked, size_of, unblocked
 from .lockstep import Lockstep, Run
 from .motion import Running, Setting
 
-# Rows of so many lanes: a step's intermediate numbers then stay in a core's nearest cache.
-BLOCK = 128
+# Rows of so many lanes: what a step computes on its way stays in the nearest cache, and XLA, which hands longer rows
+# to other threads kernel by kernel, leaves these on one core: faster there than 128 on two.
+BLOCK = 64
 # Numbers of a state above which arrays serve better and compile sooner.
 MAX_STATE = 64
 
