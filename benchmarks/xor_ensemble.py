@@ -1,0 +1,270 @@
+"""How many evaluations a second does a batch of small networks reach, beside other tools and a C program?
+
+An evaluation is all accelerations and multipliers at one stage of one lane. The paper's XOR network, constant steps of
+Heun's method, lanes that differ in weights and inputs: `ll.simulate_batch` by every engine that takes them, against the
+rivals of baselines.py on the same steps, from one lane to 2²⁰; ours keeps its monitors of energy and drift, theirs have
+none. All must agree on where the lanes end. Then the speech network and one of 10⁶ weights, by the engine that is
+picked for them, and how much of the device that is. Gates: 7 times `jax.vmap(diffeqsolve)` at 4096 lanes in float64 on
+a CPU, 20 times on an accelerator; ends within 1e-10 in float64. The fraction of the C program's speed, and ten million
+a second, are aims and told as they are.
+
+    python benchmarks/xor_ensemble.py [--quick]
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import baselines
+import common
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lagrangian_learning as ll
+from lagrangian_learning.integrate.engines import engines
+from lagrangian_learning.mechanics.unrolling import unrolled
+from lagrangian_learning.networks.examples import xor_network
+from lagrangian_learning.scalars import program_of
+
+STAGES, AGREE = 2, 1e-10
+LANES = {np.float64: (1, 32, 1024, 4096, 65536, 2**20), np.float32: (1024, 4096, 65536, 2**20)}
+QUICK_LANES, GATED = (16,), 4096
+SLOW_LANES = {"cpu": 4096}  # what takes a microsecond an evaluation is not waited for beyond
+FACTOR = {"cpu": 7.0}
+CHUNK = {"cpu": 1024}
+AIM_OF_C, AIM = 0.25, 1e7
+OTHERS = {"speech 13-32-9": ((13, 32, 9), (1, 32, 1024)), "512-512-512-512-512": ((512,) * 5, (1, 4, 16))}
+DENSE = "jax.vmap(diffeqsolve)"
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+Calls = dict[str, Callable[[], Any]]
+
+
+def last_output(_: Any, observables: dict[str, Any]) -> Any:
+    return observables["x"][-1]
+
+
+def batch(lanes: baselines.Ensemble) -> tuple[Any, Any, Any]:
+    """The same lanes for `simulate_batch`: law, states, stimuli."""
+    dtype = lanes.W.dtype
+    action = ll.CognitiveAction(
+        xor_network(),
+        mass_x=baselines.MASS_X,
+        mass_W=baselines.MASS_W,
+        dissipation=ll.ExponentialDissipation(baselines.THETA),
+    )
+    law = action.law()
+    target = jnp.full(1, baselines.TARGET, dtype)
+    inputs = jax.vmap(lambda f, p: ll.Sinusoids(f, jnp.ones_like(f), p))(lanes.frequency, lanes.phase)
+    stimuli = ll.Stimulus(inputs, ll.Constant(jnp.broadcast_to(target, (len(lanes.W), 1))))
+    return law, ll.State(lanes.W, lanes.W_dot), stimuli
+
+
+def ours(lanes: baselines.Ensemble, steps: int, engine: str) -> Callable[[], Any]:
+    law, state, stimuli = batch(lanes)
+    ts = [0.0, steps * baselines.STEP]
+    chunk = CHUNK.get(jax.default_backend(), 2**18)  # the default; left out, it is derived anew in every call
+
+    def run() -> Any:
+        path = ll.simulate_batch(
+            law, state, ts, stimuli, engine=engine, solver=diffrax.Heun(), dt0=baselines.STEP, save=last_output,
+            chunk=chunk, progress=False, throw=True,
+        )  # fmt: skip
+        return np.concatenate([path.final_state.q, path.final_state.v], 1)
+
+    return run
+
+
+def steps_of(lanes: int, *, quick: bool) -> int:
+    return 8 if quick else int(np.clip(2**19 // lanes, 32, 512))
+
+
+def calls(lanes: baselines.Ensemble, steps: int, libraries: dict[str, Any], refused: dict[str, str]) -> Calls:
+    """All that can move these lanes, by name; who cannot leaves its reason."""
+    made: Calls = {}
+    slow = len(lanes.W) > SLOW_LANES.get(jax.default_backend(), 2**62)
+    for engine in engines():
+        run = ours(lanes, steps, engine.name)
+        if slow and engine.name == "diffrax":
+            continue
+        try:
+            run()
+        except ValueError as error:
+            refused[f"engine {engine.name}"] = str(error)
+            continue
+        made[f"ours, {engine.name}"] = run
+    if not slow:
+        made[DENSE] = baselines.jax_dense(lanes, steps)
+        if baselines.missing_torch() is None:
+            made["torchdiffeq"] = baselines.torchdiffeq_dense(lanes, steps, THREADS)
+    for name, library in libraries.items():
+        made[name] = baselines.c_program(library, lanes, steps, THREADS)
+    return made
+
+
+def measured(count: int, dtype: Any, libraries: dict[str, Any], refused: dict[str, str], *, quick: bool) -> dict:
+    """Evaluations a second of everyone on so many lanes, and how far ends lie apart."""
+    steps, lanes = steps_of(count, quick=quick), baselines.ensemble(count, dtype)
+    timed = calls(lanes, steps, libraries, refused)
+    ends = {name: _end(call()) for name, call in timed.items()}
+    first = next(iter(ends.values()))
+    apart = max(float(np.max(np.abs(end - first))) for end in ends.values())
+    times = common.interleaved(timed, 2 if quick or count > 2**17 else 5, warmup=0, least=0.05)
+    rates = {name: STAGES * steps * count / common.median(seconds) for name, seconds in times.items()}
+    fastest = _best(rates)
+    row = {"lanes": count, "steps": steps, "dtype": np.dtype(dtype).name, "rates": rates, "apart": apart}
+    row["best"] = fastest
+    row["over_dense"] = common.ratio(times, DENSE, fastest) if DENSE in times else None
+    row["of_c"] = common.ratio(times, "C", fastest) if "C" in times else None
+    return row
+
+
+def _end(end: Any) -> np.ndarray:
+    return np.asarray(end)
+
+
+def _best(rates: dict[str, float]) -> str:
+    return max((name for name in rates if name.startswith("ours")), key=lambda name: rates[name])
+
+
+def flops_of_xor() -> int:
+    """Operations of one evaluation written out, ten for a transcendental function (report/cost.py counts so too)."""
+    lanes = baselines.ensemble(1)
+    law, state, stimuli = batch(lanes)
+    one = jax.tree.map(lambda leaf: leaf[0], (state, stimuli))
+    program, _ = program_of(lambda t, at, args: unrolled(law).rates(t, at, args), jnp.asarray(0.1), *one)
+    return program.flops + 9 * program.transcendentals
+
+
+def other(sizes: tuple[int, ...], count: int, hardware: ll.Hardware, *, quick: bool) -> dict:
+    """A layered network in float32, by the engine that `simulate_batch` picks."""
+    network, steps = ll.Layered(sizes), 2 if quick else 8
+    law = ll.CognitiveAction(network, mass_x=1e-3 / max(sizes)).law()
+    entries = jnp.arange(sizes[0], dtype=jnp.float32)
+    stimulus = ll.Stimulus(
+        ll.Sinusoids(0.5 + entries / sizes[0], jnp.ones_like(entries), entries), jnp.full(sizes[-1], 0.3, jnp.float32)
+    )
+    keys = jax.random.split(jax.random.key(0), count)
+    states = jax.vmap(lambda key: law.initial_state(0.0, network.init(key, jnp.float32), stimulus))(keys)
+
+    def run() -> Any:
+        return ll.simulate_batch(
+            law, states, [0.0, steps * baselines.STEP], stimulus, in_axes=(None, 0, None), solver=diffrax.Heun(),
+            dt0=baselines.STEP, save=last_output, progress=False, throw=True,
+        )  # fmt: skip
+
+    one = jax.tree.map(lambda leaf: leaf[0], states)
+    cost = ll.estimate(law, one, [0.0, 1.0], stimulus, steps=1, solver=diffrax.Heun(), hardware=hardware).evaluation
+    rate = STAGES * steps * count / common.median(common.interleaved({"ours": run}, 2 if quick else 3)["ours"])
+    return {
+        "lanes": count,
+        "weights": network.num_weights,
+        "evaluations_a_second": rate,
+        "of_peak_arithmetic": rate * cost.flops / hardware.flops["float32"],
+        "of_peak_bandwidth": rate * cost.bytes / hardware.bandwidth,
+    }
+
+
+def gates(rows: list[dict]) -> list[str]:
+    missed = [
+        f"ends of {row['lanes']} lanes lie {row['apart']:.1g} apart" for row in doubles(rows) if row["apart"] > AGREE
+    ]
+    row = next(row for row in doubles(rows) if row["lanes"] == GATED)
+    wanted = FACTOR.get(jax.default_backend(), 20.0)
+    if row["over_dense"] < wanted:
+        missed.append(f"{row['over_dense']:.1f} times {DENSE}, wanted {wanted:g}")
+    return missed
+
+
+def doubles(rows: list[dict]) -> list[dict]:
+    return [row for row in rows if row["dtype"] == "float64"]
+
+
+def headline(rows: list[dict]) -> str:
+    row = [row for row in doubles(rows) if row["over_dense"]][-1]
+    of_c = "" if row["of_c"] is None else f", {row['of_c']:.2f} of a C program on as many cores"
+    rate = row["rates"][row["best"]] / 1e6
+    return (
+        f"XOR, {row['lanes']} lanes in float64: {rate:.3g} million a second ({row['best']}), "
+        f"{row['over_dense']:.1f} times `{DENSE}` on dense equations{of_c}"
+    )
+
+
+def picture(rows: list[dict], others: dict[str, list[dict]]) -> None:
+    made, axes = common.figure("Evaluations a second of all accelerations and multipliers", columns=3)
+    names = list(dict.fromkeys(name for row in rows for name in row["rates"]))
+    colours = dict(zip(names, common.COLOURS, strict=False))
+    for ax, dtype in zip(axes[0], ("float64", "float32"), strict=False):
+        for name in names:
+            shown = [row for row in rows if row["dtype"] == dtype and name in row["rates"]]
+            style = {"color": colours.get(name, common.GREY), "ls": "-" if name.startswith("ours") else "--"}
+            ax.loglog(
+                [row["lanes"] for row in shown], [row["rates"][name] for row in shown], "o", ms=4, label=name, **style
+            )
+        common.finish(ax, f"XOR network, {dtype}", "lanes", "evaluations a second")
+    axes[0, 1].set_ylim(axes[0, 0].get_ylim())
+    for (name, shown), colour in zip(others.items(), common.COLOURS, strict=False):
+        told = [row["evaluations_a_second"] for row in shown]
+        label = f"{name}: at most {max(row['of_peak_arithmetic'] for row in shown):.0%} of peak arithmetic"
+        axes[0, 2].loglog([row["lanes"] for row in shown], told, "o-", ms=4, color=colour, label=label)
+    common.finish(axes[0, 2], "larger networks, float32", "lanes", "evaluations a second")
+    common.save(made, "xor_ensemble")
+
+
+def main(*, quick: bool = False) -> None:
+    jax.config.update("jax_enable_x64", True)
+    hardware = ll.measure_hardware(2**20 if quick else 2**25)
+    refused: dict[str, str] = {}
+    rows = []
+    for dtype, batches in LANES.items():
+        libraries = compiled_c(dtype, refused)
+        for count in QUICK_LANES if quick else batches:
+            rows.append(measured(count, dtype, libraries, refused, quick=quick))
+            print(told(rows[-1]), flush=True)
+    if (missing := baselines.missing_torch()) is not None:
+        refused["torchdiffeq"] = missing
+    others = {
+        name: [other(sizes, count, hardware, quick=quick) for count in (counts[:1] if quick else counts)]
+        for name, (sizes, counts) in OTHERS.items()
+        if not quick or max(sizes) < 100
+    }
+    flops = flops_of_xor()
+    for row in rows:
+        row["of_peak_arithmetic"] = row["rates"][row["best"]] * flops / hardware.flops[row["dtype"]]
+    missed = [] if quick else gates(rows)
+    best = max(row["rates"][row["best"]] for row in doubles(rows))
+    findings = {
+        "headline": headline(rows),
+        "missed": missed,
+        "aims": {"of C": AIM_OF_C, "evaluations a second": AIM, "best here": best},
+        "flops_an_evaluation": flops,
+        "c_flags": {name: " ".join(flags) for name, flags in baselines.FLAGS.items()},
+        "not_timed": refused,
+        "hardware": hardware._asdict(),
+        "rows": rows,
+        "others": others,
+    }
+    path = common.write("xor_ensemble", question=__doc__.splitlines()[0], **findings)
+    picture(rows, others)
+    print(*(f"not timed: {name}: {why}" for name, why in refused.items()), findings["headline"], path, sep="\n")
+    assert not missed, "\n".join(missed)
+
+
+def compiled_c(dtype: Any, refused: dict[str, str]) -> dict[str, Any]:
+    """The C program with each set of flags; none where there is no compiler."""
+    try:
+        return {name: baselines.built(flags, dtype) for name, flags in baselines.FLAGS.items()}
+    except ValueError as error:
+        refused["C"] = str(error)
+        return {}
+
+
+def told(row: dict) -> str:
+    rates = "  ".join(f"{name} {rate / 1e6:.3g}" for name, rate in row["rates"].items())
+    return f"{row['dtype']} {row['lanes']:>8} lanes, million a second: {rates}"
+
+
+if __name__ == "__main__":
+    main(quick=common.options(__doc__))
