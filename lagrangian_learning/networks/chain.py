@@ -62,6 +62,11 @@ class Chain(AbstractNetwork):
         return tuple(layer.module(weights) for layer, weights in zip(self.layers, W, strict=True))
 
     @property
+    def biases(self) -> tuple[bool | None, ...]:
+        """Of every layer: whether it is W x and a bias, or None where it is no `eqx.nn.Linear` of a vector."""
+        return tuple(layer.bias for layer in self.layers)
+
+    @property
     def input_shape(self) -> Shape:
         return self.shapes[0]
 
@@ -122,13 +127,13 @@ class Chain(AbstractNetwork):
         return (x[0] - jnp.asarray(u), *(x_l - image for x_l, image in zip(x[1:], images, strict=True)))
 
     def linearised(self, x: Layers, W: tuple[PyTree, ...]) -> ChainLinearisation:
-        return linearised_chain(self.layers, x, W)
+        return linearised_chain(self.layers, self.biases, x, W)
 
     def taylor_sweep(
         self, W: tuple[PyTree, ...], W_dot: tuple[PyTree, ...], u: Array, u_dot: Array, u_ddot: Array
     ) -> TaylorSweep:
         self.check_input(u)
-        return chain_taylor_sweep(self.layers, W, W_dot, (jnp.asarray(u), u_dot, u_ddot))
+        return chain_taylor_sweep(self.layers, self.biases, W, W_dot, (jnp.asarray(u), u_dot, u_ddot))
 
     def weight_gram(self, x: Layers, W: tuple[PyTree, ...]) -> Layers:
         raise ValueError(

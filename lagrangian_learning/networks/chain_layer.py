@@ -46,6 +46,7 @@ class ChainLayer:
         weights, fixed = eqx.partition(module, eqx.is_inexact_array)
         _check_real(weights, told)
         self.smoothness = _smoothness(fixed)
+        self.bias = _bias(module)
         try:
             self._fixed = FrozenPytree(fixed)
             self._start = FrozenPytree(_start(module, weights))
@@ -75,6 +76,13 @@ class ChainLayer:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def _bias(module: Any) -> bool | None:
+    """Whether a linear map of vectors adds a bias; None for any other module."""
+    if type(module) is not eqx.nn.Linear or "scalar" in (module.in_features, module.out_features):
+        return None
+    return module.use_bias
 
 
 def _name_of(module: Any) -> str:

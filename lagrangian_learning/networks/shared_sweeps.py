@@ -74,12 +74,12 @@ def _(network: Layered, W: PyTree, W_dot: PyTree, u_jet: Any) -> TaylorSweep:
 
 @linearised_batch.register
 def _(network: Chain, x: PyTree, W: PyTree) -> AbstractLinearisation:
-    return linearised_chain(_batched(network), x, W)
+    return linearised_chain(_batched(network), network.biases, x, W)
 
 
 @taylor_sweep_batch.register
 def _(network: Chain, W: PyTree, W_dot: PyTree, u_jet: Any) -> TaylorSweep:
-    return chain_taylor_sweep(_batched(network), W, W_dot, u_jet)
+    return chain_taylor_sweep(_batched(network), network.biases, W, W_dot, u_jet)
 
 
 def _batched(network: Chain) -> list[LayerFunction]:
