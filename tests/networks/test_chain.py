@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from lagrangian_learning.networks import Chain, constraint_rank, state_jacobian, weight_gram_matrix, weight_jacobian
+from lagrangian_learning.networks import (
+    Chain,
+    SharedWeights,
+    constraint_rank,
+    state_jacobian,
+    weight_gram_matrix,
+    weight_jacobian,
+)
 from lagrangian_learning.networks.linearisation import taylor_sweep
 
 KEYS = jax.random.split(jax.random.key(5), 8)
@@ -105,6 +112,22 @@ def test_waves_and_products_are_those_of_the_dense_jacobians(name):
     assert jax.tree.structure(products[3]) == jax.tree.structure(W)
     np.testing.assert_allclose(gram, G_M @ G_M.T, rtol=1e-12, atol=1e-11)
     assert np.max(np.abs(gram - np.diag(np.diag(gram)))) > 0.1
+
+
+@pytest.mark.parametrize("batch", [None, 2, 9])
+def test_the_kernel_of_linear_layers_is_their_dense_gram_matrix(batch):
+    """A single example and a batch of two know K; nine of widths 3 and 4 go through their weights."""
+    layers = [eqx.nn.Linear(3, 4, key=KEYS[0]), jnp.sin, eqx.nn.Linear(4, 3, use_bias=False, key=KEYS[1])]
+    chain = Chain(layers)
+    network = chain if batch is None else SharedWeights(chain, batch)
+    rng = np.random.default_rng(4)
+    W = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), chain.init(jax.random.key(0)))
+    like = jax.eval_shape(network.forward, W, jax.ShapeDtypeStruct(network.input_shape, W[0].weight.dtype))
+    x, delta = (jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), like) for _ in range(2))
+    at = network.linearised(x, W)
+    assert [kernel is None for kernel in at.kernels] == [batch == 9, True, batch == 9]
+    G_M = np.asarray(weight_jacobian(network, x, W))
+    np.testing.assert_allclose(flat(at.gram(delta)), G_M @ (flat(delta) @ G_M), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.slow
