@@ -1,4 +1,4 @@
-"""The command line: `lagrangian-learning learn speech`, `… simulate xor`, `… verify`, `… waves`."""
+"""The command line: `lagrangian-learning learn speech`, `… learn digits`, `… simulate xor`, `… verify`, `… waves`."""
 
 import importlib.util
 import sys
@@ -29,6 +29,27 @@ def speech(
     from .experiments.speech_command import speech_command
 
     speech_command(seeds, seed, output, json, passes, recordings)
+
+
+def digits(
+    seeds: int = 1,
+    seed: int = 0,
+    output: Path | None = Path("digits.png"),
+    json: Path | None = None,
+    passes: int | None = None,
+) -> None:
+    """Let a convolutional network of a million weights learn digits in mini-batches that share its weights.
+
+    Args:
+        seeds: How many runs, each with its own initial weights and its own order of the images.
+        seed: The first seed.
+        output: The picture to write; None: no picture.
+        json: Write all numbers to this file too.
+        passes: Passes over the training images; 10 if not given.
+    """
+    from .experiments.digits_command import digits_command
+
+    digits_command(seeds, seed, output, json, passes)
 
 
 def xor(
@@ -87,6 +108,7 @@ def _app() -> Any:
 
     learn, simulate, app = SubcommandApp(), SubcommandApp(), SubcommandApp()
     learn.command(speech)
+    learn.command(digits)
     simulate.command(xor)
     app.command(learn, name="learn", help="Learn from real input.")
     app.command(simulate, name="simulate", help="Simulate a small system and look at its motion.")

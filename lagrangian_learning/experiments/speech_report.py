@@ -35,16 +35,16 @@ def say_what(console: Console, task: Task, constants: Constants) -> None:
 
 
 @contextlib.contextmanager
-def progress(console: Console, title: str) -> Iterator[Tell]:
+def progress(console: Console, title: str, unit: str = "frames") -> Iterator[Tell]:
     """A function to be told of progress: a bar in a terminal, a few lines elsewhere."""
     if not console.is_terminal:
-        yield _lines(console, title)
+        yield _lines(console, title, unit)
         return
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("frames  {task.fields[rate]}"),
+        TextColumn(f"{unit}  {{task.fields[rate]}}"),
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=console) as bar:
@@ -56,7 +56,7 @@ def progress(console: Console, title: str) -> Iterator[Tell]:
         yield tell
 
 
-def _lines(console: Console, title: str) -> Tell:
+def _lines(console: Console, title: str, unit: str) -> Tell:
     told = 0.0
 
     def tell(done: int, total: int, seconds: float) -> None:
@@ -66,7 +66,7 @@ def _lines(console: Console, title: str) -> Tell:
         told, rate = seconds, done / seconds
         left = (total - done) / rate
         console.print(
-            f"  training, {title}: {done:,} of {total:,} frames, {rate:,.0f} a second, {left:.0f} s left",
+            f"  training, {title}: {done:,} of {total:,} {unit}, {rate:,.0f} a second, {left:.0f} s left",
             highlight=False,
             soft_wrap=True,
         )

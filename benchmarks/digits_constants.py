@@ -1,0 +1,83 @@
+"""Which rate and which mass of the neurons suit the digits experiment, by images left out of training?
+
+The 300 last of the training images (by other writers than the rest) are left out, and every choice learns from the
+others; test images are never looked at. SGD is asked for its own rate. The choice with the largest mean accuracy over
+seeds is the one that `lagrangian_learning.experiments.digits.Constants` holds; of equals, the heavier neurons.
+
+    python benchmarks/digits_constants.py [--quick]
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from lagrangian_learning.experiments import digits
+from lagrangian_learning.experiments.digits_run import run_digits
+
+if __package__:
+    from . import common
+else:
+    import common
+
+RATES = (0.01, 0.03, 0.1)
+MASS_RATIOS = (1e-7, 1e-6, 1e-5)
+SEEDS = (100, 101)  # not those of the experiment
+
+
+def measured(network, fit, left_out, passes, rates, mass_ratios, seeds):
+    rows = []
+    for rate in rates:
+        for mass_ratio in mass_ratios:
+            constants = digits.Constants(rate=rate, rate_sgd=rate, mass_ratio=mass_ratio)
+            tasks = [digits.make_task(seed, network, fit, left_out, passes) for seed in seeds]
+            runs = [attempted(seed, task, constants) for seed, task in zip(seeds, tasks, strict=True)]
+            row = {"rate": rate, "mass_ratio": mass_ratio, "ours": [run["ours"] for run in runs],
+                   "sgd": [run["sgd"] for run in runs]}  # fmt: skip
+            print(row, flush=True)
+            rows.append(row)
+            jax.clear_caches()
+    return rows
+
+
+def attempted(seed, task, constants):
+    """Accuracies of one run; 0 where the motion ends early."""
+    try:
+        run = run_digits(seed, task, constants)
+    except RuntimeError:
+        return {"ours": 0.0, "sgd": 0.0}
+    return {"ours": run.accuracy, "sgd": run.accuracy_sgd}
+
+
+def best(rows, name):
+    """The row with the largest mean; of equals the last, which has the heaviest neurons."""
+    means = [round(float(np.mean(row[name])), 6) for row in rows]
+    return rows[max(k for k, mean in enumerate(means) if mean == max(means))]
+
+
+def main(*, quick=False):
+    train, _ = digits.digits()
+    fit, left_out = digits.validation_split(train)
+    if quick:
+        fit = fit.select(slice(64))
+        network, passes, grid, seeds = digits.convolutional(2, 8), 1, ((0.03,), (1e-6,)), SEEDS[:1]
+    else:
+        network, passes, grid, seeds = digits.convolutional(), digits.PASSES, (RATES, MASS_RATIOS), SEEDS
+    rows = measured(network, fit, left_out, passes, *grid, seeds)
+    ours, sgd = best(rows, "ours"), best(rows, "sgd")
+    chosen = {"rate": ours["rate"], "mass_ratio": ours["mass_ratio"], "rate_sgd": sgd["rate"]}
+    path = common.write(
+        "digits_constants",
+        question=__doc__.splitlines()[0],
+        headline=f"rate {chosen['rate']:g}, m_x/m_W = {chosen['mass_ratio']:g}; SGD's rate {chosen['rate_sgd']:g}",
+        chosen=chosen,
+        validation={"ours": float(np.mean(ours["ours"])), "sgd": float(np.mean(sgd["sgd"]))},
+        rows=rows,
+    )
+    print(chosen, path)
+    held = dataclasses.asdict(digits.Constants())
+    assert quick or {name: held[name] for name in chosen} == chosen, f"Constants holds {held}"
+
+
+if __name__ == "__main__":
+    main(quick=common.options(__doc__))
