@@ -12,6 +12,7 @@ a second, are aims and told as they are.
 """
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ from lagrangian_learning.scalars import program_of
 STAGES, AGREE = 2, 1e-10
 LANES = {np.float64: (1, 32, 1024, 4096, 65536, 2**20), np.float32: (1024, 4096, 65536, 2**20)}
 QUICK_LANES, GATED = (16,), 4096
+CALLED_OFTEN = {"cpu": 2**17}  # larger batches are many chunks, compiled before: one call tells enough
 SLOW_LANES = {"cpu": 4096}  # what takes a microsecond an evaluation is not waited for beyond
 FACTOR = {"cpu": 7.0}
 CHUNK = {"cpu": 1024}
@@ -81,20 +83,11 @@ def steps_of(lanes: int, *, quick: bool) -> int:
     return 8 if quick else int(np.clip(2**19 // lanes, 32, 512))
 
 
-def calls(lanes: baselines.Ensemble, steps: int, libraries: dict[str, Any], refused: dict[str, str]) -> Calls:
-    """All that can move these lanes, by name; who cannot leaves its reason."""
-    made: Calls = {}
+def calls(lanes: baselines.Ensemble, steps: int, libraries: dict[str, Any]) -> Calls:
+    """All that may move these lanes, by name."""
     slow = len(lanes.W) > SLOW_LANES.get(jax.default_backend(), 2**62)
-    for engine in engines():
-        run = ours(lanes, steps, engine.name)
-        if slow and engine.name == "diffrax":
-            continue
-        try:
-            run()
-        except ValueError as error:
-            refused[f"engine {engine.name}"] = str(error)
-            continue
-        made[f"ours, {engine.name}"] = run
+    names = [engine.name for engine in engines() if not (slow and engine.name == "diffrax")]
+    made: Calls = {f"ours, {name}": ours(lanes, steps, name) for name in names}
     if not slow:
         made[DENSE] = baselines.jax_dense(lanes, steps)
         if baselines.missing_torch() is None:
@@ -104,14 +97,29 @@ def calls(lanes: baselines.Ensemble, steps: int, libraries: dict[str, Any], refu
     return made
 
 
+def once(timed: Calls, refused: dict[str, str]) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Where lanes end, and the seconds of these first calls; who refuses is taken out of `timed` with its reason."""
+    ends, times = {}, {}
+    for name, call in list(timed.items()):
+        start = time.perf_counter()
+        try:
+            ends[name] = np.asarray(call())
+        except ValueError as error:
+            refused[name] = str(error)
+            del timed[name]
+        times[name] = [time.perf_counter() - start]
+    return ends, {name: times[name] for name in timed}
+
+
 def measured(count: int, dtype: Any, libraries: dict[str, Any], refused: dict[str, str], *, quick: bool) -> dict:
     """Evaluations a second of everyone on so many lanes, and how far ends lie apart."""
     steps, lanes = steps_of(count, quick=quick), baselines.ensemble(count, dtype)
-    timed = calls(lanes, steps, libraries, refused)
-    ends = {name: _end(call()) for name, call in timed.items()}
+    timed = calls(lanes, steps, libraries)
+    ends, times = once(timed, refused)
     first = next(iter(ends.values()))
     apart = max(float(np.max(np.abs(end - first))) for end in ends.values())
-    times = common.interleaved(timed, 2 if quick or count > 2**17 else 5, warmup=0, least=0.05)
+    if count <= CALLED_OFTEN.get(jax.default_backend(), 2**62):
+        times = common.interleaved(timed, 2 if quick else 5, warmup=0, least=0.05)
     rates = {name: STAGES * steps * count / common.median(seconds) for name, seconds in times.items()}
     fastest = _best(rates)
     row = {"lanes": count, "steps": steps, "dtype": np.dtype(dtype).name, "rates": rates, "apart": apart}
@@ -119,10 +127,6 @@ def measured(count: int, dtype: Any, libraries: dict[str, Any], refused: dict[st
     row["over_dense"] = common.ratio(times, DENSE, fastest) if DENSE in times else None
     row["of_c"] = common.ratio(times, "C", fastest) if "C" in times else None
     return row
-
-
-def _end(end: Any) -> np.ndarray:
-    return np.asarray(end)
 
 
 def _best(rates: dict[str, float]) -> str:
@@ -140,7 +144,8 @@ def flops_of_xor() -> int:
 
 def other(sizes: tuple[int, ...], count: int, hardware: ll.Hardware, *, quick: bool) -> dict:
     """A layered network in float32, by the engine that `simulate_batch` picks."""
-    network, steps = ll.Layered(sizes), 2 if quick else 8
+    network = ll.Layered(sizes)
+    steps = 2 if quick else 8 if network.num_weights > 1e5 else 128
     law = ll.CognitiveAction(network, mass_x=1e-3 / max(sizes)).law()
     entries = jnp.arange(sizes[0], dtype=jnp.float32)
     stimulus = ll.Stimulus(
@@ -152,7 +157,7 @@ def other(sizes: tuple[int, ...], count: int, hardware: ll.Hardware, *, quick: b
     def run() -> Any:
         return ll.simulate_batch(
             law, states, [0.0, steps * baselines.STEP], stimulus, in_axes=(None, 0, None), solver=diffrax.Heun(),
-            dt0=baselines.STEP, save=last_output, progress=False, throw=True,
+            dt0=baselines.STEP, save=last_output, chunk=count, progress=False, throw=True,
         )  # fmt: skip
 
     one = jax.tree.map(lambda leaf: leaf[0], states)
@@ -204,10 +209,12 @@ def picture(rows: list[dict], others: dict[str, list[dict]]) -> None:
                 [row["lanes"] for row in shown], [row["rates"][name] for row in shown], "o", ms=4, label=name, **style
             )
         common.finish(ax, f"XOR network, {dtype}", "lanes", "evaluations a second")
-    axes[0, 1].set_ylim(axes[0, 0].get_ylim())
+    axes[0, 0].sharex(axes[0, 1])
+    axes[0, 0].sharey(axes[0, 1])
+    axes[0, 0].autoscale()
     for (name, shown), colour in zip(others.items(), common.COLOURS, strict=False):
         told = [row["evaluations_a_second"] for row in shown]
-        label = f"{name}: at most {max(row['of_peak_arithmetic'] for row in shown):.0%} of peak arithmetic"
+        label = f"{name}: at most {max(row['of_peak_arithmetic'] for row in shown):.1%} of peak arithmetic"
         axes[0, 2].loglog([row["lanes"] for row in shown], told, "o-", ms=4, color=colour, label=label)
     common.finish(axes[0, 2], "larger networks, float32", "lanes", "evaluations a second")
     common.save(made, "xor_ensemble")
