@@ -9,7 +9,6 @@ seeds is the one that `lagrangian_learning.experiments.digits.Constants` holds; 
 
 import dataclasses
 
-import jax
 import numpy as np
 
 from lagrangian_learning.experiments import digits
@@ -36,7 +35,6 @@ def measured(network, fit, left_out, passes, rates, mass_ratios, seeds):
                    "sgd": [run["sgd"] for run in runs]}  # fmt: skip
             print(row, flush=True)
             rows.append(row)
-            jax.clear_caches()
     return rows
 
 

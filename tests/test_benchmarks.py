@@ -15,6 +15,7 @@ SCRIPTS = {
     "dense_against_structured": {"rows", "crossings"},
     "work_precision": {"networks"},
     "compile_and_memory": {"rows", "memory"},
+    "digits": {"seeds", "evaluation"},
     "xor_ensemble": {"rows", "others", "not_timed"},
 }
 

@@ -1,16 +1,20 @@
 import dataclasses
+import importlib.util
 import io
 import json
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from rich.console import Console
 
 import lagrangian_learning as ll
 from lagrangian_learning import cli
-from lagrangian_learning.experiments import speech_command, speech_report
+from lagrangian_learning.experiments import digits, digits_run, speech_command, speech_report
 from lagrangian_learning.report.verify import verification
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -108,6 +112,7 @@ def test_a_missing_extra_is_named(monkeypatch):
         (["learn", "speech", "--passes", "0"], "--passes must be at least 1"),
         (["learn", "speech", "--recordings", "31"], "--recordings must be between 1 and 30"),
         (["learn", "speech", "--output", "no/such/folder/a.png"], "no folder"),
+        (["learn", "digits", "--passes", "0"], "--passes must be at least 1"),
         (["simulate", "xor", "--duration", "0"], "--duration must be at least 4"),
         (["simulate", "xor", "--duration", "nan"], "--duration must be at least 4"),
     ],
@@ -115,6 +120,53 @@ def test_a_missing_extra_is_named(monkeypatch):
 def test_bad_options_are_refused_before_anything_runs(args, message):
     with pytest.raises(SystemExit, match=message):
         cli.main(args)
+
+
+def test_learn_digits_names_what_it_needs(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else found(name))
+    with pytest.raises(SystemExit, match=r'pip install "lagrangian-learning\[digits\]"'):
+        cli.main(["learn", "digits"])
+
+
+@pytest.mark.slow
+def test_learn_digits(tmp_path):
+    done = command("learn", "digits", "--passes", "3", "--json", "a.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads((tmp_path / "a.json").read_text())
+    assert numbers["test_accuracy"]["mean"] > 0.85
+    assert numbers["test_accuracy"]["mean"] == pytest.approx(numbers["sgd_test_accuracy"]["mean"], abs=0.04)
+    assert numbers["seeds"][0]["cosine"] > 0.999
+    assert f"test accuracy  {100 * numbers['test_accuracy']['mean']:.1f} %" in done.stdout
+    assert "1,008,970 weights" in done.stdout
+    assert (tmp_path / "digits.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.slow
+def test_digits_without_neuron_mass_are_learned_as_by_sgd():
+    """Weights after two passes against Optax's, which knows nothing of mechanics."""
+    train, test = digits.digits()
+    network = digits.convolutional(2, 8)
+    task = digits.make_task(0, network, train.select(slice(128)), test, passes=2)
+    run = digits_run.run_digits(0, task, digits.Constants(mass_ratio=0.0))
+    optimiser = optax.sgd(0.03, momentum=0.9)
+    W, memory = task.W, optimiser.init(task.W)
+
+    @jax.jit
+    def step(W, memory, images, targets):
+        def loss(W):
+            outputs = jax.vmap(lambda u: network.output(network.forward(W, u)))(images)
+            return jnp.mean(optax.softmax_cross_entropy(outputs, targets))
+
+        change, memory = optimiser.update(jax.grad(loss)(W), memory)
+        return optax.apply_updates(W, change), memory
+
+    for images, targets in zip(task.batches[:-1], task.targets[:-1], strict=True):
+        W, memory = step(W, memory, images, targets)
+    for ours, theirs, start in zip(*map(jax.tree.leaves, (run.W, W, task.W)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        assert np.max(np.abs(ours - start)) > 1e-3
+    assert run.accuracies == run.accuracies_sgd
 
 
 @pytest.mark.parametrize("args", [["--help"], ["learn", "speech", "--help"], ["simulate", "xor", "--help"]])
