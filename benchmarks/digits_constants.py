@@ -19,8 +19,8 @@ if __package__:
 else:
     import common
 
-RATES = (0.01, 0.03, 0.1)
-MASS_RATIOS = (1e-7, 1e-6, 1e-5)
+RATES = (0.003, 0.01, 0.03)
+MASS_RATIOS = (1e-6, 1e-5, 1e-4)
 SEEDS = (100, 101)  # not those of the experiment
 
 

@@ -57,10 +57,10 @@ def simulate_batch(
     """ẏ_k = f_k(t, y_k, args_k), y_k(ts[0]) = state_k for lanes k = 0, 1, …: `simulate` of many runs in one call.
 
     Lanes are integrated chunk by chunk, and their results are NumPy arrays on the host, so that neither the device nor
-    the call need hold more than two chunks at once. A lane depends on no other: not on one that fails, not on their
-    order, their number, the chunk, or the devices (measured to the bit on CPUs; layers wider than about 128 to
-    rounding, where XLA picks a product by the number of lanes). Adaptive lanes of a chunk step together until the
-    slowest has arrived.
+    the call need hold more than two chunks at once; the fused engine has a chunk for every core of a CPU, and one more.
+    A lane depends on no other: not on one that fails, not on their order, their number, the chunk, or the devices
+    (measured to the bit on CPUs; layers wider than about 128 to rounding, where XLA picks a product by the number of
+    lanes). Adaptive lanes of a chunk step together until the slowest has arrived.
 
     Arguments:
         law, state, ts, args: as for `simulate`; any of law, state and args may be batched.
@@ -98,7 +98,7 @@ def simulate_batch(
     names = names_of(law, plan).telling("engine", run.description)
     fold = checked_fold(reduce)
     sink = Collected(lanes.count) if fold is None else Folded(lanes.count, Folding(fold, times, tolerances, names))
-    size = chunk_size(chunk, lanes.count, num_devices(run.mesh), lanes.like_one, times, plan)
+    size = chunk_size(chunk, lanes.count, num_devices(run.mesh), lanes.like_one, times, plan, run.workers)
     kept = None if checkpoint is None else _kept(checkpoint, run, mesh, reduce)
     carry_out(run, size, sink, kept, Meter(lanes.count, shown=progress), throw=throw)
     return _result(run, sink, names)

@@ -17,6 +17,7 @@ from .hosted import AbstractSink
 from .lanes import Lanes
 from .meter import Meter
 from .settings import Tolerances
+from .side_by_side import ahead, side_by_side, usable_cores
 from .table import message_of
 
 
@@ -36,19 +37,31 @@ class BatchRun(NamedTuple):
         devices = num_devices(self.mesh)
         return self.engine.name if devices == 1 else f"{self.engine.name}, on {devices} devices"
 
+    @property
+    def workers(self) -> int:
+        """How many chunks run at once: XLA keeps all its threads busy with one, but for engines of one core."""
+        alone = self.engine.one_core and self.mesh is None and jax.default_backend() == "cpu"
+        return usable_cores() if alone else 1
+
     def outcomes(self, start: int, size: int) -> Iterator[tuple[int, int, Outcome]]:
-        """(first lane, last + 1, outcome) of each chunk from start on; the next is under way while one is looked at."""
+        """(first lane, last + 1, outcome) of each chunk from start on; others are under way while one is looked at."""
         shared = on_all(self.mesh, (self.lanes.shared, self.times, self.tolerances, self.plan))
         computed = padded(size, num_devices(self.mesh), self.lanes.like_one)
-        under_way = None
-        for first in range(start, self.lanes.count, size):
+
+        def launched(first: int) -> Outcome:
             varied = over_devices(self.mesh, self.lanes.chunk(first, computed))
-            launched = first, min(first + size, self.lanes.count), run_chunk(self.engine, varied, *shared, self.mesh)
-            if under_way is not None:
-                yield under_way
-            under_way = launched
-        if under_way is not None:
-            yield under_way
+            return run(self.engine, varied, *shared, self.mesh)
+
+        starts = range(start, self.lanes.count, size)
+        if self.workers == 1 or len(starts) == 1:
+            run, outcomes = run_chunk, ahead(map(launched, starts))
+        else:
+            # Compiled here: a thread would trace in a context of JAX's of its own.
+            varied = over_devices(self.mesh, self.lanes.chunk(start, computed))
+            run = run_chunk.lower(self.engine, varied, *shared, self.mesh).compile()
+            outcomes = side_by_side(launched, starts, self.workers)
+        for first, outcome in zip(starts, outcomes, strict=True):
+            yield first, min(first + size, self.lanes.count), outcome
 
     def like(self) -> Outcome:
         """Shapes of the outcome of a chunk."""

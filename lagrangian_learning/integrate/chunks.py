@@ -19,17 +19,23 @@ from .records import Recorder
 _FEWEST_LANES = 2
 _VECTOR_OF_LANES = 8
 _FEW_NUMBERS = 1024
+_WORTH_A_WORKER = 64
 # More lanes at once are no faster (on CPUs slower, once they leave the cache), and a run is told and kept by chunks.
 _MOST_LANES = {"cpu": 2**10}
 _MOST_LANES_ELSEWHERE = 2**18
-_SHARE_OF_MEMORY = 0.25
+_SHARE_OF_MEMORY = 0.5
 _COPIES_OF_STATE = 24
 
 
-def chunk_size(chunk: Any, lanes: int, devices: int, lane: Inputs, times: Array, plan: Plan) -> int:
-    """The lanes of a chunk, evenly over devices and over chunks; `chunk` is the most that the user wants."""
-    most = _checked(chunk) if chunk is not None else devices * _most_lanes(lane, times, plan)
+def chunk_size(chunk: Any, lanes: int, devices: int, lane: Inputs, times: Array, plan: Plan, workers: int = 1) -> int:
+    """The lanes of a chunk, evenly over devices and over chunks; `chunk` is the most that the user wants.
+
+    If he does not say, there are as many chunks as workers, unless they would be too small to repay that.
+    """
+    most = _checked(chunk) if chunk is not None else devices * _most_lanes(lane, times, plan, workers + 1)
     chunks = -(-lanes // most)
+    if chunk is None and lanes >= workers * _WORTH_A_WORKER:
+        chunks = workers * -(-chunks // workers)
     per_device = -(-lanes // (chunks * devices))
     return devices * per_device
 
@@ -48,9 +54,9 @@ def _checked(chunk: Any) -> int:
     return int(chunk)
 
 
-def _most_lanes(lane: Inputs, times: Array, plan: Plan) -> int:
-    """A power of two, so that small changes of the memory do not compile anew."""
-    fit = max(int(_SHARE_OF_MEMORY * _memory()) // lane_bytes(lane, times, plan), 1)
+def _most_lanes(lane: Inputs, times: Array, plan: Plan, at_once: int) -> int:
+    """A power of two, so that small changes of the memory do not compile anew; of chunks `at_once` are held."""
+    fit = max(int(_SHARE_OF_MEMORY / at_once * _memory()) // lane_bytes(lane, times, plan), 1)
     most = _MOST_LANES.get(jax.default_backend(), _MOST_LANES_ELSEWHERE)
     return min(1 << (fit.bit_length() - 1), most)
 

@@ -19,6 +19,8 @@ class AbstractEngine(eqx.Module):
     """Integrates a chunk of lanes. Of no fields: `simulate_batch` compiles `run_chunk` once for all chunks."""
 
     name: eqx.AbstractClassVar[str]
+    # Whether a chunk keeps but one core of a CPU busy, so that as many chunks run at once as there are cores.
+    one_core: eqx.AbstractClassVar[bool]
 
     @abc.abstractmethod
     def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
@@ -38,6 +40,7 @@ class DiffraxEngine(AbstractEngine):
     """`jax.vmap` of Diffrax: any law, any setting. Adaptive lanes step together until the slowest has arrived."""
 
     name: ClassVar[str] = "diffrax"
+    one_core: ClassVar[bool] = False
 
     def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
         return None

@@ -37,6 +37,7 @@ class FusedEngine(AbstractEngine):
     """
 
     name: ClassVar[str] = "fused"
+    one_core: ClassVar[bool] = True
 
     def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
         if not plan.steps.lands or (plan.steps.controller is not None and not plan.steps.adaptive):
