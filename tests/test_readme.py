@@ -46,6 +46,15 @@ def test_a_batch():
 
 
 @pytest.mark.slow
+def test_mini_batches():
+    code = next(block for block in blocks("python") if "SharedWeights" in block)
+    told = run(code)
+    assert "Trajectory" in told
+    losses = [float(number) for number in re.findall(r"[\d.]+", told.splitlines()[-1])]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.slow
 def test_the_speech_run_in_public_calls():
     code = next(block for block in blocks("python") if "japanese_vowels" in block)
     assert ", 20\n" in code
