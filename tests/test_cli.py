@@ -148,7 +148,7 @@ def test_digits_without_neuron_mass_are_learned_as_by_sgd():
     train, test = digits.digits()
     network = digits.convolutional(2, 8)
     task = digits.make_task(0, network, train.select(slice(128)), test, passes=2)
-    run = digits_run.run_digits(0, task, digits.Constants(mass_ratio=0.0))
+    run = digits_run.run_digits(0, task, digits.Constants(rate=0.03, mass_ratio=0.0, rate_sgd=0.03))
     optimiser = optax.sgd(0.03, momentum=0.9)
     W, memory = task.W, optimiser.init(task.W)
 

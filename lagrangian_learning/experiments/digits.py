@@ -77,9 +77,9 @@ class Constants:
     (THEORY §6), which gives ϑ and m_W.
     """
 
-    rate: float = 0.03
-    mass_ratio: float = 1e-6
-    rate_sgd: float = 0.03
+    rate: float = 0.003
+    mass_ratio: float = 1e-4
+    rate_sgd: float = 0.003
     momentum: float = 0.9
 
     @property
