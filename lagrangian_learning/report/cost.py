@@ -12,6 +12,10 @@ from jaxtyping import PyTree
 # Elementwise functions that take a polynomial or a division each: about as many operations on today's hardware.
 _COSTLY = {"tanh", "exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tan", "logistic", "erf", "pow", "div", "sqrt"}
 _COSTLY_FLOPS = 10
+# Arrays of so few numbers are written out and fused: what they cost is arithmetic, number by number.
+_FEW = 8
+# Larger ones cost a kernel for about every second equation: XLA fuses the other (counted in compiled steps).
+_KERNELS_AN_EQUATION = 0.5
 _MOVES = {
     "transpose", "reshape", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "dynamic_slice", "concatenate",
     "pad", "gather", "dynamic_update_slice", "convert_element_type", "copy", "rev", "iota", "split", "stop_gradient",
@@ -20,12 +24,15 @@ _MOVES = {
 
 class Cost(NamedTuple):
     """flops: operations, a multiply-add being two;  bytes: operands and results of matrix products and convolutions;
-    products: how many of these are done, loops counted in.
+    products: how many of these are done, loops counted in;  kernels: these and what else is started one after another;
+    scalars: the operations on arrays of a few numbers, which start no kernel.
     """
 
     flops: float
     bytes: float
     products: float
+    kernels: float
+    scalars: float
 
     def __add__(self, other: "Cost") -> "Cost":  # pyright: ignore[reportIncompatibleMethodOverride]
         return Cost(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
@@ -35,7 +42,7 @@ class Cost(NamedTuple):
         return Cost(*(count * entry for entry in self))
 
 
-NOTHING = Cost(0.0, 0.0, 0.0)
+NOTHING = Cost(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def cost_of(fn: Callable, *args: Any, loop_steps: float = 1.0) -> Cost:
@@ -67,7 +74,9 @@ def _cost(equation: Any, loop_steps: float) -> Cost:
         return inside
     if name in _MOVES:
         return NOTHING
-    return Cost((_COSTLY_FLOPS if name in _COSTLY else 1) * float(_size(equation.outvars)), 0.0, 0.0)
+    flops = (_COSTLY_FLOPS if name in _COSTLY else 1) * float(_size(equation.outvars))
+    few = max(_size([variable]) for variable in (*equation.invars, *equation.outvars)) <= _FEW
+    return Cost(flops, 0.0, 0.0, 0.0, flops) if few else Cost(flops, 0.0, 0.0, _KERNELS_AN_EQUATION, 0.0)
 
 
 def _inside(name: str, parameters: dict[str, Any], loop_steps: float) -> Cost | None:
@@ -109,7 +118,10 @@ _PRODUCTS: dict[str, Callable[[Any], float]] = {
 
 def _product(equation: Any, flops_an_entry: float) -> Cost:
     moved = num_bytes([variable.aval for variable in (*equation.invars, *equation.outvars)])
-    return Cost(flops_an_entry * _size(equation.outvars), float(moved), 1.0)
+    flops = flops_an_entry * _size(equation.outvars)
+    if max(_size([variable]) for variable in equation.invars) <= _FEW:
+        return Cost(flops, float(moved), 1.0, 0.0, flops)
+    return Cost(flops, float(moved), 1.0, 1.0, 0.0)
 
 
 def _size(variables: list[Any]) -> int:

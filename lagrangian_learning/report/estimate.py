@@ -25,8 +25,8 @@ class Estimate(NamedTuple):
 
     evaluation: `Cost` of one evaluation of the law's rates for one lane;  evaluations_a_step;  steps;  lanes: of all
     devices;  state_bytes, record_bytes: of one lane;  memory: bytes at once for `lanes_at_once` lanes of a device;
-    seconds_a_step: of those;  seconds: of the whole run;  bound_by: "memory bandwidth", "arithmetic", "launches" or
-    "exchange between devices".
+    seconds_a_step: of those;  seconds: of the whole run;  bound_by: "memory bandwidth", "arithmetic", "launches",
+    "single numbers" or "exchange between devices".
     """
 
     hardware: Hardware
@@ -121,7 +121,8 @@ def estimate(
     if saved is None:
         saved = jax.eval_shape(law.observables, t, state, args)
     state_bytes, record_bytes = num_bytes(state), num_bytes(saved) * times.size
-    run = _Run(hardware, dtype.name, stages, evaluation, watched, state_bytes, record_bytes, weight_devices)
+    leaves = len(jax.tree.leaves(state))
+    run = _Run(hardware, dtype.name, stages, evaluation, watched, state_bytes, record_bytes, weight_devices, leaves)
     share = math.ceil(lanes / lane_devices)
     at_once = run.lanes_at_once(share)
     seconds, bound_by = run.step(at_once)
@@ -143,13 +144,15 @@ class _Run(NamedTuple):
     state_bytes: int
     record_bytes: int
     weight_devices: int
+    leaves: int
 
     def memory(self, lanes: int) -> float:
         """Stages, spare copies of the state and records of so many lanes."""
         return lanes * ((self.stages + _SPARE_STATES) * self.state_bytes + self.record_bytes) / self.weight_devices
 
     def lanes_at_once(self, lanes: int) -> int:
-        return max(1, min(lanes, int(lanes * 0.9 * self.hardware.memory / self.memory(lanes))))
+        fit = int(lanes * 0.9 * self.hardware.memory / self.memory(lanes))
+        return max(1, min(lanes, fit, self.hardware.lanes))
 
     def step(self, lanes: int) -> tuple[float, str]:
         """Seconds of one step of so many lanes, and what bounds them."""
@@ -159,17 +162,25 @@ class _Run(NamedTuple):
         seconds = {
             "memory bandwidth": self.hardware.seconds_to_move(moved, working_set),
             "arithmetic": lanes * work.flops / self.hardware.flops[self.dtype] / self.weight_devices,
-            "launches": work.products * self.hardware.launch,
+            "launches": (work.kernels + self._combination_kernels()) * self.hardware.launch,
+            # One lane computes number after number; many share the work of one instruction.
+            "single numbers": work.scalars * max(1 / self.hardware.scalars, lanes / self.hardware.elementwise),
         }
         bound_by = max(seconds, key=lambda name: seconds[name])
         # Launches overlap neither with each other nor with small products; bandwidth and arithmetic overlap.
-        total = max(seconds["memory bandwidth"], seconds["arithmetic"]) + seconds["launches"]
+        overlapping = max(seconds["memory bandwidth"], seconds["arithmetic"])
+        total = overlapping + seconds["launches"] + seconds["single numbers"]
         exchange = self._exchange(lanes, work)
         return total + exchange, "exchange between devices" if exchange > total else bound_by
 
     def _combination_bytes(self) -> float:
         """Each evaluation reads velocities and writes rates; each stage is made of all stages, which Diffrax reads."""
         return (2 * self.stages + self.stages * self.stages) * self.state_bytes
+
+    def _combination_kernels(self) -> float:
+        """Each array of the state, unless it is of few numbers, is combined once a stage and for the error."""
+        numbers = self.state_bytes / np.dtype(self.dtype).itemsize
+        return 0.0 if numbers <= 8 * self.leaves else (self.stages + 1) * self.leaves
 
     def _exchange(self, lanes: int, work: Cost) -> float:
         """Weights on several devices: every product ends in one exchange of a layer's neurons."""

@@ -16,8 +16,9 @@ class Hardware(NamedTuple):
 
     name;  flops: peak operations a second, by dtype name, vector units and not the matrix units of low precision;
     bandwidth: bytes a second of its memory;  memory: bytes;  cache_bandwidth, cache: the same of its last cache;
-    launch: seconds that one more product in a sequence costs however small it is;  link_bandwidth, link_latency: bytes
-    a second and seconds of one exchange between devices.
+    launch: seconds that one more kernel in a sequence costs however small it is;  link_bandwidth, link_latency: bytes
+    a second and seconds of one exchange between devices;  scalars: operations a second of one number after another;
+    elementwise: of many lanes of such numbers;  lanes: the most that `simulate_batch` puts on it at once.
     """
 
     name: str
@@ -29,6 +30,9 @@ class Hardware(NamedTuple):
     launch: float
     link_bandwidth: float
     link_latency: float
+    scalars: float = 1e8
+    elementwise: float = 1e12
+    lanes: int = 2**18
 
     def seconds_to_move(self, moved: float, working_set: float) -> float:
         """Seconds to move so many bytes of a working set, which may lie in the cache."""
@@ -60,7 +64,7 @@ def as_hardware(hardware: Any) -> Hardware:
 
 def measure_hardware(entries: int = 2**25, cached_entries: int = 2**20) -> Hardware:
     """The default device, measured in a few seconds: how fast it reads a matrix that is larger than any cache and one
-    that is not, multiplies two, and starts a product.
+    that is not, multiplies two, starts a kernel, and does arithmetic on single numbers and on many lanes of them.
 
     Exchanges between devices are not measured: the link is taken to be as fast as memory.
     """
@@ -69,10 +73,13 @@ def measure_hardware(entries: int = 2**25, cached_entries: int = 2**20) -> Hardw
     if jax.config.read("jax_enable_x64"):
         flops["float64"] = _peak(jnp.float64)
     bandwidth, launch = _bandwidth(entries), _launch()
+    scalars, elementwise = _elementwise(1), _elementwise(1024)
+    lanes = 2**10 if device.platform == "cpu" else 2**18
     cached = max(_bandwidth(cached_entries), bandwidth)
     return Hardware(
-        str(device.device_kind), flops, bandwidth, _memory(device), cached, _cache(), launch, bandwidth, 10 * launch
-    )
+        str(device.device_kind), flops, bandwidth, _memory(device), cached, _cache(), launch, bandwidth, 10 * launch,
+        scalars, elementwise, lanes,
+    )  # fmt: skip
 
 
 def _bandwidth(entries: int) -> float:
@@ -92,17 +99,38 @@ def _peak(dtype: Any, side: int = 1024) -> float:
     return 2 * side**3 / _seconds(jax.jit(lambda a: jnp.matmul(a, a, precision="highest")), matrix)
 
 
-def _launch(count: int = 64, side: int = 32) -> float:
-    """Seconds that one more small product adds to a sequence."""
-    matrix = jnp.eye(side, dtype=jnp.float32)
+def _launch(count: int = 32, side: int = 32, rounds: int = 64) -> float:
+    """Seconds that one more small kernel adds to a sequence within a loop, where steps are: every product is followed
+    by another kernel, which XLA cannot fuse into it.
+    """
 
-    def sequence(vector: Any, length: int) -> Any:
-        for _ in range(length):
-            vector = jnp.tanh(matrix @ vector)
-        return vector
+    @jax.jit
+    def run(matrix: Any, vector: Any) -> Any:
+        def sequence(_: Any, vector: Any) -> Any:
+            for _ in range(count):
+                vector = jnp.tanh(jnp.matmul(matrix, vector, precision="highest"))
+            return vector
 
-    times = [_seconds(jax.jit(lambda v, n=n: sequence(v, n)), jnp.ones(side, jnp.float32)) for n in (count, 2 * count)]
-    return max(times[1] - times[0], 0.0) / count
+        return jax.lax.fori_loop(0, rounds, sequence, vector)
+
+    return _seconds(run, jnp.eye(side, dtype=jnp.float32), jnp.ones(side, jnp.float32)) / (2 * count * rounds)
+
+
+def _elementwise(lanes: int, count: int = 32, rounds: int = 64) -> float:
+    """Operations a second on lanes of single numbers: products, sums and now and then a function, one after another."""
+
+    @jax.jit
+    def run(x: Any) -> Any:
+        def sequence(_: Any, x: Any) -> Any:
+            for _ in range(count):
+                x = jnp.tanh(x)
+                for number in (0.9, 1.1, 0.8, 1.2, 0.7):
+                    x = number * x + x
+            return x
+
+        return jax.lax.fori_loop(0, rounds, sequence, x)
+
+    return 20 * count * rounds * lanes / _seconds(run, jnp.ones(lanes, jnp.float32))
 
 
 def _memory(device: Any) -> float:

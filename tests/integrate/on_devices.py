@@ -95,9 +95,18 @@ def text(compiled):
     return getattr(compiled, "compiled", compiled).as_text()
 
 
-def sharded_weights():
+def chain():
+    """The widths of the layered network below, its last layer linear."""
+    keys = jax.random.split(jax.random.key(5), 3)
+    first, second, last = (
+        eqx.nn.Linear(*sizes, key=k) for sizes, k in zip(((8, 64), (64, 32), (32, 4)), keys, strict=True)
+    )
+    tanh = eqx.nn.Lambda(jnp.tanh)
+    return ll.Chain([eqx.nn.Sequential([first, tanh]), eqx.nn.Sequential([second, tanh]), last])
+
+
+def sharded_weights(network):
     """A wide network, its weights on four devices and on one."""
-    network = ll.Layered((8, 64, 32, 4), bias=True)
     law = ll.CognitiveAction(network, mass_x=1e-4).law()
     stimulus = ll.Stimulus(ll.Sinusoids(jnp.linspace(0.5, 2, 8), 0.7, 0.1), jnp.linspace(-0.2, 0.4, 4))
     W = network.init(jax.random.key(0))
@@ -116,7 +125,7 @@ def sharded_weights():
 
 
 def shards(tree):
-    return jax.tree.map(lambda leaf: [*leaf.sharding.shard_shape(leaf.shape)], tree)
+    return [[*leaf.sharding.shard_shape(leaf.shape)] for leaf in jax.tree.leaves(tree)]
 
 
 def moved_in_steps(law, W, stimulus):
@@ -133,4 +142,6 @@ def moved_in_steps(law, W, stimulus):
 
 if __name__ == "__main__":
     found = {"devices": jax.device_count(), "lanes": {**pendulums(), "networks": networks_on_devices()}}
-    json.dump({**found, "collectives": collectives(), "weights": sharded_weights()}, sys.stdout)
+    wide = {"layered": ll.Layered((8, 64, 32, 4), bias=True), "chain": chain()}
+    weights = {name: sharded_weights(network) for name, network in wide.items()}
+    json.dump({**found, "collectives": collectives(), "weights": weights}, sys.stdout)

@@ -53,11 +53,12 @@ def test_no_device_waits_for_another(eight_devices):
 
 
 @pytest.mark.slow
-def test_sharded_weights_stay_where_they_are(eight_devices):
-    found = eight_devices["weights"]
+@pytest.mark.parametrize("network", ["layered", "chain"])
+def test_sharded_weights_stay_where_they_are(eight_devices, network):
+    found = eight_devices["weights"][network]
     assert found["error"] < 1e-12
-    assert found["placed"] == found["end"] == [[[16, 8], [16]], [[8, 64], [8]], [[1, 32], [1]]]
-    assert found["records"] == [[[3, 16, 8], [3, 16]], [[3, 8, 64], [3, 8]], [[3, 1, 32], [3, 1]]]
+    assert found["placed"] == found["end"] == [[16, 8], [16], [8, 64], [8], [1, 32], [1]]
+    assert found["records"] == [[3, 16, 8], [3, 16], [3, 8, 64], [3, 8], [3, 1, 32], [3, 1]]
     assert 0 < found["moved"] <= 108, "all neurons at most, never a matrix"
 
 

@@ -25,7 +25,7 @@ def problem(width, depth=2, dtype=jnp.float64):
 
 def test_products_are_counted_with_their_loops():
     matrix, vector = jax.ShapeDtypeStruct((30, 20), jnp.float32), jax.ShapeDtypeStruct((20,), jnp.float32)
-    assert cost_of(jnp.matmul, matrix, vector) == (2 * 30 * 20, 4 * (30 * 20 + 20 + 30), 1)
+    assert cost_of(jnp.matmul, matrix, vector) == (2 * 30 * 20, 4 * (30 * 20 + 20 + 30), 1, 1, 0)
 
     def powers(a, x):
         again = jax.lax.fori_loop(0, 5, lambda _, y: a.T @ (a @ y), x)
@@ -92,8 +92,42 @@ def test_bad_settings_say_the_remedy():
         ll.estimate(law, state, [0.0, 1.0], stimulus, steps=3, hardware="abacus")
 
 
+def test_few_numbers_start_no_kernel():
+    """Single numbers are arithmetic: 10 for a tanh, 3 for what else; vectors start a kernel every second equation."""
+    few, many = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((100,), jnp.float32)
+    function = lambda x: 2 * jnp.tanh(x) * x + x  # noqa: E731
+    assert cost_of(function, few) == (13, 0, 0, 0, 13)
+    assert cost_of(function, many) == (1300, 0, 0, 2, 0)
+    small = jax.ShapeDtypeStruct((2, 2), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+    assert cost_of(jnp.matmul, *small) == (8, 32, 1, 0, 8)
+
+
+def test_small_systems_are_bound_by_single_numbers_and_lanes_share_their_instructions():
+    law, state, stimulus = problem(2)
+    slow = FLAT._replace(scalars=1e6, elementwise=1e9)
+    one, few, many = (
+        ll.estimate(law, state, [0.0, 1.0], stimulus, steps=1, hardware=slow, lanes=n, saved=jnp.zeros(1))
+        for n in (1, 1000, 2000)
+    )
+    assert one.bound_by == "single numbers"
+    stages, watched = one.evaluations_a_step, one.seconds_a_step * 1e6
+    assert stages * one.evaluation.scalars < watched < (stages + 2) * one.evaluation.scalars
+    assert few.seconds_a_step < 2 * one.seconds_a_step
+    assert many.seconds_a_step == pytest.approx(2 * few.seconds_a_step, rel=0.01)
+
+
+def test_lanes_at_once_are_those_of_a_chunk():
+    law, state, stimulus = problem(2)
+    told = ll.estimate(
+        law, state, [0.0, 1.0], stimulus, steps=1, hardware=FLAT._replace(lanes=1024), lanes=4096, saved=jnp.zeros(1)
+    )
+    assert told.lanes_at_once == 1024
+    assert told.seconds == pytest.approx(4 * told.seconds_a_step)
+
+
 @pytest.mark.slow
 def test_the_device_at_hand_is_measured():
     here = ll.measure_hardware(entries=2**22)
-    assert min(here.bandwidth, here.cache_bandwidth, here.launch, here.memory, *here.flops.values()) > 0
+    assert min(here.bandwidth, here.cache_bandwidth, here.launch, here.memory, here.scalars, *here.flops.values()) > 0
+    assert here.elementwise > here.scalars
     assert here.cache_bandwidth >= here.bandwidth

@@ -1,0 +1,60 @@
+"""The picture of `phase_diagram`."""
+
+from typing import Any
+
+import numpy as np
+
+DIVERGING, SEQUENTIAL = "RdBu", "viridis"
+
+
+def draw(figure: Any, grid: Any, *, flow: Any, frames: Any, borders: tuple[Any, Any], layers: int) -> None:
+    """Cosines on the left, norm ratios on the right; continuous waves above, discrete ones below."""
+    figure.suptitle("Where waves carry backpropagation's gradient", fontsize=14, fontweight="bold", x=0.02, ha="left")
+    labels = ("input frequency ω, with ϑ = 1", "speed of information c"), ("period of the input, frames", "layers L")
+    signs = "ω ∝ c", "period ∝ L"
+    names = f"(18)–(20), L = {layers}: ", "(1)–(3), one layer a frame: "
+    for row, diagram, border, name, sign, label in zip(
+        grid, (flow, frames), borders, names, signs, labels, strict=True
+    ):
+        _cosine(figure, row[0], diagram, border, sign)
+        _ratio(figure, row[1], diagram)
+        row[0].set_title(f"{name}least cosine of a layer", fontsize=11, loc="left")
+        row[1].set_title("norm ratio |g| / |g*| of the first layer", fontsize=11, loc="left")
+        for axes in row:
+            axes.set(xscale="log", yscale="log", xlabel=label[0], ylabel=label[1])
+    for axes in grid[1]:
+        ticks = [2, 3, 4, 6, 8, 12, 16]
+        axes.set_yticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_ylim(frames.up[0], frames.up[-1])
+    for axes in grid[0]:
+        axes.set_ylim(flow.up[0], flow.up[-1])
+
+
+def _cosine(figure: Any, axes: Any, diagram: Any, border: Any, sign: str) -> None:
+    shown = axes.pcolormesh(
+        diagram.across, diagram.up, diagram.cosine, cmap=SEQUENTIAL, vmin=-1, vmax=1, shading="gouraud"
+    )
+    figure.colorbar(shown, ax=axes, label="cosine with the gradient")
+    axes.plot(border.at, diagram.up, color="w", lw=2.2, label="cosine 0.99")
+    fitted = border.place * diagram.up**border.slope
+    inside = (fitted > diagram.across[0]) & (fitted < diagram.across[-1])
+    told = f"fit, slope {border.slope:.2f} (1: {sign})"
+    axes.plot(fitted[inside], diagram.up[inside], color="tab:red", ls="--", lw=1.4, label=told)
+    _legend(axes)
+
+
+def _ratio(figure: Any, axes: Any, diagram: Any) -> None:
+    decades = np.log10(diagram.ratio)
+    most = min(float(np.max(np.abs(decades))), 2.0)
+    shown = axes.pcolormesh(
+        diagram.across, diagram.up, decades, cmap=DIVERGING, vmin=-most, vmax=most, shading="gouraud"
+    )
+    figure.colorbar(shown, ax=axes, label="log₁₀ of the ratio (0: faithful)")
+    axes.contour(diagram.across, diagram.up, np.abs(diagram.ratio - 1), levels=[0.05], colors="k", linewidths=1.4)
+    axes.plot([], [], color="k", lw=1.4, label="5 % off")
+    _legend(axes)
+
+
+def _legend(axes: Any) -> None:
+    axes.legend(fontsize=8, loc="upper left", facecolor="#8fa1b8", labelcolor="k", framealpha=0.9, edgecolor="none")
