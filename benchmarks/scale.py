@@ -92,12 +92,13 @@ def measured(sizes: tuple[int, ...], lanes: int, steps: int, hardware: ll.Hardwa
     at_once = jax.tree.map(lambda leaf: leaf[: told.lanes_at_once], state)
     run: Any = alone if lanes == 1 else eqx.filter_jit(jax.vmap(alone, in_axes=(0, None)))
     ts = jnp.asarray([0.0, STEP])
-    used = run.lower(state if lanes == 1 else at_once, ts).compile().compiled.memory_analysis()
+    compiled = run.lower(state if lanes == 1 else at_once, ts).compile()
+    used = compiled.compiled.memory_analysis()
 
     def simulated(steps: int) -> Any:
         times = jnp.asarray([0.0, STEP * steps])
         if lanes == 1:
-            return alone(state, times)
+            return compiled(state, times)
         return ll.simulate_batch(
             law, state, times, stimulus, in_axes=(None, 0, None), dt0=STEP, save=last_output, progress=False
         ).final_state

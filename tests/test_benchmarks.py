@@ -17,6 +17,7 @@ SCRIPTS = {
     "compile_and_memory": {"rows", "memory"},
     "digits": {"seeds", "evaluation"},
     "xor_ensemble": {"rows", "others", "not_timed"},
+    "scale": {"hardware", "points"},
 }
 
 

@@ -16,6 +16,7 @@ def draw(figure: Any, grid: Any, *, curves: dict[str, Any]) -> None:
     _differences(grid[0, 1], curves)
     for axes in grid[0]:
         axes.set_xlabel("passes over the training recordings")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
 

@@ -14,7 +14,7 @@ _COSTLY = {"tanh", "exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tan", 
 _COSTLY_FLOPS = 10
 # Arrays of so few numbers are written out and fused: what they cost is arithmetic, number by number.
 _FEW = 8
-# Larger ones cost a kernel for about every second equation: XLA fuses the other (counted in compiled steps).
+# Larger ones cost a kernel for about every second equation: XLA fuses the other, roughly.
 _KERNELS_AN_EQUATION = 0.5
 _MOVES = {
     "transpose", "reshape", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "dynamic_slice", "concatenate",
@@ -120,7 +120,7 @@ def _product(equation: Any, flops_an_entry: float) -> Cost:
     moved = num_bytes([variable.aval for variable in (*equation.invars, *equation.outvars)])
     flops = flops_an_entry * _size(equation.outvars)
     if max(_size([variable]) for variable in equation.invars) <= _FEW:
-        return Cost(flops, float(moved), 1.0, 0.0, flops)
+        return Cost(flops, 0.0, 1.0, 0.0, flops)
     return Cost(flops, float(moved), 1.0, 1.0, 0.0)
 
 
