@@ -33,6 +33,8 @@ LEARNED = 0.1
 CODES = ("non_finite", "projection_failed", "singular_multipliers", "constraint_drift", "inconsistent_start")
 # What float32 is held to.
 KEPT = 5e-6
+# A step that left its constraints so far was too long for its lane, even if projection brought it back.
+UNRESOLVED = 0.1
 
 
 class Mixture(eqx.Module):
@@ -157,6 +159,7 @@ def told(one: Outcome) -> dict[str, Any]:
         "failed": one.codes,
         "largest_residual": float(np.max(one.residual[one.successful])),
         "kept_to_5e-6": float(np.mean(one.residual[one.successful] <= KEPT)),
+        "unresolved": float(np.mean(one.before_projection > UNRESOLVED)),
         "largest_residual_before_projection": float(np.max(one.before_projection[one.successful])),
     }
 
