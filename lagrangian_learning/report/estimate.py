@@ -159,9 +159,12 @@ class _Run(NamedTuple):
         work = self.evaluation.times(self.stages) + self.watched
         moved = lanes * (work.bytes + self._combination_bytes()) / self.weight_devices
         working_set = lanes * (self.stages + _SPARE_STATES) * self.state_bytes / self.weight_devices
+        # Every lane has weights of its own: their products are a batch of small ones, which are slower than large ones.
+        peak = self.hardware.flops[self.dtype]
+        rate = peak if lanes == 1 else min(peak, self.hardware.batched)
         seconds = {
             "memory bandwidth": self.hardware.seconds_to_move(moved, working_set),
-            "arithmetic": lanes * work.flops / self.hardware.flops[self.dtype] / self.weight_devices,
+            "arithmetic": lanes * work.flops / rate / self.weight_devices,
             "launches": (work.kernels + self._combination_kernels()) * self.hardware.launch,
             # One lane computes number after number; many share the work of one instruction.
             "single numbers": work.scalars * max(1 / self.hardware.scalars, lanes / self.hardware.elementwise),

@@ -18,7 +18,8 @@ class Hardware(NamedTuple):
     bandwidth: bytes a second of its memory;  memory: bytes;  cache_bandwidth, cache: the same of its last cache;
     launch: seconds that one more kernel in a sequence costs however small it is;  link_bandwidth, link_latency: bytes
     a second and seconds of one exchange between devices;  scalars: operations a second of one number after another;
-    elementwise: of many lanes of such numbers;  lanes: the most that `simulate_batch` puts on it at once.
+    elementwise: of many lanes of such numbers;  batched: of products of a small matrix with a vector, one a lane;
+    lanes: the most that `simulate_batch` puts on it at once.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Hardware(NamedTuple):
     link_latency: float
     scalars: float = 1e8
     elementwise: float = 1e12
+    batched: float = 1e13
     lanes: int = 2**18
 
     def seconds_to_move(self, moved: float, working_set: float) -> float:
@@ -74,11 +76,12 @@ def measure_hardware(entries: int = 2**25, cached_entries: int = 2**20) -> Hardw
         flops["float64"] = _peak(jnp.float64)
     bandwidth, launch = _bandwidth(entries), _launch()
     scalars, elementwise = _elementwise(1), _elementwise(1024)
+    batched = _batched()
     lanes = 2**10 if device.platform == "cpu" else 2**18
     cached = max(_bandwidth(cached_entries), bandwidth)
     return Hardware(
         str(device.device_kind), flops, bandwidth, _memory(device), cached, _cache(), launch, bandwidth, 10 * launch,
-        scalars, elementwise, lanes,
+        scalars, elementwise, batched, lanes,
     )  # fmt: skip
 
 
@@ -131,6 +134,22 @@ def _elementwise(lanes: int, count: int = 32, rounds: int = 64) -> float:
         return jax.lax.fori_loop(0, rounds, sequence, x)
 
     return 20 * count * rounds * lanes / _seconds(run, jnp.ones(lanes, jnp.float32))
+
+
+def _batched(lanes: int = 64, side: int = 24, count: int = 8, rounds: int = 8) -> float:
+    """Operations a second of products of small matrices with vectors, both of every lane, within a loop."""
+
+    @jax.jit
+    def run(matrix: Any, vector: Any) -> Any:
+        def sequence(_: Any, vector: Any) -> Any:
+            for _ in range(count):
+                vector = jnp.tanh(jax.vmap(lambda a, x: jnp.matmul(a, x, precision="highest"))(matrix, vector))
+            return vector
+
+        return jax.lax.fori_loop(0, rounds, sequence, vector)
+
+    matrix, vector = jnp.ones((lanes, side, side), jnp.float32) / side, jnp.ones((lanes, side), jnp.float32)
+    return 2 * matrix.size * count * rounds / _seconds(run, matrix, vector)
 
 
 def _memory(device: Any) -> float:
