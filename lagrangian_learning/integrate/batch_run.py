@@ -14,7 +14,7 @@ from .devices import num_devices, on_all, over_devices, run_chunk
 from .engine import Outcome, Plan
 from .engines import AbstractEngine
 from .hosted import AbstractSink
-from .lanes import Lanes
+from .lanes import Inputs, Lanes
 from .meter import Meter
 from .settings import Tolerances
 from .side_by_side import ahead, side_by_side, usable_cores
@@ -48,18 +48,19 @@ class BatchRun(NamedTuple):
         shared = on_all(self.mesh, (self.lanes.shared, self.times, self.tolerances, self.plan))
         computed = padded(size, num_devices(self.mesh), self.lanes.like_one)
 
-        def launched(first: int) -> Outcome:
-            varied = over_devices(self.mesh, self.lanes.chunk(first, computed))
+        def on_devices(first: int) -> Inputs:
+            return over_devices(self.mesh, self.lanes.chunk(first, computed))
+
+        def launched(varied: Inputs) -> Outcome:
             return run(self.engine, varied, *shared, self.mesh)
 
         starts = range(start, self.lanes.count, size)
         if self.workers == 1 or len(starts) == 1:
-            run, outcomes = run_chunk, ahead(map(launched, starts))
+            run, outcomes = run_chunk, ahead(launched(on_devices(first)) for first in starts)
         else:
-            # Compiled here: a thread would trace in a context of JAX's of its own.
-            varied = over_devices(self.mesh, self.lanes.chunk(start, computed))
-            run = run_chunk.lower(self.engine, varied, *shared, self.mesh).compile()
-            outcomes = side_by_side(launched, starts, self.workers)
+            # Compiled and put on the device here: a thread has a context of JAX's of its own, of another precision say.
+            run = run_chunk.lower(self.engine, on_devices(start), *shared, self.mesh).compile()
+            outcomes = side_by_side(launched, map(on_devices, starts), self.workers)
         for first, outcome in zip(starts, outcomes, strict=True):
             yield first, min(first + size, self.lanes.count), outcome
 

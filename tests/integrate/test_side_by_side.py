@@ -2,10 +2,11 @@
 
 import threading
 
+import jax
 import numpy as np
 import pytest
 
-from lagrangian_learning.integrate import batch_run
+from lagrangian_learning.integrate import RESULTS, batch_run
 from lagrangian_learning.integrate.side_by_side import ahead, side_by_side
 
 from .batches import assert_same_bits, run
@@ -57,3 +58,17 @@ def test_fused_chunks_have_the_same_bits_on_any_number_of_cores(monkeypatch):
         monkeypatch.setattr(batch_run, "usable_cores", lambda: cores)  # noqa: B023  # called in this turn
         paths.append(run(engine="fused", chunk=2))
     assert_same_bits(*paths)
+
+
+@pytest.mark.slow
+def test_threads_keep_the_precision_of_the_caller(monkeypatch):
+    """A thread does not see the caller's `with jax.enable_x64(True)`."""
+    monkeypatch.setattr(batch_run, "usable_cores", lambda: 2)
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with jax.enable_x64(True):
+            path = run(engine="fused", chunk=4)
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert path.q.dtype == np.float64
+    assert (path.result == RESULTS.successful).all()
