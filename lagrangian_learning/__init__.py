@@ -11,6 +11,7 @@ from .integrate import (
     KickDrift as KickDrift,
     NoStabilisation as NoStabilisation,
     NotSavedError as NotSavedError,
+    PallasEngine as PallasEngine,
     Projection as Projection,
     Rattle as Rattle,
     Reduction as Reduction,

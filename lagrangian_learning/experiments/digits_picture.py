@@ -1,12 +1,14 @@
 """The picture of `learn digits`: how it learns, and what it takes for what."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 import lagrangian_learning as ll
 
@@ -23,7 +25,8 @@ def draw(runs: list[Run], test: Images, network: ll.Chain, path: Path) -> None:
     FigureCanvasAgg(figure)
     title = "A convolutional network of a million weights learns digits by the motion of a cognitive action"
     figure.suptitle(title, fontsize=14, fontweight="bold", x=0.02, ha="left")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.25))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
+    left, right = parts
     _learning(left.subplots(), runs)
     _images(right.subplots(ROWS, COLUMNS), runs[-1], test, network)
     right.suptitle("What it says (mistakes first, in red, with the truth)", fontsize=11, x=0.02, ha="left")
@@ -47,7 +50,7 @@ def _learning(ax: Axes, runs: list[Run]) -> None:
     ax.set_xlabel("passes over the training images")
     ax.set_ylabel("mistaken, %")
     ax.set_ylim(bottom=0)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(fontsize=9, frameon=False)
 

@@ -56,7 +56,8 @@ def run_digits(seed: int, task: Task, constants: Constants, tell: Tell | None = 
     stimulus, steps = task.stimulus, len(task.batches) - 1
     state = law.initial_state(0.0, task.W, stimulus)
     times = jnp.array([0.0, task.a_pass], jnp.float32)
-    a_pass: Any = _a_pass.lower(law, state, times, stimulus).compile()
+    jitted: Any = _a_pass
+    a_pass = jitted.lower(law, state, times, stimulus).compile()
     accuracies, seconds = [], 0.0
     for first in range(0, steps, task.a_pass):
         if tell is not None:
@@ -132,8 +133,8 @@ def _multipliers_and_deltas(law: Any, state: ll.State, stimulus: ll.Stimulus) ->
     x = law.network.forward(state.q, stimulus.input(t))
     deltas = ll.delta_errors(law.network, law.potential, x, state.q, stimulus.target(t))
     multipliers = law.accelerations(t, state, stimulus)[1]
-    flat = (ravel_pytree(tree)[0] for tree in (multipliers, deltas))
-    return (*flat, ll.neuron_mass_ratio(law, t, state, stimulus))
+    ratio = ll.neuron_mass_ratio(law, t, state, stimulus)
+    return ravel_pytree(multipliers)[0], ravel_pytree(deltas)[0], ratio
 
 
 def _multipliers(law: Any, state: ll.State, stimulus: ll.Stimulus) -> tuple[float, float, float]:

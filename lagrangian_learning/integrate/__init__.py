@@ -3,6 +3,7 @@
 from .batch import simulate_batch as simulate_batch
 from .boundary import solve_boundary as solve_boundary
 from .devices import local_lanes as local_lanes
+from .fused import PallasEngine as PallasEngine
 from .optimizer import optimizer as optimizer
 from .reduction import Reduction as Reduction
 from .results import RESULTS as RESULTS

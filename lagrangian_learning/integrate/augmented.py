@@ -4,6 +4,7 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
@@ -49,4 +50,6 @@ def start_of(law: AbstractLaw, t0: Array, state: PyTree, args: PyTree) -> Augmen
 
 
 def _shapes(tree: PyTree) -> PyTree:
-    return eqx.filter_eval_shape(lambda leaves: leaves, tree)
+    """Shapes and dtypes alone: on a mesh a shape also tells where it lies."""
+    shapes = eqx.filter_eval_shape(lambda leaves: leaves, tree)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), shapes)

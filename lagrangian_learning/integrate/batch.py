@@ -16,7 +16,7 @@ from .batch_run import BatchRun, carry_out
 from .checkpoint import Checkpoint, run_configuration
 from .chunks import chunk_size
 from .devices import lane_mesh, local_lanes, num_devices, spans_processes
-from .engines import AbstractEngine, resolve_engine
+from .engines import AbstractEngine, engines, resolve_engine
 from .fold import Folding, checked_fold
 from .hosted import AbstractSink, Collected, Folded
 from .lanes import Inputs, Lanes, lanes_of
@@ -70,8 +70,11 @@ def simulate_batch(
             over several processes divides the batch, which all give whole, among them by `ll.local_lanes`.
         chunk: the most lanes at once; None: what is estimated to fit a quarter of the memory, at most 1024 a CPU and
             262,144 another device.
-        engine: "auto" or "diffrax": `jax.vmap` of Diffrax, any law and any setting; "fused": small systems written out
-            on scalars, the same steps to rounding, refused with a reason where it cannot. Or an engine of your own.
+        engine: "diffrax": `jax.vmap` of Diffrax, any law and any setting; "fused": small systems written out on
+            scalars, the same steps to rounding; "pallas": the same as one kernel of a GPU, `ll.PallasEngine`; each is
+            refused with a reason where it cannot. Or an engine of your own. "auto": fused on a CPU for 64 small lanes
+            and more with constant steps, else diffrax, and what took the first part of a run that is resumed; the
+            printed batch tells. Name the engine where bits of small and large batches are to be compared.
         solver, rtol, atol, dt0, stepsize_controller, stabilisation, save, max_steps: as for `simulate`, for all lanes.
         reduce: (start, fn): keep no records, but fold them, value = fn(value, path) for one lane after the other; path
             is the trajectory of one lane. Fold little, and let `save` work lane by lane in parallel.
@@ -93,8 +96,12 @@ def simulate_batch(
     tolerances, plan = settings.prepared(law, times)
     state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
     row = lane_mesh(mesh)
-    lanes = _mine(lanes_of(Inputs(law, state, args, None if resume is None else resume.carry), in_axes), mesh)
-    run = BatchRun(resolve_engine(engine, lanes.like_one, times, plan), lanes, times, tolerances, plan, row)
+    batch = lanes_of(Inputs(law, state, args, None if resume is None else resume.carry), in_axes)
+    engine = _engine_before(resume) if engine == "auto" and resume is not None else engine
+    # Chosen for the whole batch, so that all processes choose the same.
+    chosen = resolve_engine(engine, batch.like_one, batch.count, times, tolerances, plan)
+    lanes = _mine(batch, mesh)
+    run = BatchRun(chosen, lanes, times, tolerances, plan, row)
     names = names_of(law, plan).telling("engine", run.description)
     fold = checked_fold(reduce)
     sink = Collected(lanes.count) if fold is None else Folded(lanes.count, Folding(fold, times, tolerances, names))
@@ -106,6 +113,12 @@ def simulate_batch(
 
 def _resumed_axes(in_axes: Any) -> Any:
     return (in_axes[0], 0, in_axes[2]) if isinstance(in_axes, tuple | list) and len(in_axes) == 3 else in_axes
+
+
+def _engine_before(earlier: Trajectory) -> str:
+    """The engine that an earlier run tells to have taken: going on with it ends with the bits of one run."""
+    told = dict(earlier.description).get("engine", "auto").split(",")[0]
+    return told if told in {engine.name for engine in engines()} else "auto"
 
 
 def _mine(lanes: Lanes, mesh: Any) -> Lanes:

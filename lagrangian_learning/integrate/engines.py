@@ -63,23 +63,32 @@ def run_lane(inputs: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -
 
 
 def engines() -> tuple[AbstractEngine, ...]:
-    """All engines, in the order in which "auto" asks them."""
-    from .fused import FusedEngine  # it is an engine itself, and so knows this file
+    """All engines that have a name."""
+    from .fused import FusedEngine, PallasEngine  # they are engines themselves, and so know this file
 
-    return DiffraxEngine(), FusedEngine()
+    return DiffraxEngine(), FusedEngine(), PallasEngine()
 
 
-def resolve_engine(engine: Any, lane: Inputs, times: Array, plan: Plan) -> AbstractEngine:
-    """The engine of that name; "auto": the first that can. ValueError for a name that is none, or one that cannot."""
+def resolve_engine(
+    engine: Any, lane: Inputs, lanes: int, times: Array, tolerances: Tolerances, plan: Plan
+) -> AbstractEngine:
+    """The engine of that name; "auto": see `_chosen`. ValueError for a name that is none, or one that cannot."""
     known = {candidate.name: candidate for candidate in engines()}
     if isinstance(engine, AbstractEngine):
         known[engine.name] = engine
         engine = engine.name
     if engine == "auto":
-        return next(candidate for candidate in known.values() if candidate.refusal(lane, times, plan) is None)
+        engine = _chosen(lane, lanes, times, tolerances, plan)
     if engine not in known:
         raise ValueError(f'engine must be "auto", {", ".join(map(repr, known))} or an engine, got {engine!r}.')
     refusal = known[engine].refusal(lane, times, plan)
     if refusal is not None:
         raise ValueError(f'engine="{engine}" cannot integrate this: {refusal} Use engine="auto".')
     return known[engine]
+
+
+def _chosen(lane: Inputs, lanes: int, times: Array, tolerances: Tolerances, plan: Plan) -> str:
+    """The name of the engine that is known to be fastest for so many lanes."""
+    from .fused.choice import is_worth_fusing  # as above
+
+    return "fused" if is_worth_fusing(lane, lanes, times, tolerances, plan) else "diffrax"

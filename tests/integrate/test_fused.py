@@ -13,11 +13,11 @@ from .laws import Motion, NaNAfter, Oscillator, Pendulum, oscillator_at
 TS = np.linspace(0.0, 1.0, 3)
 
 
-def both(law, states, args=None, **settings):
+def both(law, states, args=None, engines=("fused", "diffrax"), **settings):
     axes = (None, 0, None if args is None else 0)
     return [
         ll.simulate_batch(law, states, TS, args, in_axes=axes, engine=engine, progress=False, **settings)
-        for engine in ("fused", "diffrax")
+        for engine in engines
     ]
 
 
@@ -104,16 +104,26 @@ def test_a_lane_that_runs_out_of_steps_says_so():
     np.testing.assert_array_equal(np.isnan(fused.q), np.isnan(ordinary.q))
 
 
-@pytest.mark.slow
-def test_the_xor_network_equals_the_ordinary_engine(key):
+def xor_lanes(dtype, coordinates="reduced"):
+    """The paper's network under signals of two speeds: law, states, stimuli."""
     network = ll.xor_network()
     action = ll.CognitiveAction(network, mass_x=5e-3, mass_W=0.5, dissipation=ll.ExponentialDissipation(1.0))
-    law = action.law()
-    frequencies = jnp.linspace(0.5, 2.0, 6).reshape(2, 3)
+    law = action.law(coordinates)
+    frequencies = jnp.linspace(0.5, 2.0, 6, dtype=dtype).reshape(2, 3)
     stimuli = jax.vmap(lambda f: ll.Stimulus(ll.Sinusoids(f[:2]), ll.Sinusoids(f[2:])))(frequencies)
-    weights = jax.vmap(network.init)(jax.random.split(key, 2))
-    states = jax.vmap(lambda W, s: law.initial_state(0.0, W, s))(weights, stimuli)
-    agree(*both(law, states, stimuli, solver=diffrax.Heun(), dt0=0.05), 1e-11)
+    keys = jax.random.split(jax.random.key(3), 2)
+    weights = jax.tree.map(lambda leaf: leaf.astype(dtype), jax.vmap(network.init)(keys))
+    return law, jax.vmap(lambda W, s: law.initial_state(0.0, W, s))(weights, stimuli), stimuli
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dtype", "coordinates", "tolerance"),
+    [("float64", "reduced", 1e-11), ("float64", "full", 1e-11), ("float32", "reduced", 2e-5)],
+)
+def test_the_xor_network_equals_the_ordinary_engine(dtype, coordinates, tolerance):
+    law, states, stimuli = xor_lanes(dtype, coordinates)
+    agree(*both(law, states, stimuli, solver=diffrax.Heun(), dt0=0.05), tolerance)
 
 
 def test_a_large_system_is_refused_by_name():
@@ -121,4 +131,12 @@ def test_a_large_system_is_refused_by_name():
         ll.simulate_batch(
             Oscillator(2.0), Motion(jnp.ones((2, 100)), jnp.ones((2, 100))), TS, None,
             in_axes=(None, 0, None), engine="fused", dt0=0.1, progress=False,
+        )  # fmt: skip
+
+
+def test_an_implicit_stepper_is_refused_by_name():
+    with pytest.raises(ValueError, match="Kvaerno3 solves equations at every step"):
+        ll.simulate_batch(
+            Oscillator(2.0), swings(), TS, None,
+            in_axes=(None, 0, None), engine="fused", solver=diffrax.Kvaerno3(), rtol=1e-4, progress=False,
         )  # fmt: skip

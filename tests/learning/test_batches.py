@@ -106,12 +106,14 @@ def test_memory_is_estimated_from_above():
 
 
 @pytest.mark.slow
-def test_float32_lanes_hold_their_constraints_over_1e5_steps():
+@pytest.mark.parametrize("engine", ["diffrax", "fused"])
+def test_float32_lanes_hold_their_constraints_over_1e5_steps(engine):
     law, steps, step = action(0.02, 1.0).law("full"), 100_000, 0.02
     weights = [tuple(jnp.asarray(scale * matrix, jnp.float32) for matrix in W) for scale in (0.5, 1.0, 1.5)]
     starts = [law.initial_state(0.0, one, STIMULUS, tuple(0.3 * matrix for matrix in one)) for one in weights]
     states = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
     settings = {"solver": diffrax.Heun(), "dt0": 0.999 * step, "progress": False, "in_axes": (None, 0, None)}
+    settings["engine"] = engine
     batch = ll.simulate_batch(law, states, np.array([0.0, step * steps]), STIMULUS, **settings)
     assert batch.q[1][0].dtype == np.float32
     assert (batch.stats["num_accepted_steps"] >= steps).all()

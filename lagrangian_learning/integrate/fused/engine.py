@@ -42,6 +42,8 @@ class FusedEngine(AbstractEngine):
     def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
         if not plan.steps.lands or (plan.steps.controller is not None and not plan.steps.adaptive):
             return "its steps end on saved times, and this stepsize_controller has its own."
+        if isinstance(plan.solver, diffrax.AbstractImplicitSolver):
+            return f"{type(plan.solver).__name__} solves equations at every step, which this engine cannot write out."
         if size_of(lane.state) > MAX_STATE:
             return f"a state of {size_of(lane.state)} numbers is too large to be written out (at most {MAX_STATE})."
         return None

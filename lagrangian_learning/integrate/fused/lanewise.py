@@ -34,13 +34,18 @@ class Lanewise:
     def __init__(self, fn: Callable, *examples: PyTree) -> None:
         self.program, self.shapes = program_of(fn, *examples)
 
-    def __call__(self, one: Array, *arguments: Rows) -> Rows:
-        """The leaves of the result, all of rows. one: a 1 that the compiler does not know, see `_kept`."""
+    def __call__(self, one: Array | None, *arguments: Rows) -> Rows:
+        """The leaves of the result, all of rows.
+
+        one: a 1 that the compiler does not know, see `_kept`; None: a compiler that repeats nothing, Triton's.
+        """
         leaves = [leaf for rows in arguments for leaf in rows]
 
         def of_a_lane(leaves: Rows) -> list:
             inputs = [leaf.entries if isinstance(leaf, Table) else leaf for leaf in leaves]
-            return self.program(*inputs, lowerings=_lowerings(one), keep=lambda x: _kept(x, one))
+            if one is None:
+                return self.program(*inputs)
+            return self.program(*inputs, lowerings=_lowerings(), keep=lambda x: _kept(x, one))
 
         return jax.vmap(of_a_lane, in_axes=([_axes(leaf) for leaf in leaves],))(leaves)
 
@@ -49,7 +54,7 @@ def _axes(leaf: Leaf) -> Any:
     return Table(None) if isinstance(leaf, Table) else [0 if jnp.ndim(number) else None for number in leaf]
 
 
-def _lowerings(one: Array) -> dict[str, Callable]:
+def _lowerings() -> dict[str, Callable]:
     if jax.default_backend() != "cpu":
         return {}
     return {"sin": sine, "cos": cosine}

@@ -27,6 +27,12 @@ class Run(NamedTuple):
     records: Rows
 
 
+# The state at a saved time, and which lanes have reached it.
+Saved = tuple[Rows, Array]
+# Running lanes and their inputs (and the 1 of `Lanewise`) to where they end and what is saved of all intervals.
+Through = Callable[[Rows, Rows, Array], tuple[Rows, Saved]]
+
+
 class Lockstep:
     """All lanes of a block step together; each has its own time, step and fate.
 
@@ -71,21 +77,27 @@ class Lockstep:
         *most, varied = examples
         return Lanewise(of_lane, *most, (varied, self.shared, self.setting), last)
 
-    def __call__(self, blocks: list[Array], one: Array) -> Run:
-        """One block from start to end; blocks holds what varies, [numbers, lanes] a leaf."""
+    def __call__(self, blocks: list[Array], one: Array, through: Through | None = None) -> Run:
+        """One block from start to end; blocks holds what varies, [numbers, lanes] a leaf.
+
+        through: what takes the lanes through all intervals; None: a scan.
+        """
         lanes = [*rows_of(blocks), *shared_rows(self.shared), *shared_rows(self.setting)]
         running = self.begin(one, lanes)
         start = self._of(running, lambda r: r.y)
         there = self._arrived(running, self.setting.times[0])
-        running, (saved, reached) = lax.scan(
-            lambda carry, interval: self._interval(carry, interval, lanes, one), running, self._intervals()
-        )
+        through = self.scanned if through is None else through
+        running, (saved, reached) = through(running, lanes, one)
         saved = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, saved)
-        there = jnp.concatenate([there[None], reached])
+        there = jnp.concatenate([(there & ~self._lost(running))[None], reached])
         records = lax.map(lambda at: self.record(one, [[at[0]]], at[1], lanes), (self.setting.times, saved))
         return Run(running, self.reason(one, running, lanes), there, records)
 
-    def _intervals(self) -> tuple[Array, Array, Array]:
+    def scanned(self, running: Rows, lanes: Rows, one: Array) -> tuple[Rows, Saved]:
+        """Through all intervals, one after the other: where lanes are then, and what they were at the saved times."""
+        return lax.scan(lambda carry, interval: self.interval(carry, interval, lanes, one), running, self.intervals())
+
+    def intervals(self) -> tuple[Array, Array, Array]:
         """Start, end and number of constant steps of every interval."""
         times, dt0 = self.setting.times, self.setting.tolerances.dt0
         starts, ends = times[:-1], times[1:]
@@ -93,13 +105,14 @@ class Lockstep:
             return starts, ends, jnp.zeros(starts.shape, jnp.int32)
         return starts, ends, jax.vmap(SubdividedSteps(times, dt0).count)(jnp.arange(starts.shape[0]))
 
-    def _interval(self, running: Rows, interval: tuple, lanes: Rows, one: Array) -> tuple[Rows, tuple]:
+    def interval(self, running: Rows, interval: tuple, lanes: Rows, one: Array | None) -> tuple[Rows, Saved]:
+        """To the next saved time; interval: its start, its end and the number of constant steps."""
         start, end, count = interval
         if self.adaptive:
             bounds = [[start, end]]
             running = self.enter(one, running, lanes, bounds)
             running = lax.while_loop(
-                lambda rows: jnp.any(self._active(rows, end)),
+                lambda rows: jnp.max(self._active(rows, end).astype(jnp.int32)) > 0,  # Triton knows no `any`
                 lambda rows: self.step(one, rows, lanes, bounds),
                 running,
             )
@@ -110,7 +123,7 @@ class Lockstep:
                 t1 = jnp.where(k + 1 >= count, end, start + (end - start) * share)
                 return self.step(one, rows, lanes, [[t1]])
 
-            running = lax.fori_loop(0, count, step, running)
+            running = lax.fori_loop(jnp.zeros_like(count), count, step, running)
         return running, (self._of(running, lambda r: r.y), self._arrived(running, end))
 
     def _active(self, running: Rows, end: Array) -> Array:
@@ -121,6 +134,10 @@ class Lockstep:
 
     def _arrived(self, running: Rows, end: Array) -> Array:
         return (self._number(running, "t") >= end) & (self._number(running, "reason") == 0)
+
+    def _lost(self, running: Rows) -> Array:
+        """Lanes whose first step failed: Diffrax, which saves as steps end, has no record of their start either."""
+        return (self._number(running, "accepted") == 0) & (self._number(running, "reason") != 0)
 
     def _number(self, running: Rows, name: str) -> Array:
         return self._of(running, lambda lane: getattr(lane, name))[0][0]

@@ -1,0 +1,64 @@
+"""`PallasEngine`: whole trajectories of small systems in one kernel of a GPU."""
+
+import functools
+import importlib.util
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+from jaxtyping import Array
+
+from lagrangian_learning.integrate.engine import Outcome, Plan
+from lagrangian_learning.integrate.engines import AbstractEngine
+from lagrangian_learning.integrate.lanes import Inputs
+from lagrangian_learning.integrate.settings import Tolerances
+
+from .engine import FusedEngine, concluded
+from .lanewise import blocked
+from .lockstep import Lockstep
+from .motion import Setting
+
+
+class PallasEngine(AbstractEngine):
+    """The fused engine's arithmetic with a lane's state in registers: a lane a thread, from the first step to the last.
+
+    A trajectory writes its saved states and nothing else to memory, and no kernel is launched a step. Constant and
+    adaptive steps, whatever the fused engine takes whose steps are arithmetic alone (no loops whose length depends on
+    values, no large tables). Lanes of a block wait for each other at saved times.
+
+    Arguments:
+        block: lanes a program of the kernel, a power of two.
+        interpret: compute the kernel with XLA, on any device: for a look at it without a GPU, slowly.
+    """
+
+    block: int = eqx.field(static=True, default=128)
+    interpret: bool = eqx.field(static=True, default=False)
+    name: ClassVar[str] = "pallas"
+    one_core: ClassVar[bool] = False
+
+    def __check_init__(self) -> None:
+        if self.block < 1 or self.block & (self.block - 1):
+            raise ValueError(f"block must be a power of two, got {self.block}.")
+
+    def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
+        if importlib.util.find_spec("jax.experimental.pallas") is None:
+            return "this JAX has no Pallas; a newer one has."
+        if not self.interpret and jax.default_backend() != "gpu":
+            return (
+                f"its kernel is for GPUs, and JAX runs on a {jax.default_backend()} here; "
+                "engine=ll.PallasEngine(interpret=True) computes it anywhere, slowly."
+            )
+        return FusedEngine().refusal(lane, times, plan)
+
+    def run_chunk(self, varied: Inputs, shared: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
+        from .in_registers import in_registers  # Pallas takes a while to import, and is not everywhere
+
+        setting = Setting(times, tolerances, plan)
+        lanes = jax.tree.leaves(varied)[0].shape[0]
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), varied)
+        lockstep = Lockstep(one, shared, setting)
+        unit = (times[-1] > times[0]).astype(times.dtype)
+        through = functools.partial(in_registers, lockstep=lockstep, block=self.block, interpret=self.interpret)
+        whole = [leaf[0] for leaf in blocked(varied, self.block * -(-lanes // self.block))]
+        run = lockstep(whole, unit, through)
+        return concluded(lockstep, jax.tree.map(lambda leaf: leaf[None], run), lanes, setting)
