@@ -43,7 +43,6 @@ SETTINGS = [
     ({"solver": diffrax.SemiImplicitEuler(), "dt0": 0.1}, "several terms"),
     ({"adjoint": "reverse"}, "Diffrax adjoint"),
     ({"save": "all"}, "save must be a function"),
-    ({"save": lambda t, observables: ()}, "no number to record"),
     ({"stabilisation": "glue"}, '"projection", "none"'),
     ({"stabilisation": "baumgarte"}, "Baumgarte"),
     ({"stabilisation": 3}, "stabilisation must be"),
