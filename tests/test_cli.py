@@ -136,7 +136,7 @@ def test_learn_digits(tmp_path):
     numbers = json.loads((tmp_path / "a.json").read_text())
     assert numbers["test_accuracy"]["mean"] > 0.85
     assert numbers["test_accuracy"]["mean"] == pytest.approx(numbers["sgd_test_accuracy"]["mean"], abs=0.04)
-    assert numbers["seeds"][0]["cosine"] > 0.99
+    assert numbers["seeds"][0]["cosine"] > 0.99  # not 1: at the chosen m_x/m_W the neurons' mass is felt
     assert f"test accuracy  {100 * numbers['test_accuracy']['mean']:.1f} %" in done.stdout
     assert "1,008,970 weights" in done.stdout
     assert (tmp_path / "digits.png").read_bytes().startswith(PNG)
