@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 16
 _LANES_TOLD = 8
+_UNBALANCED = 0.1  # of max |E|: more than a coarse tolerance leaves, less than a run that went wrong
 
 
 def printed(path: "Trajectory") -> str:
@@ -115,8 +116,20 @@ def _energies(stats: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("energy", f"{low:.6g} to {high:.6g}")]
     if "max_energy_defect" in stats:
         defect = f"{_most(stats['max_energy_defect_absolute'])}, {_most(stats['max_energy_defect'])} of max |E|"
-        rows.append(("energy balance", f"closed to {defect}"))
+        rows += [("energy balance", f"closed to {defect}"), *_unbalanced(np.asarray(stats["max_energy_defect"]))]
     return rows
+
+
+def _unbalanced(defects: np.ndarray) -> list[tuple[str, str]]:
+    """A warning where energy comes from nowhere: constant steps succeed however badly they resolve the motion."""
+    count = np.count_nonzero(defects > _UNBALANCED)
+    if not count:
+        return []
+    runs = f" in {count:,} of {defects.size:,} runs" if defects.size > 1 else ""
+    return [
+        ("", f"over a tenth of max |E|{runs}: the step is too long for the motion; shorten dt0, or give rtol"),
+        ("", "(where E is zero by the choice of its origin, this says nothing)"),
+    ]
 
 
 def _results(path: "Trajectory | Reduction") -> str:

@@ -60,6 +60,16 @@ def test_failure(name):
         assert np.isfinite(path.final_state.q).all()
 
 
+def test_a_step_too_long_succeeds_and_is_told():
+    """Six radians a step: constant steps grow without bound and see nothing wrong, but energy comes from nowhere."""
+    follows = simulate(Oscillator(array(1.0)), at_rest(), TS, throw=False, **CONSTANT)
+    jumps = simulate(Oscillator(array(300.0)), at_rest(), TS, throw=False, **CONSTANT)
+    warning = "over a tenth of max |E|: the step is too long for the motion"
+    assert bool(jumps.result == RESULTS.successful)
+    assert warning in str(jumps)
+    assert warning not in str(follows)
+
+
 def test_throw_says_the_message_of_the_code():
     with pytest.raises(RuntimeError, match="NaN or an infinity appeared"):
         simulate(Oscillator(array(1.0)), at_rest(np.nan), TS)

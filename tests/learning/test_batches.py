@@ -119,3 +119,31 @@ def test_float32_lanes_hold_their_constraints_over_1e5_steps(engine):
     assert (batch.stats["num_accepted_steps"] >= steps).all()
     assert (batch.stats["max_constraint_residual"] <= 5e-6).all(), batch
     assert (batch.stats["max_velocity_residual"] <= 5e-6).all(), batch
+
+
+def unlearnable():
+    """The XOR network before targets of other frequencies than its inputs', float32: what cannot be learned drives its
+    weights up, and its neurons flip ever faster (measured: |ẋ| 6 in the first 50 units of time, 35 after 450)."""
+    network = ll.xor_network()
+    law = ll.CognitiveAction(network, mass_x=5e-3, mass_W=0.5, dissipation=ll.ExponentialDissipation(1.0)).law("full")
+    frequencies = jnp.linspace(0.5, 2.0, 6, dtype=jnp.float32).reshape(2, 3)
+    stimuli = jax.vmap(lambda f: ll.Stimulus(ll.Sinusoids(f[:2]), ll.Sinusoids(f[2:])))(frequencies)
+    weights = jax.vmap(network.init)(jax.random.split(jax.random.key(3), 2))
+    weights = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), weights)
+    return law, jax.vmap(lambda W, s: law.initial_state(0.0, W, s))(weights, stimuli), stimuli
+
+
+@pytest.mark.slow
+def test_a_lane_that_outruns_its_step_is_told_and_a_step_that_follows_holds_the_constraint():
+    law, states, stimuli = unlearnable()
+    runs = {}
+    for step, steps in ((2e-3, 100_000), (1e-2, 100_000)):
+        settings = {"solver": diffrax.Heun(), "dt0": 0.999 * step, "progress": False, "in_axes": (None, 0, 0)}
+        ts = np.array([0.0, step * steps])
+        runs[step] = ll.simulate_batch(law, states, ts, stimuli, engine="fused", max_steps=2**20, **settings)
+    follows, outrun = runs[2e-3], runs[1e-2]
+    assert (follows.stats["max_energy_defect"] < 1e-3).all(), follows
+    assert (follows.stats["max_constraint_residual"] <= 5e-6).all(), follows
+    assert (follows.stats["max_velocity_residual"] <= 5e-6).all(), follows
+    assert outrun.stats["max_energy_defect"][1] > 1
+    assert "over a tenth of max |E| in 1 of 2 runs: the step is too long for the motion" in str(outrun)
