@@ -32,8 +32,8 @@ from lagrangian_learning.signals import Stimulus
 from .backprop_diffusion import positive_speed
 from .block_tridiagonal import BlockTridiagonal, eliminates_faster
 from .checks import one_number
+from .coordinates import FullCoordinates, ReducedCoordinates
 from .finite_speed import FiniteSpeed, FiniteSpeedMultipliers
-from .network_law import FullCoordinates, ReducedCoordinates
 from .network_multipliers import AbstractNetworkMultipliers
 from .potential import AbstractPotential, SquaredError, Term, as_potential
 from .quadrature import integrate_samples

@@ -11,8 +11,6 @@ from lagrangian_learning.mechanics import (
     AbstractBoundaryLaw,
     AbstractMultiplierSolver,
     EulerLagrange,
-    Rates,
-    Residual,
     State,
     momenta,
 )
@@ -31,7 +29,7 @@ from .checks import checked_velocities, like_neurons
 from .costate import growth_rate, has_run_away
 from .delta_errors import potential_gradient
 from .finite_speed_motion import FiniteSpeedMotion
-from .network_law import AbstractNetworkLaw
+from .network_law import AbstractUnreducedLaw
 from .potential import AbstractPotential
 
 
@@ -54,7 +52,7 @@ class FiniteSpeedMultipliers(AbstractMultiplierSolver):
         return (x_ddot, tree_scale(1 / mass_W, f_W)), minus_delta_dot
 
 
-class FiniteSpeed(AbstractNetworkLaw, AbstractBoundaryLaw):
+class FiniteSpeed(AbstractUnreducedLaw, AbstractBoundaryLaw):
     """The equations before (20), with c, m_x, m_W and ϑ all finite, on any digraph (THEORY §7):
 
         ẋ = c (σ(Wx) − x),   Ẅ = −ϑ Ẇ + σ′(a_i) δ_i x_j/m_W,   δ̇ = c [m_x (ẍ + ϑ ẋ) + G_ξᵀ δ + V_ξ] − ϑ δ,
@@ -98,34 +96,6 @@ class FiniteSpeed(AbstractNetworkLaw, AbstractBoundaryLaw):
         x_dot = self._neuron_velocities(t0, x, W, stimulus)
         v = (x_dot, checked_velocities(self.network, W, W_dot))
         return self.equations.initial_state(t0, (x, W), v, stimulus, multipliers=delta)
-
-    def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[tuple[PyTree, PyTree], PyTree]:
-        """((ẍ, Ẅ), δ), δ being that of the state."""
-        return self.equations.accelerations(t, state, stimulus)
-
-    def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
-        return state
-
-    def vector_field(self, t: Any, state: State, args: Stimulus) -> State:
-        return self.equations.vector_field(t, state, args)
-
-    def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
-        return self.equations.rates(t, state, args)
-
-    def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
-        return self.equations.observables(t, state, args)
-
-    def residual(self, t: Any, state: State, args: Stimulus) -> Residual | None:
-        return self.equations.residual(t, state, args)
-
-    def energy(self, t: Any, state: State, args: Stimulus) -> Array:
-        return self.equations.energy(t, state, args)
-
-    def project(self, t: Any, state: State, args: Stimulus, **settings: Any) -> tuple[State, Array]:
-        return self.equations.project(t, state, args, **settings)
-
-    def baumgarte(self, alpha: Any, beta: Any) -> "FiniteSpeed":
-        return FiniteSpeed(self.network, self.potential, self.equations.baumgarte(alpha, beta), self.speed)
 
     def growth_rate(self, t: Any, state: State) -> Float[Array, ""]:
         """The largest real part of the spectrum of the costate equation, x and W frozen; unstable if positive."""
@@ -183,10 +153,6 @@ class FiniteSpeed(AbstractNetworkLaw, AbstractBoundaryLaw):
     # -- for readers -----------------------------------------------------------------------------------------------
 
     @property
-    def drifts(self) -> bool:
-        return True
-
-    @property
     def linear_part(self) -> FiniteSpeedMotion:
         return FiniteSpeedMotion(self.speed, self.equations.lagrangian.dissipation)
 
@@ -197,11 +163,6 @@ class FiniteSpeed(AbstractNetworkLaw, AbstractBoundaryLaw):
             "coordinates": "full (x, W and the multipliers)",
             "multipliers": f"part of the state; {self.equations.multiplier_solver.name}",
         }
-
-    @property
-    def aliases(self) -> dict[str, tuple[str, int | None]]:
-        levels = {"q": "", "v": "_dot", "a": "_ddot"}
-        return {f"{name}{dots}": (key, k) for key, dots in levels.items() for k, name in enumerate(("x", "W"))}
 
 
 def _weight_masses(law: Any) -> list[Any]:

@@ -1,38 +1,17 @@
-"""The Euler–Lagrange equations (8)–(10) of a network, in full and in reduced coordinates."""
+"""What the laws of a network have in common, and those whose state is the whole of q = (x, W)."""
 
 import abc
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.mechanics import (
-    AbstractLaw,
-    AbstractMechanicalLaw,
-    DampedMotion,
-    EulerLagrange,
-    Rates,
-    Residual,
-    State,
-    total_derivative,
-)
-from lagrangian_learning.mechanics._arrays import all_finite, as_time, dtype_of, max_abs, require
-from lagrangian_learning.networks import AbstractNetwork, guard_rank
+from lagrangian_learning.mechanics import AbstractLaw, EulerLagrange, Rates, Residual, State
+from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
-from .checks import check_stimulus, checked_velocities
-from .network_multipliers import AbstractNetworkMultipliers
+from .checks import check_stimulus
 from .potential import AbstractPotential
-from .swept import SweptEquations
-from .waves import NetworkSchur
-
-_PAPER_CAUCHY = (
-    "the Cauchy data (11) of the paper ask ẋ(0) = Ẇ(0) = 0, which is consistent only if G_t = −ė(0) = 0 and Ẇ(0) = 0: "
-    'this input moves at the start, or W_dot is not zero. Use cauchy="general", or a stimulus that starts at rest.'
-)
-_NOT_FINITE = "the input or the target is NaN or inf at the start: look at stimulus.input(t0) and stimulus.target(t0)."
 
 
 class AbstractNetworkLaw(AbstractLaw):
@@ -53,31 +32,8 @@ class AbstractNetworkLaw(AbstractLaw):
         check_stimulus(self.network, self.potential, needed, ts, stimulus)
 
 
-class FullCoordinates(AbstractNetworkLaw, AbstractMechanicalLaw):
-    """(8)–(10) on q = (x, W): neurons are integrated and kept on their constraints by stabilisation.
-
-    `accelerations` returns ((ẍ, Ẅ), δ). Made by `CognitiveAction.law("full")`.
-    """
-
-    network: AbstractNetwork
-    potential: AbstractPotential
-    equations: EulerLagrange
-
-    def initial_state(
-        self, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree = None, *, cauchy: str = "general", **higher: PyTree
-    ) -> State:
-        """Consistent Cauchy data from weights: x is the forward pass, ẋ its derivative; see `ReducedCoordinates`."""
-        reduced = _weights_state(self, t0, W, stimulus, W_dot, cauchy, **higher)
-        t0 = as_time(t0, reduced.q)
-        reduced = eqx.tree_at(lambda s: s.q, reduced, self._guarded(reduced.q, stimulus.input(t0)))
-        return _regular_start(self.equations, t0, lifted(self.network, t0, reduced, stimulus), stimulus)
-
-    def _guarded(self, W: PyTree, u: Array) -> PyTree:
-        """W, once its cycles are known to be regular: ẋ does not exist on others, and says so in no clear words."""
-        if self.network.feedforward:
-            return W
-        x = guard_rank(self.network, self.network.forward(W, u), W)
-        return require(W, all_finite(x), "the neurons of this network are not finite at the start.")
+class AbstractUnreducedLaw(AbstractNetworkLaw):
+    """Laws whose state is the whole of q = (x, W), so that `equations` integrate it as it stands."""
 
     def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[tuple[PyTree, PyTree], PyTree]:
         """((ẍ, Ẅ), δ); for a second-order action the fourth derivatives in place of (ẍ, Ẅ)."""
@@ -104,218 +60,14 @@ class FullCoordinates(AbstractNetworkLaw, AbstractMechanicalLaw):
     def project(self, t: Any, state: State, args: Stimulus, **settings: Any) -> tuple[State, Array]:
         return self.equations.project(t, state, args, **settings)
 
-    def baumgarte(self, alpha: Any, beta: Any) -> "FullCoordinates":
-        return FullCoordinates(self.network, self.potential, self.equations.baumgarte(alpha, beta))
-
-    def damping_drift(self) -> "FullCoordinates":
-        return FullCoordinates(self.network, self.potential, self.equations.damping_drift())
-
-    @property
-    def euler_lagrange(self) -> EulerLagrange:
-        return self.equations
-
-    def check(self, ts: Array, state: State, args: Stimulus) -> State:
-        self.check_stimulus(ts, args)
-        state = self.equations.check(ts, state, args)
-        self.network.check_weights(state.q[1])
-        return state
+    def baumgarte(self, alpha: Any, beta: Any) -> "AbstractUnreducedLaw":
+        return eqx.tree_at(lambda law: law.equations, self, self.equations.baumgarte(alpha, beta))
 
     @property
     def drifts(self) -> bool:
         return True
 
     @property
-    def linear_part(self) -> DampedMotion | None:
-        return self.equations.linear_part
-
-    @property
-    def description(self) -> dict[str, str]:
-        return _description(self, "full (x and W)")
-
-    @property
     def aliases(self) -> dict[str, tuple[str, int | None]]:
         levels = {"q": "", "v": "_dot", "a": "_ddot"}
         return {f"{name}{dots}": (key, k) for key, dots in levels.items() for k, name in enumerate(("x", "W"))}
-
-
-class ReducedCoordinates(AbstractNetworkLaw):
-    """(8)–(10) on q = W: x, ẋ follow from (W, Ẇ) by the forward pass and its derivative, so that nothing drifts.
-
-    The mass matrix of these coordinates is m_W I + m_x JᵀJ, J = ∂x/∂W (THEORY §3); it is never formed, since Ẅ and δ
-    come from the same saddle-point system as in full coordinates: derived by differentiation, or, where the multiplier
-    solver knows the network, written as sweeps (`SweptEquations`). `accelerations` returns (Ẅ, δ).
-    Made by `CognitiveAction.law()`.
-    """
-
-    network: AbstractNetwork
-    potential: AbstractPotential
-    equations: EulerLagrange
-    swept: SweptEquations | None = None
-
-    def initial_state(
-        self, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree = None, *, cauchy: str = "general", **higher: PyTree
-    ) -> State:
-        """Consistent Cauchy data from weights (THEORY §4).
-
-        Arguments:
-            W, W_dot: weights and their velocities, W_dot zero by default. A second-order action also takes W_ddot and
-                W_dddot by keyword, zero by default.
-            stimulus: a `Stimulus` whose input has one entry an input neuron.
-            cauchy: "general" keeps Ẇ and lets ẋ(0) = −G_ξ⁻¹(G_t + G_M Ẇ) follow; "paper" is (11), all velocities zero,
-                and raises where G_t ≠ 0, since then (11) is inconsistent.
-
-        Raises ValueError for weights, signals or settings that do not fit; NaN anywhere is an error, and so are terms
-        of the action that leave accelerations undetermined.
-        """
-        state = _weights_state(self, t0, W, stimulus, W_dot, cauchy, **higher)
-        if _known_regular(self.equations):
-            return state
-        return self._weights(_regular_start(self.equations, t0, self.full_state(t0, state, stimulus), stimulus))
-
-    def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[PyTree, PyTree]:
-        """(Ẅ, δ); for a second-order action the fourth derivative in place of Ẅ."""
-        if self.swept is not None:
-            evaluated = self.swept(as_time(t, state.q), state.q, state.v, stimulus)
-            return evaluated.W_ddot, evaluated.delta
-        (_, top), delta = self.equations.accelerations(t, self.full_state(t, state, stimulus), stimulus)
-        return top, delta
-
-    def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
-        return lifted(self.network, as_time(t, state.q), state, stimulus)
-
-    def vector_field(self, t: Any, state: State, args: Stimulus) -> State:
-        if self.swept is not None:
-            return State(state.v, self.swept(as_time(t, state.q), state.q, state.v, args).W_ddot)
-        return self._weights(self.equations.vector_field(t, self.full_state(t, state, args), args))
-
-    def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
-        if self.swept is not None:
-            return self._swept_rates(as_time(t, state.q), state, args)
-        rates = self.equations.rates(t, self.full_state(t, state, args), args)
-        return Rates(self._weights(rates.state), rates.power)
-
-    def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
-        if self.swept is not None:
-            return self._swept_observables(as_time(t, state.q), state, args)
-        full = self.equations.observables(t, self.full_state(t, state, args), args)
-        delta = full.pop("multipliers")
-        neurons = {name: full[key][0] for key, name in (("q", "x"), ("v", "x_dot"), ("a", "x_ddot"))}
-        return {key: value[1] for key, value in full.items()} | neurons | {"multipliers": delta}
-
-    def residual(self, t: Any, state: State, args: Stimulus) -> Residual | None:
-        return self.equations.residual(t, self.full_state(t, state, args), args)
-
-    def energy(self, t: Any, state: State, args: Stimulus) -> Array:
-        return self.equations.energy(t, self.full_state(t, state, args), args)
-
-    def project(self, t: Any, state: State, args: Stimulus, **settings: Any) -> tuple[State, Array]:
-        return state, jnp.asarray(True)
-
-    def baumgarte(self, alpha: Any, beta: Any) -> "ReducedCoordinates":
-        raise ValueError("reduced coordinates satisfy the constraints exactly: leave the stabilisation out.")
-
-    def check(self, ts: Array, state: State, args: Stimulus) -> State:
-        self.check_stimulus(ts, args)
-        state = self.equations.check(ts, state, args)
-        self.network.check_weights(state.q)
-        return state
-
-    @property
-    def drifts(self) -> bool:
-        return False
-
-    @property
-    def linear_part(self) -> DampedMotion | None:
-        return self.equations.linear_part
-
-    @property
-    def description(self) -> dict[str, str]:
-        return _description(self, "reduced (W alone, x by the forward pass)")
-
-    @property
-    def aliases(self) -> dict[str, tuple[str, int | None]]:
-        return {"W": ("q", None), "W_dot": ("v", None), "W_ddot": ("a", None)}
-
-    def _swept_rates(self, t: Array, state: State, stimulus: Stimulus) -> Rates:
-        assert self.swept is not None
-        evaluated = self.swept(t, state.q, state.v, stimulus)
-        power = self.swept.power(t, state.q, state.v, evaluated, stimulus)
-        return Rates(State(state.v, evaluated.W_ddot), power)
-
-    def _swept_observables(self, t: Array, state: State, stimulus: Stimulus) -> dict[str, PyTree]:
-        assert self.swept is not None
-        evaluated = self.swept(t, state.q, state.v, stimulus)
-        x_ddot = self.swept.neuron_accelerations(t, state.q, state.v, evaluated, stimulus)
-        weights = {"q": state.q, "v": state.v, "a": evaluated.W_ddot}
-        neurons = {"x": evaluated.x, "x_dot": evaluated.x_dot, "x_ddot": x_ddot}
-        return weights | neurons | {"multipliers": evaluated.delta}
-
-    def _weights(self, full: State) -> State:
-        entries = (full.q, full.v, full.a, full.j)
-        return State(*(None if entry is None else entry[1] for entry in entries))
-
-
-def lifted(network: AbstractNetwork, t: Array, state: State, stimulus: Stimulus) -> State:
-    """(W, Ẇ, …) completed by x, ẋ, … of the forward pass x = f(W, e(t)): G = DG = … = 0 exactly."""
-    levels = [level for level in (state.q, state.v, state.a, state.j) if level is not None]
-
-    def forward(s: Array, jet: tuple[PyTree, ...]) -> PyTree:
-        return network.forward(jet[0], stimulus.input(s))
-
-    x, x_dot = jax.jvp(forward, (t, (levels[0],)), (jnp.ones_like(t), (levels[1],)))
-    higher = [total_derivative(forward, k)(t, tuple(levels[: k + 1])) for k in range(2, len(levels))]
-    return State(*zip((x, x_dot, *higher), levels, strict=True))
-
-
-def _weights_state(
-    law: AbstractNetworkLaw, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree, cauchy: str, **higher: PyTree
-) -> State:
-    if cauchy not in ("general", "paper"):
-        raise ValueError(f'cauchy must be "general" or "paper", got {cauchy!r}.')
-    W = law.network.check_weights(W)
-    t0 = as_time(t0, W)
-    law.check_stimulus(t0, stimulus)
-    W = require(W, all_finite((stimulus.input(t0), stimulus.target(t0))), _NOT_FINITE)
-    W_dot = checked_velocities(law.network, W, W_dot)
-    if cauchy == "paper":
-        W_dot = require(W_dot, _at_rest(t0, W_dot, stimulus), _PAPER_CAUCHY)
-    return State(W, W_dot, *_higher_velocities(law, W, higher))
-
-
-def _known_regular(equations: EulerLagrange) -> bool:
-    # Structured solvers stand for the inertia m_x, m_W; what they need of the network, `guard_rank` sees to.
-    return isinstance(equations.multiplier_solver, AbstractNetworkMultipliers | NetworkSchur)
-
-
-def _regular_start(equations: EulerLagrange, t0: Any, state: State, stimulus: Stimulus) -> State:
-    """The full state, after `mechanics` has seen that its accelerations and multipliers are determined."""
-    if _known_regular(equations):
-        return state
-    higher = {} if state.a is None else {"a": state.a, "j": state.j}
-    return equations.initial_state(t0, state.q, state.v, stimulus, **higher)
-
-
-def _higher_velocities(law: AbstractNetworkLaw, W: PyTree, higher: dict[str, PyTree]) -> tuple[PyTree, ...]:
-    names = ("W_ddot", "W_dddot") if law.equations.lagrangian.order == 2 else ()
-    unknown = set(higher) - set(names)
-    if unknown:
-        known = ", ".join(("W", "W_dot", *names))
-        raise ValueError(f"unknown initial data {sorted(unknown)}: an action of this order takes {known} alone.")
-    return tuple(checked_velocities(law.network, W, higher.get(name)) for name in names)
-
-
-def _at_rest(t0: Array, W_dot: PyTree, stimulus: Stimulus) -> Array:
-    rate = jax.jvp(stimulus.input, (t0,), (jnp.ones_like(t0),))[1]
-    tolerance = jnp.finfo(dtype_of(W_dot)).eps ** 0.75
-    return (max_abs(rate) <= tolerance) & (max_abs(W_dot) <= tolerance)
-
-
-def _description(law: AbstractNetworkLaw, coordinates: str) -> dict[str, str]:
-    network = law.network
-    kind = "feedforward" if network.feedforward else "cyclic"
-    return {
-        "equation": "Euler–Lagrange equations of the cognitive action, (8)–(10)",
-        "network": f"{kind}, {network.num_neurons} neurons, {network.num_weights} weights",
-        "coordinates": coordinates,
-        "multipliers": law.equations.multiplier_solver.name,
-    }

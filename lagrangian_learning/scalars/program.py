@@ -11,10 +11,11 @@ from jax import lax
 from jax.extend.core import primitives
 from jaxtyping import Array
 
+from .functions import TRANSCENDENTAL
 from .graph import Call, Scalar, Source
 from .sharing import worth_keeping
 
-# What a flop count counts; a transcendental function counts as one.
+# What a flop count does not count.
 _FREE = frozenset(
     [
         "select_n",
@@ -32,36 +33,6 @@ _FREE = frozenset(
         "is_finite",
         "copy",
         "stop_gradient",
-    ]
-)
-_TRANSCENDENTAL = frozenset(
-    [
-        "acos",
-        "acosh",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "cbrt",
-        "cos",
-        "cosh",
-        "digamma",
-        "erf",
-        "erf_inv",
-        "erfc",
-        "exp",
-        "exp2",
-        "expm1",
-        "lgamma",
-        "log",
-        "log1p",
-        "logistic",
-        "pow",
-        "sin",
-        "sinh",
-        "tan",
-        "tanh",
     ]
 )
 
@@ -99,7 +70,7 @@ class Program:
     @property
     def transcendentals(self) -> int:
         """How many exponentials, sines and their like there are."""
-        return sum(count for name, count in self.operations.items() if name in _TRANSCENDENTAL)
+        return sum(count for name, count in self.operations.items() if name in TRANSCENDENTAL)
 
     def __call__(
         self,

@@ -6,40 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from .functions import TRANSCENDENTAL
 from .graph import Scalar, Source
 
 # XLA on a CPU takes these to be dear, and does not repeat them; it takes sine and cosine to be cheap.
-_NOT_REPEATED = frozenset(
-    [
-        "acos",
-        "acosh",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "cbrt",
-        "cosh",
-        "digamma",
-        "div",
-        "erf",
-        "erf_inv",
-        "erfc",
-        "exp",
-        "exp2",
-        "expm1",
-        "lgamma",
-        "log",
-        "log1p",
-        "logistic",
-        "pow",
-        "rem",
-        "rsqrt",
-        "sinh",
-        "sqrt",
-        "tanh",
-    ]
-)
+_NOT_REPEATED = TRANSCENDENTAL - {"cos", "sin", "tan"} | {"div", "rem", "rsqrt", "sqrt"}
 _SINE = 16  # operations of a sine or a cosine
 
 
