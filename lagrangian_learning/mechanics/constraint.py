@@ -91,7 +91,30 @@ class Holonomic(AbstractConstraint):
         return -tree_dot(delta, jax.jvp(lambda q: self.value(args)(t, (q,)), jet[:1], jet[1:2])[1])
 
 
-class Vakonomic(AbstractConstraint):
+class AbstractVelocityConstraint(AbstractConstraint):
+    """G(t, q, v) = 0, closed by DG = 0: what the vakonomic rule and d'Alembert's have in common."""
+
+    def value(self, args: PyTree) -> JetFunction:
+        return lambda t, jet: _arrays(self.fn(t, jet[0], jet[1], args))
+
+    def jacobian(self, t: Array, jet: Jet, args: PyTree) -> Callable[[PyTree], PyTree]:
+        value = self.value(args)
+        return jax.linearize(lambda v: value(t, (jet[0], v)), jet[1])[1]
+
+    def derivatives(self, order: int) -> int:
+        if order != 1:
+            raise ValueError(
+                "a second-order action with velocity constraints (Vakonomic, DAlembert) is not supported: "
+                "use order=1, or a Holonomic constraint."
+            )
+        return 1
+
+    @property
+    def level(self) -> int:
+        return 1
+
+
+class Vakonomic(AbstractVelocityConstraint):
     """G(t, q, v) = 0 by the rule of multipliers in the action, (19): stationary among the motions that satisfy G.
 
     The constraint terms are −G_qᵀδ + (D + r)(G_vᵀδ) (THEORY §2). δ is part of the state and its start is free data;
@@ -99,15 +122,6 @@ class Vakonomic(AbstractConstraint):
     """
 
     fn: Callable[..., PyTree] = eqx.field(converter=as_module)
-
-    def value(self, args: PyTree) -> JetFunction:
-        return lambda t, jet: _arrays(self.fn(t, jet[0], jet[1], args))
-
-    def jacobian(self, t: Array, jet: Jet, args: PyTree) -> Callable[[PyTree], PyTree]:
-        return _velocity_jacobian(self.value(args), t, jet)
-
-    def derivatives(self, order: int) -> int:
-        return _one_derivative(order)
 
     def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> PyTree:
         """−G_qᵀδ + (D + r)(G_vᵀδ) with δ held."""
@@ -135,15 +149,11 @@ class Vakonomic(AbstractConstraint):
         return tree_dot(delta, explicit)
 
     @property
-    def level(self) -> int:
-        return 1
-
-    @property
     def carries_multipliers(self) -> bool:
         return True
 
 
-class DAlembert(AbstractConstraint):
+class DAlembert(AbstractVelocityConstraint):
     """G(t, q, v) = 0 by d'Alembert's rule: reactions −G_vᵀδ, as in the mechanics of rolling and sliding (THEORY §2).
 
     The motion differs from the vakonomic one unless the constraint is integrable. fn(t, q, v, args) returns any pytree
@@ -151,15 +161,6 @@ class DAlembert(AbstractConstraint):
     """
 
     fn: Callable[..., PyTree] = eqx.field(converter=as_module)
-
-    def value(self, args: PyTree) -> JetFunction:
-        return lambda t, jet: _arrays(self.fn(t, jet[0], jet[1], args))
-
-    def jacobian(self, t: Array, jet: Jet, args: PyTree) -> Callable[[PyTree], PyTree]:
-        return _velocity_jacobian(self.value(args), t, jet)
-
-    def derivatives(self, order: int) -> int:
-        return _one_derivative(order)
 
     def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> None:
         return None
@@ -172,25 +173,8 @@ class DAlembert(AbstractConstraint):
         return -tree_dot(delta, self.jacobian(t, jet, args)(jet[1]))
 
     @property
-    def level(self) -> int:
-        return 1
-
-    @property
     def carries_multipliers(self) -> bool:
         return False
-
-
-def _velocity_jacobian(value: JetFunction, t: Array, jet: Jet) -> Callable[[PyTree], PyTree]:
-    return jax.linearize(lambda v: value(t, (jet[0], v)), jet[1])[1]
-
-
-def _one_derivative(order: int) -> int:
-    if order != 1:
-        raise ValueError(
-            "a second-order action with velocity constraints (Vakonomic, DAlembert) is not supported: "
-            "use order=1, or a Holonomic constraint."
-        )
-    return 1
 
 
 def _arrays(value: PyTree) -> PyTree:

@@ -16,7 +16,7 @@ from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Sinusoids, Stimulus
 
 from .check import Check, Measured, Shared
-from .descent import MASSES, SLOPE, limits, rate
+from .limits import MASSES, SLOPE, limits, rate
 from .problems import Problem, feedforward_problems, problem, relative, slope, tree_of, worst
 from .stepping import rk4
 

@@ -2,10 +2,24 @@
 
 import itertools
 
-from . import action, cauchy, constraints, costate, descent, euler_lagrange, finite_speed, reduction, waves
+from . import (
+    action,
+    cauchy,
+    constraints,
+    costate,
+    descent,
+    euler_lagrange,
+    finite_speed,
+    limits,
+    reduction,
+    synchronisation,
+    wave_figures,
+    waves,
+)
 from .check import Check
 
-FAMILIES = (waves, action, constraints, euler_lagrange, cauchy, descent, reduction, finite_speed, costate)
+WAVES = (waves, wave_figures, synchronisation)
+FAMILIES = (*WAVES, action, constraints, euler_lagrange, cauchy, descent, limits, reduction, finite_speed, costate)
 
 
 def _place(check: Check) -> float:
