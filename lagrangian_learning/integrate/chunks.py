@@ -3,15 +3,16 @@
 import os
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxtyping import Array, PyTree
 
 from .augmented import start_of
 from .engine import Plan
 from .lanes import Inputs
+from .most_alive import most_alive
 from .records import Recorder
 
 # XLA rounds a lone lane otherwise, and, where lanes have few numbers, those left over of a vector of them: a lane never
@@ -24,7 +25,12 @@ _WORTH_A_WORKER = 64
 _MOST_LANES = {"cpu": 2**10}
 _MOST_LANES_ELSEWHERE = 2**18
 _SHARE_OF_MEMORY = 0.5
-_COPIES_OF_STATE = 24
+# What XLA holds of a lane within its loop: each stage twice, since a loop hands its carry on in a copy, and the state
+# as it came, at both ends of a step, as an error and as it leaves.
+_COPIES_OF_A_STAGE = 2
+_COPIES_OF_STATE = 8
+_STAGES_UNLESS_TOLD = 7
+_NUMBERS_WATCHED = 32
 
 
 def chunk_size(chunk: Any, lanes: int, devices: int, lane: Inputs, times: Array, plan: Plan, workers: int = 1) -> int:
@@ -62,31 +68,27 @@ def _most_lanes(lane: Inputs, times: Array, plan: Plan, at_once: int) -> int:
 
 
 def lane_bytes(lane: Inputs, times: Array, plan: Plan) -> int:
-    """Estimate of the memory of one lane: its inputs, its records twice, its state, and one evaluation of the law."""
+    """Bytes of one lane, estimated from above: its inputs, its records twice, copies of its state, one evaluation.
+
+    Measured against XLA's own account of the compiled chunk: 1.05 to 2.1 times as much, for networks of five neurons to
+    256 a layer, steppers of 2 to 14 stages (2.6 times for the fused engine, which holds no stages).
+    """
     t = times[0]
     y = eqx.filter_eval_shape(lambda one: start_of(one.law, t, one.state, one.args), lane)
     record = eqx.filter_eval_shape(lambda one, y: Recorder(one.law, plan.save)(t, y, one.args), lane, y)
     evaluation = eqx.filter_make_jaxpr(lambda one: one.law.rates(t, one.state, one.args))(lane)[0]
     inputs = _bytes(eqx.filter(lane, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)))
-    saved = len(times) * (2 * _bytes(record) + _bytes(y))
-    return inputs + saved + _COPIES_OF_STATE * _bytes(y) + _intermediates(evaluation.jaxpr)
+    a_time = 2 * _bytes(record) + _bytes(y) * plan.records_afterwards
+    states = (_COPIES_OF_STATE + _COPIES_OF_A_STAGE * _stages(plan.solver)) * _bytes(y)
+    watched = _NUMBERS_WATCHED * times.dtype.itemsize
+    return inputs + len(times) * a_time + states + watched + most_alive(evaluation.jaxpr)
 
 
-def _intermediates(jaxpr: Jaxpr) -> int:
-    """Bytes of all that an evaluation computes on its way, as if nothing were fused or freed."""
-    total = 0
-    for equation in jaxpr.eqns:
-        inner = [found for value in equation.params.values() for found in _jaxprs(value)]
-        total += sum(map(_intermediates, inner)) if inner else _bytes([out.aval for out in equation.outvars])
-    return total
-
-
-def _jaxprs(value: Any) -> list[Jaxpr]:
-    if isinstance(value, tuple | list):
-        return [found for entry in value for found in _jaxprs(entry)]
-    if isinstance(value, ClosedJaxpr):
-        return [value.jaxpr]
-    return [value] if isinstance(value, Jaxpr) else []
+def _stages(solver: Any) -> int:
+    """How many rates a step holds at once; a stepper that does not tell is taken to have as many as Tsit5."""
+    if isinstance(solver, diffrax.AbstractWrappedSolver):
+        return _stages(solver.solver)
+    return getattr(getattr(solver, "tableau", None), "num_stages", _STAGES_UNLESS_TOLD)
 
 
 def _memory() -> int:
