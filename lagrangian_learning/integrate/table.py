@@ -139,10 +139,17 @@ def _results(path: "Trajectory | Reduction") -> str:
         return "successful" if codes.size == 1 else f"all {codes.size:,} successful"
     if codes.size == 1:
         return f"FAILED: {message_of(path.result, 0)}"
-    lines = [f"run {lane:,}: {message_of(path.result, lane)}" for lane in failed[:_LANES_TOLD]]
-    told = "".join(f"\n  {'':<{_WIDTH}}{line}" for line in lines)
-    more = f"\n  {'':<{_WIDTH}}and {failed.size - _LANES_TOLD:,} more" if failed.size > _LANES_TOLD else ""
-    return f"{codes.size - failed.size:,} of {codes.size:,} successful{told}{more}"
+    groups = [failed[codes[failed] == code] for code in dict.fromkeys(codes[failed])]
+    told = "".join(f"\n  {'':<{_WIDTH}}{_named(lanes)}: {message_of(path.result, lanes[0])}" for lanes in groups)
+    return f"{codes.size - failed.size:,} of {codes.size:,} successful{told}"
+
+
+def _named(lanes: np.ndarray) -> str:
+    """The runs by number, the first few of them."""
+    if lanes.size == 1:
+        return f"run {lanes[0]:,}"
+    more = f" and {lanes.size - _LANES_TOLD:,} more" if lanes.size > _LANES_TOLD else ""
+    return f"runs {', '.join(f'{lane:,}' for lane in lanes[:_LANES_TOLD])}{more}"
 
 
 def message_of(result: RESULTS, lane: Any) -> str:

@@ -72,6 +72,7 @@ def test_a_bad_lane_leaves_the_others_untouched(batch):
     text = str(bad)
     assert "7 of 11 successful" in text
     assert "run 5: The initial state is off the constraints" in text
+    assert "runs 1, 6, 10: A NaN or an infinity appeared" in text
 
 
 def test_chunks_change_nothing(batch):
