@@ -133,13 +133,13 @@ def _unbalanced(defects: np.ndarray) -> list[tuple[str, str]]:
 
 
 def _results(path: "Trajectory | Reduction") -> str:
-    codes = np.reshape(jax.tree.leaves(path.result)[0], -1)
+    codes = np.ravel(np.asarray(jax.tree.leaves(path.result)[0]))
     failed = np.flatnonzero(codes != jax.tree.leaves(RESULTS.successful)[0])
     if not failed.size:
         return "successful" if codes.size == 1 else f"all {codes.size:,} successful"
     if codes.size == 1:
         return f"FAILED: {message_of(path.result, 0)}"
-    groups = [failed[codes[failed] == code] for code in dict.fromkeys(codes[failed])]
+    groups = [failed[codes[failed] == code] for code in dict.fromkeys(codes[failed].tolist())]
     told = "".join(f"\n  {'':<{_WIDTH}}{_named(lanes)}: {message_of(path.result, lanes[0])}" for lanes in groups)
     return f"{codes.size - failed.size:,} of {codes.size:,} successful{told}"
 
