@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 
 from .files import check_folders
 
+DOTS, COLOURS = 120, 255
 PACKAGES = ("lagrangian-learning", "jax", "jaxlib", "diffrax", "equinox", "numpy")
 
 
@@ -35,11 +37,17 @@ def options(name: str, description: str | None) -> Options:
 
 
 def write(name: str, folder: Path, *, question: str, **findings: Any) -> Path:
-    """NAME.json: the question, device and versions, and what was found, floats to four digits."""
+    """NAME.json: the question, device and versions, and what was found: floats to four digits, a line a row."""
     path = folder / f"{name}.json"
     record = {"question": question, "environment": environment(), **findings}
-    path.write_text(json.dumps(_plain(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(_rows_on_lines(json.dumps(_plain(record), indent=1, ensure_ascii=False)) + "\n", encoding="utf-8")
     return path
+
+
+def _rows_on_lines(text: str) -> str:
+    """JSON with each list that holds no other on one line. No string is touched: in JSON they hold no line breaks."""
+    row = re.compile(r"\[\n([^\[\]{}]*)\n\s*\]")
+    return row.sub(lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1].strip()) + "]", text)
 
 
 def environment() -> dict[str, Any]:
@@ -55,15 +63,18 @@ def environment() -> dict[str, Any]:
 
 
 def picture(name: str, folder: Path, columns: int, rows: int, draw: Callable[[Any, Any], None]) -> Path:
-    """NAME.png, drawn by draw(figure, axes [rows, columns])."""
+    """NAME.png, drawn by draw(figure, axes [rows, columns]); with a palette, a third of the size to the same eye."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
-    made = Figure(figsize=(5.2 * columns + 0.4, 4.2 * rows + 0.6), layout="constrained", facecolor="white")
-    FigureCanvasAgg(made)
+    made = Figure(figsize=(5.2 * columns + 0.4, 4.2 * rows + 0.6), dpi=DOTS, layout="constrained", facecolor="white")
+    canvas = FigureCanvasAgg(made)
     draw(made, made.subplots(rows, columns, squeeze=False))
+    canvas.draw()
     path = folder / f"{name}.png"
-    made.savefig(path, dpi=120)
+    shown = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    shown.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
     return path
 
 
