@@ -59,9 +59,12 @@ def first_reading(law: AbstractLaw, t: Array, y: Augmented, args: PyTree) -> Mon
 def reading(
     monitor: Monitor, law: AbstractLaw, t: Array, y: Augmented, args: PyTree, stepped: Residual | None
 ) -> Monitor:
-    """The monitor after a step that ended, stabilised, in y; `stepped` is the residual before, None: the same."""
+    """The monitor after a step that ended, stabilised, in y; `stepped` is the residual before, None: the same.
+
+    The residual of a law that cannot drift is read at the start alone: it costs a forward pass to see a zero.
+    """
     law, y, args = observed((law, y, args))
-    settled = law.residual(t, y.state, args)
+    settled = law.residual(t, y.state, args) if law.drifts else None
     energy = monitor.energy
     if energy is not None:
         energy = energy.including(law.energy(t, y.state, args), y.work)

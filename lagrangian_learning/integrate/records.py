@@ -15,7 +15,10 @@ from .augmented import Augmented
 
 
 class Record(eqx.Module):
-    """One saved time: what the user asked for (default: all observables), and the scalars that are always kept."""
+    """One saved time: what the user asked for (default: all observables), and the scalars that are always kept.
+
+    residual: None for a law that cannot drift.
+    """
 
     saved: PyTree
     residual: Residual | None
@@ -34,7 +37,7 @@ class Recorder(eqx.Module):
         saved = observables
         if self.save is not None:
             saved = jax.tree.map(jnp.asarray, self.save(t, with_aliases(observables, self.law.aliases)))
-        residual = self.law.residual(t, y.state, args)
+        residual = self.law.residual(t, y.state, args) if self.law.drifts else None
         return Record(saved, residual, self.law.energy(t, y.state, args), y.work)
 
 

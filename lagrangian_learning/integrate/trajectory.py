@@ -38,7 +38,8 @@ class Trajectory(eqx.Module):
     q, v, a, multipliers: coordinates, velocities, accelerations, normalised multipliers δ.
     x, W, x_dot, W_dot: a network's neurons, weights and their rates.
     saved: all records; a dict by default, or what `save` returned.
-    constraint_residual, velocity_residual: max|G| and max|DG| [T]; zero without constraints.
+    constraint_residual, velocity_residual: max|G| and max|DG| [T]; zero without constraints, and where the coordinates
+    satisfy them by construction (reduced ones).
     energy: E [T].
     energy_balance: E(t) − E(t0) − ∫ power dt [T].
     result: a code of `ll.RESULTS`.
@@ -110,12 +111,12 @@ class Trajectory(eqx.Module):
 
     @property
     def constraint_residual(self) -> Values:
-        """max|G| at the saved times; zero without constraints."""
+        """max|G| at the saved times; zero without constraints, and for a law that cannot drift."""
         return self.ts * 0 if self.record.residual is None else self.record.residual.position
 
     @property
     def velocity_residual(self) -> Values:
-        """max|DG| at the saved times (order 2: over DG, D²G, D³G); zero without constraints."""
+        """max|DG| at the saved times (order 2: over DG, D²G, D³G); zero where max|G| is by construction."""
         return self.ts * 0 if self.record.residual is None else self.record.residual.velocity
 
     @property

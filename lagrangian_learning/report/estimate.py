@@ -116,7 +116,9 @@ def estimate(
     t = jax.ShapeDtypeStruct((), dtype)
     loop_steps = _SOLVER_STEPS[dtype.name] if solver_steps is None else solver_steps
     evaluation = cost_of(law.rates, t, state, args, loop_steps=loop_steps)
-    watched = cost_of(lambda *at: (law.residual(*at), law.energy(*at)), t, state, args, loop_steps=loop_steps)
+    watched = cost_of(
+        lambda *at: (law.residual(*at) if law.drifts else None, law.energy(*at)), t, state, args, loop_steps=loop_steps
+    )
     stages = _stages(solver, dtype)
     if saved is None:
         saved = jax.eval_shape(law.observables, t, state, args)
