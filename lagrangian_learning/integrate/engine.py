@@ -17,7 +17,7 @@ from .controllers import AdaptiveState
 from .monitor import Monitor, observed
 from .monitored_solver import MonitoredSolver
 from .plan import StepChoice
-from .records import Record, Recorder, default_records_finite, reached
+from .records import FlatRecorder, Record, Recorder, default_records_finite, reached
 from .results import RESULTS, Reason, translate
 from .resume import same_kind
 from .settings import Tolerances
@@ -109,7 +109,8 @@ def outcome_of(
 def start_reason(law: AbstractLaw, t0: Array, y0: Augmented, args: PyTree, *, resumed: bool) -> Array:
     """Why the run must not even begin, or zero."""
     law, y0, args = observed((law, y0, args))
-    finite = all_finite(y0.state)
+    # Of constants and stimulus too: zero times NaN need not be NaN where a compiler knows of the zero.
+    finite = all_finite((law, y0.state, args))
     residual = law.residual(t0, y0.state, args)
     if residual is None or resumed:
         reason = jnp.where(finite, int(Reason.NONE), int(Reason.NON_FINITE))
@@ -167,8 +168,8 @@ def _saveat(law: AbstractLaw, times: Array, plan: Plan) -> diffrax.SaveAt:
     kept = {"solver_state": True, "controller_state": True, "made_jump": True}
     if plan.backsolves:  # it takes nothing but states
         return diffrax.SaveAt(ts=times, **kept)
-    states = diffrax.SubSaveAt(ts=times)
-    recorded = states if plan.records_afterwards else diffrax.SubSaveAt(ts=times, fn=Recorder(law, plan.save))
+    recorder = FlatRecorder(Recorder(law, plan.save))
+    recorded = diffrax.SubSaveAt(ts=times, **({} if plan.records_afterwards else {"fn": recorder}))
     return diffrax.SaveAt(subs=(recorded, diffrax.SubSaveAt(t1=True)), **kept)
 
 
@@ -187,6 +188,8 @@ def _recorded(
         states = _unreached(records, y, jnp.isfinite(ts))
         # One by one: a batch of multiplier solves would take the memory of all saved times at once.
         records = jax.lax.map(lambda saved: record(*saved, args), (times, states))
+    else:
+        records = records.record
     carry = Carry(t, y, solution.solver_state, solution.controller_state, jnp.asarray(solution.made_jump))
     return reached(records, jnp.isfinite(ts)), carry
 

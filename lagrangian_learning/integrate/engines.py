@@ -4,10 +4,9 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from lagrangian_learning.mechanics._arrays import collected_verdicts
+from lagrangian_learning.mechanics._arrays import collected_verdicts, refused
 
 from .engine import Outcome, Plan, integrate
 from .lanes import Inputs
@@ -58,8 +57,7 @@ def run_lane(inputs: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -
         if inputs.carry is not None:
             times = checked_start(inputs.carry, times)
         state = inputs.law.check(times, inputs.state, inputs.args)
-    refused = jnp.logical_not(jnp.all(jnp.stack([jnp.asarray(True), *verdicts])))
-    return integrate(inputs.law, state, times, inputs.args, tolerances, plan, inputs.carry, refused)
+    return integrate(inputs.law, state, times, inputs.args, tolerances, plan, inputs.carry, refused(verdicts))
 
 
 def engines() -> tuple[AbstractEngine, ...]:

@@ -36,9 +36,36 @@ class Recorder(eqx.Module):
         observables = self.law.observables(t, y.state, args)
         saved = observables
         if self.save is not None:
-            saved = jax.tree.map(jnp.asarray, self.save(t, with_aliases(observables, self.law.aliases)))
+            saved = _as_arrays(self.save(t, with_aliases(observables, self.law.aliases)))
         residual = self.law.residual(t, y.state, args) if self.law.drifts else None
         return Record(saved, residual, self.law.energy(t, y.state, args), y.work)
+
+
+def _as_arrays(saved: PyTree) -> PyTree:
+    try:
+        return jax.tree.map(jnp.asarray, saved)
+    except TypeError as error:
+        raise ValueError(f"save must return arrays or numbers, in any pytree: {error}") from None
+
+
+class Flat(eqx.Module):
+    """A record as a list of its arrays: Equinox's loops carry no empty tuple, which a save function may return."""
+
+    leaves: list[Array]
+    structure: Any = eqx.field(static=True)
+
+    @property
+    def record(self) -> Record:
+        return jax.tree.unflatten(self.structure, self.leaves)
+
+
+class FlatRecorder(eqx.Module):
+    """A recorder, as Diffrax calls it."""
+
+    recorder: Recorder
+
+    def __call__(self, t: Array, y: Augmented, args: PyTree) -> Flat:
+        return Flat(*jax.tree.flatten(self.recorder(t, y, args)))
 
 
 def with_aliases(observables: Mapping[str, PyTree], aliases: Mapping[str, tuple[str, int | None]]) -> dict[str, PyTree]:

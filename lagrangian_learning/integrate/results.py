@@ -15,7 +15,8 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         'law.initial_state(ts[0], ..., args), with consistent="project" if the data are only approximate.'
     )
     non_finite = (
-        "A NaN or an infinity appeared in the state, its rates or its records. Likely causes: NaN in the weights, "
+        "A NaN or an infinity appeared in the constants, the stimulus, the state, its rates or its records. Likely "
+        "causes: NaN in the weights, "
         "constants or stimulus; a singular multiplier system; a step too long for the stiffness of the law (shorten "
         "dt0, or give rtol instead); a motion that runs off to infinity. The records before it are valid."
     )

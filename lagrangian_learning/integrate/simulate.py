@@ -6,7 +6,7 @@ from typing import Any
 import diffrax
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.mechanics._arrays import is_concrete
+from lagrangian_learning.mechanics._arrays import collected_verdicts, is_concrete, raised, refused
 from lagrangian_learning.mechanics.law import AbstractLaw
 
 from .engine import integrate_compiled
@@ -72,16 +72,21 @@ def simulate(
         state = resumed(resume, state)
     state, dtype = checked_state(state)
     times = checked_times(ts, dtype)
-    if resume is not None:
-        times = checked_start(resume.carry, times)
     settings = Settings(
         solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress)
     )
     tolerances, plan = settings.prepared(law, times)
     # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.
-    state = law.check(times, state, args)
+    with collected_verdicts() as verdicts:
+        if resume is not None:
+            times = checked_start(resume.carry, times)
+        state = law.check(times, state, args)
+    if throw:
+        state = raised(state, verdicts)
     carry = None if resume is None else resume.carry
-    outcome = integrate_compiled(law, state, times, args, tolerances, plan, carry)
+    outcome = integrate_compiled(
+        law, state, times, args, tolerances, plan, carry, refused(verdicts) if verdicts else None
+    )
     path = trajectory_of(times, tolerances, outcome, names_of(law, plan))
     # A run that is known to be well is returned as it lies: the check would copy it, and gather what is sharded.
     unchecked = not throw or (is_concrete(outcome.failed) and not outcome.failed)

@@ -41,7 +41,7 @@ def _table(title: str, rows: list[tuple[str, str]]) -> str:
 def _outcome(path: "Trajectory | Reduction") -> list[tuple[str, str]]:
     return [
         ("taken", _counts(path)),
-        *_residuals(path.stats),
+        *_residuals(path.stats, stabilised="stabilisation" in dict(path.description)),
         *_defects(path.stats),
         *_energies(path.stats),
         ("result", _results(path)),
@@ -79,6 +79,8 @@ def _times(path: "Trajectory") -> str:
 
 
 def _saved(path: "Trajectory") -> str:
+    if not jax.tree.leaves(path.saved):
+        return "nothing"
     if isinstance(path.saved, dict):
         return ", ".join(sorted({*path.saved, *([] if path.custom_save else dict(path.aliases))}))
     return "what the save function returned (path.saved)"
@@ -91,15 +93,15 @@ def _counts(path: "Trajectory | Reduction") -> str:
     return f"{_span(stats['num_accepted_steps'])} steps, {_span(stats['num_rejected_steps'])} rejected"
 
 
-def _residuals(stats: dict[str, Any]) -> list[tuple[str, str]]:
+def _residuals(stats: dict[str, Any], *, stabilised: bool) -> list[tuple[str, str]]:
     if "max_constraint_residual" not in stats:
         return []
     after = f"{_most(stats['max_constraint_residual'])}, {_most(stats['max_velocity_residual'])}"
-    before = [stats[f"max_{kind}_residual_before_projection"] for kind in ("constraint", "velocity")]
-    return [
-        ("max |G|, |DG|", f"{after} at step ends"),
-        ("", f"{_most(before[0])}, {_most(before[1])} before stabilisation of the step"),
-    ]
+    rows = [("max |G|, |DG|", f"{after} at step ends")]
+    if stabilised:
+        before = [stats[f"max_{kind}_residual_before_projection"] for kind in ("constraint", "velocity")]
+        rows.append(("", f"{_most(before[0])}, {_most(before[1])} before stabilisation of the step"))
+    return rows
 
 
 def _defects(stats: dict[str, Any]) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -58,7 +58,14 @@ def is_concrete(*values: Any) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
-_verdicts: ContextVar[list[Array] | None] = ContextVar("verdicts", default=None)
+class Verdict(NamedTuple):
+    """What a check of traced values found, and what it says where that is false."""
+
+    ok: Array
+    message: str
+
+
+_verdicts: ContextVar[list[Verdict] | None] = ContextVar("verdicts", default=None)
 
 
 def require(value: PyTree, ok: Any, message: str) -> PyTree:
@@ -69,20 +76,36 @@ def require(value: PyTree, ok: Any, message: str) -> PyTree:
         return value
     ok, verdicts = jnp.all(jnp.asarray(ok)), _verdicts.get()
     if verdicts is not None:
-        verdicts.append(ok)
+        verdicts.append(Verdict(ok, message))
         return value
     return eqx.error_if(value, jnp.logical_not(ok), message)
 
 
 @contextlib.contextmanager
-def collected_verdicts() -> Iterator[list[Array]]:
-    """What `require` finds of traced values inside, told instead of raised: an error would end a batch for one lane."""
-    found: list[Array] = []
+def collected_verdicts() -> Iterator[list[Verdict]]:
+    """What `require` finds of traced values inside, told instead of raised.
+
+    An error would end a batch for one lane, and would be lost with the value it hangs on where nothing uses that.
+    """
+    found: list[Verdict] = []
     token = _verdicts.set(found)
     try:
         yield found
     finally:
         _verdicts.reset(token)
+
+
+def refused(verdicts: list[Verdict]) -> Array:
+    """Whether any verdict is against it."""
+    return jnp.logical_not(jnp.all(jnp.stack([jnp.asarray(True), *(verdict.ok for verdict in verdicts)])))
+
+
+def raised(value: PyTree, verdicts: list[Verdict]) -> PyTree:
+    """`value`, which must be used, with a run-time error that tells the first verdict against it."""
+    if not verdicts:
+        return value
+    wrong = jnp.logical_not(jnp.stack([verdict.ok for verdict in verdicts]))
+    return eqx.branched_error_if(value, jnp.any(wrong), jnp.argmax(wrong), [verdict.message for verdict in verdicts])
 
 
 def all_finite(tree: PyTree) -> Array:

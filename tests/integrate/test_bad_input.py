@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.integrate import Baumgarte, Projection, simulate as checked_simulate
+from lagrangian_learning.integrate import RESULTS, Baumgarte, Projection, simulate as checked_simulate
+from lagrangian_learning.mechanics._arrays import require
 
 from .laws import Motion, Oscillator, Pendulum, array, at_rest, released
 
@@ -143,3 +144,35 @@ def test_traced_values_are_refused_at_run_time():
         run(jnp.asarray(TS[::-1]), array(1e-6))
     with pytest.raises(RuntimeError, match="rtol must be positive"):
         run(jnp.asarray(TS), array(-1e-6))
+
+
+class Lasting(Oscillator):
+    """An oscillator that may be followed for its lifetime alone; its check lets what it checked drop."""
+
+    lifetime: object = 1.0
+
+    def check(self, ts, state, args):
+        require(ts, ts[-1] <= self.lifetime, "this oscillator does not last so long: shorten ts")
+        return state
+
+
+def test_what_a_law_checks_of_traced_values_is_not_lost():
+    run = eqx.filter_jit(lambda lifetime: simulate(Lasting(2.0, 0.0, lifetime), START, TS, dt0=0.1).result)
+    assert run(array(1.0)) == RESULTS.successful
+    with pytest.raises(RuntimeError, match="does not last so long: shorten ts"):
+        run(array(0.9))
+
+
+@pytest.mark.slow
+def test_what_a_law_checks_of_traced_values_is_told_where_nothing_is_thrown():
+    run = eqx.filter_jit(lambda lifetime: simulate(Lasting(2.0, 0.0, lifetime), START, TS, dt0=0.1, throw=False))
+    path = run(array(0.9))
+    assert path.result == RESULTS.refused_start
+    assert int(path.stats["num_steps"]) == 0
+    assert run(array(1.0)).result == RESULTS.successful
+
+
+@pytest.mark.parametrize("returned", ["everything", print])
+def test_a_save_that_returns_no_arrays(returned):
+    with pytest.raises(ValueError, match="save must return arrays or numbers"):
+        simulate(LAW, START, TS, dt0=0.1, save=lambda t, observables: {"q": observables["q"], "more": returned})

@@ -78,6 +78,26 @@ def test_a_bad_lane_has_its_own_fate():
         np.testing.assert_array_equal(path.q[lane], healthy.q[lane])
 
 
+class Deaf(Oscillator):
+    """An oscillator whose force has no hold on it: zero times NaN is 0 where the compiler knows of the zero."""
+
+    def rates(self, t, state, args):
+        return Oscillator.rates(self, t, state, 0 * args)
+
+
+@pytest.mark.parametrize("engine", ["fused", pytest.param("diffrax", marks=pytest.mark.slow)])
+def test_a_nan_behind_a_zero_is_reported(engine):
+    """Of what is given and of the law's constants: no lane with a NaN or an infinity counts as successful."""
+    forces, friction = jnp.asarray([0.0, jnp.nan, 0.0, jnp.inf, 0.0]), jnp.asarray([0.0, 0.0, 0.0, 0.0, jnp.nan])
+    path = ll.simulate_batch(
+        Deaf(2.0, friction), swings(5), TS, forces, in_axes=(Deaf(None, 0), 0, 0), engine=engine,
+        solver=diffrax.Heun(), dt0=0.1, progress=False,
+    )  # fmt: skip
+    np.testing.assert_array_equal(path.result == ll.RESULTS.non_finite, [False, True, False, True, True])
+    np.testing.assert_array_equal(path.result == ll.RESULTS.successful, [True, False, True, False, False])
+    np.testing.assert_array_equal(path.stats["num_steps"] == 0, [False, True, False, True, True])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("law", "starts"), [(Oscillator(2.0, 0.3), swings), (Pendulum(9.81), released)])
 def test_adaptive_steps_are_those_of_the_ordinary_engine(law, starts):

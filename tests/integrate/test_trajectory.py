@@ -38,6 +38,20 @@ def test_a_save_that_returns_no_dict():
         _ = path.q
 
 
+def test_a_save_that_returns_empty_tuples():
+    path = simulate(Oscillator(array(2.0)), at_rest(), TS, dt0=0.1, save=lambda t, o: ((), o["q"], None))
+    assert path.saved[::2] == ((), None)
+    np.testing.assert_allclose(path.saved[1][:, 0], np.cos(2 * TS), rtol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nothing", [(), None, {}])
+def test_a_save_that_returns_nothing(nothing):
+    path = simulate(Oscillator(array(2.0)), at_rest(), TS, dt0=0.1, save=lambda t, o: nothing)
+    assert path.saved == nothing
+    assert "saved           nothing" in str(path)
+
+
 def test_a_law_without_energy_says_so():
     path = simulate(BlowUp(), at_rest(0.1), TS, dt0=0.1)
     with pytest.raises(NotSavedError, match="no energy"):

@@ -281,7 +281,6 @@ def test_bad_values_that_are_known_are_refused_before_a_run():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_bad_values_that_are_traced_end_a_run_by_name():
     """NaN in the weights, and an input that ends before the run does; compiled once."""
     law, good = action().law(), start()
@@ -295,7 +294,13 @@ def test_bad_values_that_are_traced_end_a_run_by_name():
     assert path.result == ll.RESULTS.non_finite
     assert int(path.stats["num_steps"]) == 0
     path = run(good, sampled(0.8))
-    assert path.result == ll.RESULTS.non_finite
-    assert int(path.stats["num_steps"]) < 100
-    assert np.all(np.isfinite(path.W[0][1]))
-    assert np.all(np.isnan(path.W[0][2]))
+    assert path.result == ll.RESULTS.refused_start
+    assert int(path.stats["num_steps"]) == 0
+    assert run(good, sampled(1.0)).result == ll.RESULTS.successful
+
+
+@pytest.mark.slow
+def test_a_stimulus_that_ends_too_soon_is_an_error_under_jit():
+    run = jax.jit(lambda stimulus: ll.simulate(action().law(), start(), TS, stimulus, solver=diffrax.Heun(), dt0=0.05))
+    with pytest.raises(RuntimeError, match="leaves the times at which the stimulus is defined: shorten ts"):
+        run(sampled(0.8))

@@ -23,7 +23,7 @@ from lagrangian_learning.integrate.records import Record, Recorder
 from lagrangian_learning.integrate.results import Reason
 from lagrangian_learning.integrate.resume import checked_start
 from lagrangian_learning.integrate.settings import Tolerances
-from lagrangian_learning.mechanics._arrays import collected_verdicts
+from lagrangian_learning.mechanics._arrays import collected_verdicts, refused
 from lagrangian_learning.mechanics.law import AbstractLaw
 
 
@@ -57,10 +57,10 @@ def begin(inputs: Inputs, setting: Setting) -> Running:
     """The lane at its start, or where an earlier run has ended."""
     times, tolerances, plan = setting
     law = law_of_lane(inputs, setting)
-    refused, state = _checked(inputs, times)
+    is_refused, state = _checked(inputs, times)
     y, carry = start_of(law, times[0], state, inputs.args), inputs.carry
     reason = start_reason(law, times[0], y, inputs.args, resumed=carry is not None)
-    reason = jnp.where(refused & (reason == 0), int(Reason.REFUSED_START), reason)
+    reason = jnp.where(is_refused & (reason == 0), int(Reason.REFUSED_START), reason)
     terms, solver = diffrax.ODETerm(AugmentedField(law)), plan.solver_for(times.dtype)
     if carry is not None:
         y = carry.y
@@ -83,7 +83,7 @@ def _checked(inputs: Inputs, times: Array) -> tuple[Array, PyTree]:
         if inputs.carry is not None:
             times = checked_start(inputs.carry, times)
         state = inputs.law.check(times, inputs.state, inputs.args)
-    return jnp.logical_not(jnp.all(jnp.stack([jnp.asarray(True), *verdicts]))), state
+    return refused(verdicts), state
 
 
 def _controller(setting: Setting, interval: Array, start: Array, resume: AdaptiveState | None) -> AdaptiveSteps:
