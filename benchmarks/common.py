@@ -184,6 +184,7 @@ def finish(ax: Any, title: str, x: str, y: str, *, legend: bool = True) -> None:
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.grid(visible=True, which="major", color="#d7dbe0", lw=0.6)
+    ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     if legend:
         ax.legend(fontsize=9, frameon=False)

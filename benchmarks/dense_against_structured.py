@@ -148,6 +148,9 @@ def picture(rows, crossings):
     for colour, name in zip(common.COLOURS, names, strict=False):
         seconds = [row["seconds"][name] for row in rows]
         dense.loglog([row["neurons"] for row in rows], seconds, "o-", color=colour, label=name)
+    neurons = [row["neurons"] for row in rows]
+    dense.set_xticks(neurons, [str(count) for count in neurons])
+    dense.xaxis.minorticks_off()
     for colour, width in zip(common.COLOURS, sorted({row["width"] for row in crossings}), strict=False):
         chosen = [row for row in crossings if row["width"] == width]
         ratios = [row["waves_over_block"] for row in chosen]
