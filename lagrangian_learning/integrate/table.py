@@ -41,7 +41,7 @@ def _table(title: str, rows: list[tuple[str, str]]) -> str:
 def _outcome(path: "Trajectory | Reduction") -> list[tuple[str, str]]:
     return [
         ("taken", _counts(path)),
-        *_residuals(path.stats, stabilised="stabilisation" in dict(path.description)),
+        *_residuals(path.stats, drifts="stabilisation" in dict(path.description)),
         *_defects(path.stats),
         *_energies(path.stats),
         ("result", _results(path)),
@@ -93,15 +93,17 @@ def _counts(path: "Trajectory | Reduction") -> str:
     return f"{_span(stats['num_accepted_steps'])} steps, {_span(stats['num_rejected_steps'])} rejected"
 
 
-def _residuals(stats: dict[str, Any], *, stabilised: bool) -> list[tuple[str, str]]:
+def _residuals(stats: dict[str, Any], *, drifts: bool) -> list[tuple[str, str]]:
     if "max_constraint_residual" not in stats:
         return []
     after = f"{_most(stats['max_constraint_residual'])}, {_most(stats['max_velocity_residual'])}"
-    rows = [("max |G|, |DG|", f"{after} at step ends")]
-    if stabilised:
-        before = [stats[f"max_{kind}_residual_before_projection"] for kind in ("constraint", "velocity")]
-        rows.append(("", f"{_most(before[0])}, {_most(before[1])} before stabilisation of the step"))
-    return rows
+    if not drifts:
+        return [("max |G|, |DG|", f"{after} at the start; kept by the choice of coordinates")]
+    before = [stats[f"max_{kind}_residual_before_projection"] for kind in ("constraint", "velocity")]
+    return [
+        ("max |G|, |DG|", f"{after} at step ends"),
+        ("", f"{_most(before[0])}, {_most(before[1])} before stabilisation of the step"),
+    ]
 
 
 def _defects(stats: dict[str, Any]) -> list[tuple[str, str]]:
