@@ -48,7 +48,7 @@ def _against_each_other(axes: Any, outcomes: dict[str, Any], learned: float) -> 
 def _residuals(axes: Any, ours: Any) -> None:
     bins = np.geomspace(1e-9, 1.0, 60)
     for colour, residual, name in (
-        (COLOURS[1], ours.before_projection, "before projection (1: or more)"),
+        (COLOURS[1], ours.before_projection, "before projection"),
         (COLOURS[0], ours.residual, "after projection"),
     ):
         axes.hist(np.clip(residual[ours.successful], *bins[[0, -1]]), bins=bins, color=colour, alpha=0.75, label=name)

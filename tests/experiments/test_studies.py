@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from lagrangian_learning.experiments.phase_diagram import Diagram, boundary
-from lagrangian_learning.experiments.robustness import Outcome, agreement, told
+from lagrangian_learning.experiments.robustness import Outcome, agreement, laws, outcome, signals, told
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,12 +58,16 @@ def test_a_row_without_a_boundary_has_none():
 def test_shares_of_lanes():
     """A lane that failed has learned nothing, whatever its loss."""
     ok, none = np.array([True, True, True, False]), np.zeros(4)
-    ours = Outcome(np.array([0.01, 0.5, 0.05, 0.01]), ok, none, none, {"non_finite": 1})
-    theirs = Outcome(np.array([0.02, 0.03, 2.0, 0.7]), np.ones(4, bool), none, none, {})
+    again = np.array([False, True, True, False])
+    ours = Outcome(np.array([0.01, 0.5, 0.05, 0.01]), ok, none, none, again, {"non_finite": 1})
+    theirs = Outcome(np.array([0.02, 0.03, 2.0, 0.7]), np.ones(4, bool), none, none, ~ok & ok, {})
     shares = agreement({"ours": ours, "theirs": theirs})
     assert shares == {"both": 0.25, "action_alone": 0.25, "flow_alone": 0.25, "none": 0.25}
     assert told(ours)["learned"] == 0.5
     assert told(ours)["successful"] == 0.75
+    assert told(ours)["run_again_with_finer_steps"] == 0.5
+    assert told(ours)["learned_of_those"] == 0.5
+    assert told(theirs)["learned_of_those"] is None
     assert told(theirs)["worse_than_at_the_start"] == 0.25
 
 
@@ -86,6 +91,20 @@ def test_robustness(study):
         assert law["learned"] > 0.3
     assert laws["cognitive action"]["largest_residual"] < 5e-6
     assert laws["gradient flow"]["largest_residual"] == 0
+
+
+@pytest.mark.slow
+def test_lanes_that_constant_steps_do_not_resolve_are_run_again():
+    """Three that run away late (of the full study's lanes), where steps ever finer go, beside two of the others."""
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        lanes = np.array([0, 1158, 3175, 8966, 1])
+        given = jax.tree.map(lambda leaf: leaf[lanes], signals(10_000))
+        found = outcome(laws()["cognitive action"], given)
+    np.testing.assert_array_equal(found.again, [False, True, True, True, False])
+    assert found.successful.all()
+    assert (found.before_projection < 1e-3).sum() >= 3
+    assert (found.before_projection < 0.1).all()
+    assert (found.residual < 5e-6).all()
 
 
 @pytest.mark.slow
