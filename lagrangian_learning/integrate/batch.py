@@ -1,6 +1,7 @@
 """`simulate_batch`: many runs in one call, chunk by chunk, on one device or many."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from lagrangian_learning.mechanics._arrays import is_concrete
 from lagrangian_learning.mechanics.law import AbstractLaw
 
 from .batch_run import BatchRun, carry_out
@@ -28,6 +30,11 @@ from .resume import resumed
 from .settings import checked_times, state_dtype
 from .stabilisation import AbstractStabilisation
 from .trajectory import Trajectory
+
+_TRACED = (
+    "simulate_batch goes chunk by chunk, with its results on the host, and so is called from Python: inside jit, vmap "
+    "or grad use jax.vmap of ll.simulate."
+)
 
 
 def simulate_batch(
@@ -88,8 +95,12 @@ def simulate_batch(
     fit.
     """
     check_law(law, save)
+    if not is_concrete(law, state, args, ts):
+        raise ValueError(_TRACED)
     if resume is not None:
         state, in_axes = resumed(resume, state), _resumed_axes(in_axes)
+        if np.ndim(resume.carry.t) == 0:
+            raise ValueError("the trajectory to resume is one run, and no batch: go on with it by ll.simulate.")
     dtype = state_dtype(state)
     times = checked_times(ts, dtype)
     settings = Settings(solver, rtol, atol, dt0, stepsize_controller, stabilisation, None, save, max_steps)
@@ -99,16 +110,31 @@ def simulate_batch(
     batch = lanes_of(Inputs(law, state, args, None if resume is None else resume.carry), in_axes)
     engine = _engine_before(resume) if engine == "auto" and resume is not None else engine
     # Chosen for the whole batch, so that all processes choose the same.
-    chosen = resolve_engine(engine, batch.like_one, batch.count, times, tolerances, plan)
+    with _noted(in_axes):
+        chosen = resolve_engine(engine, batch.like_one, batch.count, times, tolerances, plan)
     lanes = _mine(batch, mesh)
     run = BatchRun(chosen, lanes, times, tolerances, plan, row)
     names = names_of(law, plan).telling("engine", run.description)
     fold = checked_fold(reduce)
     sink = Collected(lanes.count) if fold is None else Folded(lanes.count, Folding(fold, times, tolerances, names))
-    size = chunk_size(chunk, lanes.count, num_devices(run.mesh), lanes.like_one, times, plan, run.workers)
+    with _noted(in_axes):
+        size = chunk_size(chunk, lanes.count, num_devices(run.mesh), lanes.like_one, times, plan, run.workers)
     kept = None if checkpoint is None else _kept(checkpoint, run, mesh, reduce)
     carry_out(run, size, sink, kept, Meter(lanes.count, shown=progress), throw=throw)
     return _result(run, sink, names)
+
+
+@contextlib.contextmanager
+def _noted(in_axes: Any) -> Iterator[None]:
+    """Errors about one lane, with a word on what makes a lane: an argument may have an axis that in_axes leaves out."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        error.add_note(
+            f"This is about one lane, as in_axes={in_axes!r} makes it of (law, state, args): None takes an argument "
+            "whole for every lane, 0 takes one entry of its first axis for each."
+        )
+        raise
 
 
 def _resumed_axes(in_axes: Any) -> Any:

@@ -109,7 +109,10 @@ def _check_counts(lanes: dict[str, Any]) -> None:
         raise ValueError(f"nothing has an axis of lanes. {_IN_AXES}; for one run use ll.simulate.")
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{path}: {count}" for path, count in _first_of_each(counts).items())
-        raise ValueError(f"the numbers of lanes differ: {told}. Give every batched argument as many.")
+        raise ValueError(
+            f"the numbers of lanes differ: {told}. Give every batched argument as many, "
+            "and None in in_axes for what all lanes share."
+        )
     if 0 in counts.values():
         raise ValueError("the batch is empty: its arguments have no lanes.")
 

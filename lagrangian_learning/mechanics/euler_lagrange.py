@@ -284,7 +284,7 @@ class EulerLagrange(AbstractMechanicalLaw):
 
     def check(self, ts: Array, state: State, args: PyTree) -> State:
         if not isinstance(state, State) or (self.lagrangian.order == 2 and (state.a is None or state.j is None)):
-            raise ValueError("the state of an Euler–Lagrange law comes from law.initial_state(t0, q, v, args).")
+            raise ValueError("the state of an Euler–Lagrange law comes from law.initial_state(t0, ..., args).")
         return state
 
     @property

@@ -22,6 +22,8 @@ def shard_weights(network: AbstractNetwork, W: PyTree, mesh: Mesh) -> PyTree:
     Each array is cut along its first axis, the outputs of its layer; one whose outputs the number of devices does not
     divide (the last layer, often) is on every device. Raises ValueError when nothing can be cut.
     """
+    if not isinstance(network, AbstractNetwork):
+        raise ValueError(f"network must be a network such as ll.Layered, got {type(network).__name__}.")
     if not isinstance(mesh, Mesh):
         raise ValueError(f"mesh must be a jax.sharding.Mesh, as jax.make_mesh makes it, got {type(mesh).__name__}.")
     W = network.check_weights(W)

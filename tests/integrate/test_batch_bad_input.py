@@ -1,11 +1,12 @@
 """A batch that cannot be meant is refused by name, before anything is compiled."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.integrate import simulate_batch as checked_simulate_batch
+from lagrangian_learning.integrate import simulate, simulate_batch as checked_simulate_batch
 
 from .batches import SETTINGS, TS, released
 from .laws import Motion, Oscillator, Pendulum, array, at_rest
@@ -23,7 +24,7 @@ SETTINGS_AND_WORDS = [
     ({"in_axes": (None, "lanes", None)}, "'lanes' for state"),
     ({"in_axes": (None, True, None)}, "True for state"),
     ({"in_axes": (None, (0, 0, 0), None)}, "for state is no prefix of it"),
-    ({"in_axes": (None, Motion(0, 1), None)}, "numbers of lanes differ: .state.v: 2, .state.q: 3"),
+    ({"in_axes": (None, Motion(0, 1), None)}, r"lanes differ: \.state\.v: 2, \.state\.q: 3\..*None in in_axes"),
     ({"chunk": 0}, "chunk must be a positive number of lanes"),
     ({"chunk": 2.5}, "chunk must be a positive number of lanes"),
     ({"chunk": True}, "chunk must be a positive number of lanes"),
@@ -73,7 +74,24 @@ def test_a_fold_that_changes_its_value():
         simulate_batch(law, starts, TS, dt0=0.1, progress=False, reduce=(0.0, lambda total, path: total + path.q[-1]))
 
 
+def test_an_axis_that_in_axes_leaves_out():
+    laws = Pendulum(array([9.0, 10.0, 11.0]))
+    with pytest.raises((ValueError, TypeError)) as raised:
+        simulate_batch(laws, STARTS, TS, in_axes=(None, 0, None), **SETTINGS)
+    assert "about one lane, as in_axes=(None, 0, None) makes it" in raised.value.__notes__[-1]
+
+
+def test_a_run_and_a_batch_are_not_resumed_by_each_other():
+    law, starts = Oscillator(array(2.0)), Motion(jnp.ones((2, 1)), jnp.zeros((2, 1)))
+    many = jax.vmap(lambda start: simulate(law, start, TS, solver=diffrax.Heun(), dt0=0.5))(starts)
+    one = jax.tree.map(lambda leaf: leaf[0], many)
+    with pytest.raises(ValueError, match=r"one run, and no batch: go on with it by ll\.simulate\."):
+        simulate_batch(law, None, TS + 2, resume=one, **SETTINGS)
+    with pytest.raises(ValueError, match=r"is a batch: go on with it by ll\.simulate_batch"):
+        simulate(law, None, TS + 2, resume=many, dt0=0.5)
+
+
 def test_a_traced_batch_is_for_vmap():
-    with pytest.raises(jax.errors.TracerArrayConversionError):
+    with pytest.raises(ValueError, match=r"called from Python: inside jit, vmap or grad use jax\.vmap of ll\.simulate"):
         jax.jit(lambda q: simulate_batch(LAW, Motion(q, q), TS).q)(jnp.ones((3, 2)))
     assert at_rest().q.shape == (1,)

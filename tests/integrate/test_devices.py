@@ -86,6 +86,8 @@ def test_bad_meshes():
     shard = getattr(ll.shard_weights, "__wrapped__", ll.shard_weights)
     with pytest.raises(ValueError, match=r"mesh must be a jax\.sharding\.Mesh"):
         shard(network, W, 4)
+    with pytest.raises(ValueError, match=r"network must be a network such as ll\.Layered, got tuple"):
+        shard(W, network, jax.make_mesh((1,), ("x",)))
     with pytest.raises(ValueError, match="expected shapes"):
         shard(network, W[:1], jax.make_mesh((1,), ("x",)))
     placed = ll.shard_weights(network, W, jax.make_mesh((1,), ("x",)))
