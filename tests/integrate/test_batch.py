@@ -163,6 +163,26 @@ def test_states_and_args_alone():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ["diffrax", "fused"])
+def test_laws_states_and_args_together(engine):
+    """Each with an axis of its own: the constants of the law first, lanes of states last, forces in a dict."""
+
+    class Pushed(Oscillator):
+        def rates(self, t, state, args):
+            return Oscillator.rates(self, t, state, args["force"] * args["share"])
+
+    omega, amplitudes, forces = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, -1.0]), np.array([0.0, 0.5, 1.0])
+    path = simulate_batch(
+        Pushed(array(omega)), Motion(amplitudes[None, :], np.zeros((1, 3))), TS, {"force": forces, "share": array(0.5)},
+        in_axes=(Pushed(0, None), -1, {"force": 0, "share": None}), engine=engine, dt0=0.01, progress=False,
+    )  # fmt: skip
+    for lane in range(3):
+        rest = forces[lane] / 2 / omega[lane] ** 2
+        exact = rest + (amplitudes[lane] - rest) * np.cos(omega[lane] * TS)
+        np.testing.assert_allclose(path.q[lane, :, 0], exact, atol=1e-8)
+
+
+@pytest.mark.slow
 def test_adaptive_lanes_in_lockstep_depend_on_no_other():
     gravity = np.geomspace(0.1, 100, LANES)
     settings = {"dt0": None, "rtol": 1e-8, "chunk": None}

@@ -59,6 +59,15 @@ def test_a_batch_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
     assert (folder / "notes.txt").exists()
 
 
+@pytest.mark.slow
+def test_chunks_that_run_side_by_side_go_on_where_they_were_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_run, "usable_cores", lambda: 3)
+    cut_off(monkeypatch, tmp_path, 2, engine="fused", chunk=2)
+    computed = lanes_computed(monkeypatch)
+    assert_same_bits(run(checkpoint=tmp_path, engine="fused", chunk=2), run(engine="fused", chunk=2))
+    assert computed[:4] == [2, 2, 2, 1]
+
+
 def test_a_finished_batch_is_read_again(tmp_path, monkeypatch, capfd):
     state = released()
     state.q[3] = np.nan

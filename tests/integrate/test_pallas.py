@@ -114,6 +114,20 @@ def test_steps_that_are_no_arithmetic_are_refused_in_words():
         ll.simulate_batch(Halving(2.0), swings(), TS, engine=INTERPRETED, **settings)
 
 
+class Driven(Oscillator):
+    """An oscillator whose force is looked up."""
+
+    def rates(self, t, state, args):
+        return Oscillator.rates(self, t, state, args[jnp.asarray(1000 * t, jnp.int32)])
+
+
+@pytest.mark.parametrize("entries", [5000, 50])
+def test_tables_are_refused_in_words(entries):
+    settings = {"in_axes": (None, 0, None), "dt0": 0.1, "solver": diffrax.Heun(), "progress": False}
+    with pytest.raises(ValueError, match=r'engine="pallas" cannot integrate this: its steps need dynamic_slice'):
+        ll.simulate_batch(Driven(2.0), swings(), TS, jnp.ones(entries), engine=INTERPRETED, **settings)
+
+
 def test_blocks_are_powers_of_two():
     with pytest.raises(ValueError, match="power of two, got 48"):
         ll.PallasEngine(block=48)
