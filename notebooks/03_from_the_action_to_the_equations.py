@@ -48,7 +48,7 @@ plt.rcParams.update(
     {"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
 )
 BLUE, RED, GREY = "#1f5fa8", "#c8481c", "#8a8f98"
-init_vprinting()  # SymPy shall write time derivatives as dots
+init_vprinting(use_latex="mathjax")  # SymPy shall write time derivatives as dots
 
 # %% [markdown]
 # ## 1 · By symbols

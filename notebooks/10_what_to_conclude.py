@@ -207,7 +207,9 @@ print(f"change of the loss with Ẇ = +σ′δx: {plus:+.5f};  with the printed 
 # * **Weight transport.** The backward wave still uses $W^{\mathsf T}$: every synapse is passed in both directions
 #   with the same strength. Locality in space and time is measured here (`ll.check("locality")`); that the brain has
 #   symmetric synapses is not a claim that a computation can settle, nor is the word "plausible" in the title.
-# * **Size.** All of this is measured on small networks and one small data set.
+# * **Size.** All of this is measured on small networks and one small data set. One larger run stands beside it, a
+#   million convolutional weights on images of digits (`lagrangian-learning learn digits`), which does as well as SGD;
+#   what larger ones need in time and memory is told by [scale](../docs/scale.md), what they learn is not known.
 
 # %%
 assert verdicts.as_documented, verdicts.summary
