@@ -64,10 +64,11 @@ def simulate_batch(
     """ẏ_k = f_k(t, y_k, args_k), y_k(ts[0]) = state_k for lanes k = 0, 1, …: `simulate` of many runs in one call.
 
     Lanes are integrated chunk by chunk, and their results are NumPy arrays on the host, so that neither the device nor
-    the call need hold more than two chunks at once; the fused engine has a chunk for every core of a CPU, and one more.
-    A lane depends on no other: not on one that fails, not on their order, their number, the chunk, or the devices
-    (measured to the bit on CPUs; layers wider than about 128 to rounding, where XLA picks a product by the number of
-    lanes). Adaptive lanes of a chunk step together until the slowest has arrived.
+    the call need hold more than two chunks at once; engines of one core have a chunk for every core of a CPU, and one
+    more. A lane depends on no other: not on one that fails, not on their order, their number, the chunk, or the devices
+    (measured to the bit on CPUs; with engine="diffrax" layers wider than about 128 to rounding, where XLA picks a
+    product by the number of lanes). Adaptive lanes step together, but for "serial", until the slowest of a chunk, or of
+    a block in "fused", has arrived.
 
     Arguments:
         law, state, ts, args: as for `simulate`; any of law, state and args may be batched.
@@ -77,11 +78,12 @@ def simulate_batch(
             over several processes divides the batch, which all give whole, among them by `ll.local_lanes`.
         chunk: the most lanes at once; None: what is estimated to fit a quarter of the memory, at most 1024 a CPU and
             262,144 another device.
-        engine: "diffrax": `jax.vmap` of Diffrax, any law and any setting; "fused": small systems written out on
-            scalars, the same steps to rounding; "pallas": the same as one kernel of a GPU, `ll.PallasEngine`; each is
-            refused with a reason where it cannot. Or an engine of your own. "auto": fused on a CPU for 64 small lanes
-            and more with constant steps, else diffrax, and what took the first part of a run that is resumed; the
-            printed batch tells. Name the engine where bits of small and large batches are to be compared.
+        engine: "diffrax": `jax.vmap` of Diffrax, any law and any setting; "serial": the same, one lane after the other;
+            "fused": small systems written out on scalars, the same steps to rounding; "pallas": the same as one kernel
+            of a GPU, `ll.PallasEngine`; each is refused with a reason where it cannot. Or an engine of your own.
+            "auto": on a CPU fused for 64 small lanes and more with constant steps, serial for states of more than 1024
+            numbers; else diffrax, and what took the first part of a run that is resumed; the printed batch tells.
+            Name the engine where bits of small and large batches are to be compared.
         solver, rtol, atol, dt0, stepsize_controller, stabilisation, save, max_steps: as for `simulate`, for all lanes.
         reduce: (start, fn): keep no records, but fold them, value = fn(value, path) for one lane after the other; path
             is the trajectory of one lane. Fold little, and let `save` work lane by lane in parallel.

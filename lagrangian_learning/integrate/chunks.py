@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from .augmented import start_of
 from .engine import Plan
-from .lanes import Inputs
+from .lanes import Inputs, is_small
 from .most_alive import most_alive
 from .records import Recorder
 
@@ -19,7 +19,6 @@ from .records import Recorder
 # runs alone, and small ones come in whole vectors.
 _FEWEST_LANES = 2
 _VECTOR_OF_LANES = 8
-_FEW_NUMBERS = 1024
 _WORTH_A_WORKER = 64
 # More lanes at once are no faster (on CPUs slower, once they leave the cache), and a run is told and kept by chunks.
 _MOST_LANES = {"cpu": 2**10}
@@ -40,7 +39,8 @@ def chunk_size(chunk: Any, lanes: int, devices: int, lane: Inputs, times: Array,
     """
     most = _checked(chunk) if chunk is not None else devices * _most_lanes(lane, times, plan, workers + 1)
     chunks = -(-lanes // most)
-    if chunk is None and lanes >= workers * _WORTH_A_WORKER:
+    worth_a_worker = _WORTH_A_WORKER if is_small(lane.state) else _FEWEST_LANES
+    if chunk is None and lanes >= workers * worth_a_worker:
         chunks = workers * -(-chunks // workers)
     per_device = -(-lanes // (chunks * devices))
     return devices * per_device
@@ -48,8 +48,7 @@ def chunk_size(chunk: Any, lanes: int, devices: int, lane: Inputs, times: Array,
 
 def padded(size: int, devices: int, lane: Inputs) -> int:
     """The lanes that are computed for a chunk of `size`: as many on every device, none rounded in another way."""
-    numbers = sum(leaf.size for leaf in jax.tree.leaves((lane.state, lane.carry)) if hasattr(leaf, "size"))
-    vector = _VECTOR_OF_LANES if numbers <= _FEW_NUMBERS else 1
+    vector = _VECTOR_OF_LANES if is_small((lane.state, lane.carry)) else 1
     per_device = max(-(-size // devices), _FEWEST_LANES)
     return devices * vector * -(-per_device // vector)
 

@@ -4,12 +4,13 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 from jaxtyping import Array
 
 from lagrangian_learning.mechanics._arrays import collected_verdicts, refused
 
 from .engine import Outcome, Plan, integrate
-from .lanes import Inputs
+from .lanes import Inputs, is_small
 from .resume import checked_start
 from .settings import Tolerances
 
@@ -51,6 +52,23 @@ class DiffraxEngine(AbstractEngine):
         return eqx.filter_vmap(one)(varied)
 
 
+class SerialEngine(AbstractEngine):
+    """`jax.lax.map` of Diffrax: one lane after the other, at its own pace. Any law, any setting; for CPUs.
+
+    Lanes of one batched array share nothing there but the start of kernels, which counts little where a lane is of many
+    numbers; and each stage copies them, to sum over stages, whose axis stands behind that of lanes.
+    """
+
+    name: ClassVar[str] = "serial"
+    one_core: ClassVar[bool] = True
+
+    def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
+        return None
+
+    def run_chunk(self, varied: Inputs, shared: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
+        return jax.lax.map(lambda lane: run_lane(eqx.combine(lane, shared), times, tolerances, plan), varied)
+
+
 def run_lane(inputs: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
     """One run; what the law's checks say against it becomes its result code."""
     with collected_verdicts() as verdicts:
@@ -64,7 +82,7 @@ def engines() -> tuple[AbstractEngine, ...]:
     """All engines that have a name."""
     from .fused import FusedEngine, PallasEngine  # they are engines themselves, and so know this file
 
-    return DiffraxEngine(), FusedEngine(), PallasEngine()
+    return DiffraxEngine(), SerialEngine(), FusedEngine(), PallasEngine()
 
 
 def resolve_engine(
@@ -89,4 +107,7 @@ def _chosen(lane: Inputs, lanes: int, times: Array, tolerances: Tolerances, plan
     """The name of the engine that is known to be fastest for so many lanes."""
     from .fused.choice import is_worth_fusing  # as above
 
-    return "fused" if is_worth_fusing(lane, lanes, times, tolerances, plan) else "diffrax"
+    if is_worth_fusing(lane, lanes, times, tolerances, plan):
+        return "fused"
+    in_turn = jax.default_backend() == "cpu" and not is_small(lane.state)
+    return "serial" if in_turn else "diffrax"

@@ -29,6 +29,12 @@ def test_auto_fuses_many_small_lanes_of_constant_steps():
     assert chosen() == "fused"
 
 
+def test_auto_takes_lanes_of_many_numbers_one_after_the_other():
+    assert chosen(size=512) == "diffrax"
+    assert chosen(size=513) == "serial"  # and as many velocities
+    assert chosen(lanes=2, size=10_000, dt0=None, rtol=1e-6) == "serial"
+
+
 @pytest.mark.parametrize(
     "why",
     [

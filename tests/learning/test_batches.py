@@ -140,6 +140,37 @@ def test_float32_lanes_hold_their_constraints_over_1e5_steps(engine):
     assert (batch.stats["max_velocity_residual"] <= 5e-6).all(), batch
 
 
+@pytest.mark.slow
+def test_lanes_of_many_numbers_one_after_the_other_are_those_side_by_side():
+    """To rounding; and to the bit whatever the chunks, the order and the others."""
+    network = ll.Layered((9, 60, 4))
+    law = ll.CognitiveAction(network, mass_x=1e-4).law()
+    stimulus = ll.Stimulus(ll.Sinusoids(jnp.linspace(0.5, 1.5, 9)), jnp.full(4, 0.3))
+    weights = jax.vmap(network.init)(jax.random.split(jax.random.key(0), 5))
+    states = jax.tree.map(np.array, jax.vmap(lambda W: law.initial_state(0.0, W, stimulus))(weights))
+    settings = {"solver": diffrax.Heun(), "dt0": 0.02, "in_axes": (None, 0, None), "progress": False}
+
+    def run(states, **further):
+        return ll.simulate_batch(law, states, TS, stimulus, **settings, **further)
+
+    serial, beside = run(states), run(states, engine="diffrax")
+    assert dict(serial.description)["engine"] == "serial"
+    for name in ("W", "multipliers", "energy", "stats"):
+        for one, other in zip(*(jax.tree.leaves(getattr(path, name)) for path in (serial, beside)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+    order = np.array([4, 1, 0, 3, 2])
+    states = jax.tree.map(lambda leaf: leaf[order], states)
+    states.q[0][3] = np.nan
+    for chunk in (None, 2):
+        shuffled = run(states, chunk=chunk)
+        assert (shuffled.result != ll.RESULTS.successful).tolist() == [False, False, False, True, False]
+        good = shuffled.result == ll.RESULTS.successful
+        for name in ("W", "multipliers", "energy", "final_state"):
+            pair = (jax.tree.leaves(getattr(path, name)) for path in (serial, shuffled))
+            for one, other in zip(*pair, strict=True):
+                np.testing.assert_array_equal(one[order][good], other[good])
+
+
 def unlearnable():
     """The XOR network before targets of other frequencies than its inputs', float32: what cannot be learned drives its
     weights up, and its neurons flip ever faster (measured: |ẋ| 6 in the first 50 units of time, 35 after 450)."""
