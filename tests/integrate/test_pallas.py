@@ -1,5 +1,7 @@
 """Whole trajectories in one kernel: interpreted, the same runs as the fused engine; for a GPU, up to the lowering."""
 
+import sys
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
+from lagrangian_learning.integrate import fused
 from lagrangian_learning.integrate.fused import FusedEngine
 from lagrangian_learning.integrate.lanes import Inputs, lanes_of
 from lagrangian_learning.integrate.preparation import Settings
@@ -91,6 +94,15 @@ def test_without_a_gpu_it_is_refused_with_the_remedy():
     settings = {"in_axes": (None, 0, None), "dt0": 0.1, "progress": False}
     with pytest.raises(ValueError, match=r"for GPUs, and JAX runs on a cpu here; engine=ll\.PallasEngine\(interpret"):
         ll.simulate_batch(Oscillator(2.0), swings(), TS, engine="pallas", **settings)
+
+
+def test_without_pallas_it_is_refused_by_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax.experimental.pallas", None)
+    monkeypatch.delitem(sys.modules, "lagrangian_learning.integrate.fused.in_registers", raising=False)
+    monkeypatch.delattr(fused, "in_registers", raising=False)
+    settings = {"in_axes": (None, 0, None), "dt0": 0.1, "progress": False}
+    with pytest.raises(ValueError, match=r'this JAX has no Pallas for GPUs; a newer one has\. Use engine="auto"'):
+        ll.simulate_batch(Oscillator(2.0), swings(), TS, engine=INTERPRETED, **settings)
 
 
 def test_what_the_fused_engine_refuses_is_refused():

@@ -1,7 +1,6 @@
 """`PallasEngine`: whole trajectories of small systems in one kernel of a GPU."""
 
 import functools
-import importlib.util
 from typing import ClassVar
 
 import equinox as eqx
@@ -41,13 +40,13 @@ class PallasEngine(AbstractEngine):
             raise ValueError(f"block must be a power of two, got {self.block}.")
 
     def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
-        if importlib.util.find_spec("jax.experimental.pallas") is None:
-            return "this JAX has no Pallas; a newer one has."
         if not self.interpret and jax.default_backend() != "gpu":
             return (
                 f"its kernel is for GPUs, and JAX runs on a {jax.default_backend()} here; "
                 "engine=ll.PallasEngine(interpret=True) computes it anywhere, slowly."
             )
+        if not _has_pallas():
+            return "this JAX has no Pallas for GPUs; a newer one has."
         return FusedEngine().refusal(lane, times, plan)
 
     def run_chunk(self, varied: Inputs, shared: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
@@ -62,3 +61,12 @@ class PallasEngine(AbstractEngine):
         whole = [leaf[0] for leaf in blocked(varied, self.block * -(-lanes // self.block))]
         run = lockstep(whole, unit, through)
         return concluded(lockstep, jax.tree.map(lambda leaf: leaf[None], run), lanes, setting)
+
+
+def _has_pallas() -> bool:
+    """Whether all that the kernel is made of can be imported: a part of JAX that changes, and is not everywhere."""
+    try:
+        from . import in_registers  # noqa: F401
+    except ImportError:
+        return False
+    return True
