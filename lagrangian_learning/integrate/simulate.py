@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics._arrays import collected_verdicts, is_concrete, raised, refused
@@ -71,7 +71,7 @@ def simulate(
     check_law(law, save)
     if resume is not None:
         state = resumed(resume, state)
-        if jnp.ndim(resume.carry.t):
+        if np.ndim(resume.carry.t):
             raise ValueError("the trajectory to resume is a batch: go on with it by ll.simulate_batch, or jax.vmap.")
     state, dtype = checked_state(state)
     times = checked_times(ts, dtype)
