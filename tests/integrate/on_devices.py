@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import lagrangian_learning as ll
 from lagrangian_learning.integrate.devices import run_chunk
 from lagrangian_learning.integrate.engine import integrate_compiled
-from lagrangian_learning.integrate.engines import DiffraxEngine
+from lagrangian_learning.integrate.engines import DiffraxEngine, SerialEngine
 from lagrangian_learning.integrate.fused import FusedEngine
 from lagrangian_learning.integrate.lanes import Inputs, lanes_of
 from lagrangian_learning.integrate.preparation import Settings
@@ -24,7 +24,7 @@ from tests.integrate.batches import GRAVITY, LANES, NOTHING, released, run, stat
 jax.config.update("jax_enable_x64", True)
 
 TS = np.linspace(0, 1, 3)
-FUSED = FusedEngine()
+ENGINES = (DiffraxEngine(), SerialEngine(), FusedEngine())
 SETTINGS = {"solver": diffrax.Heun(), "dt0": 0.02}
 COLLECTIVE = re.compile(r"(?<=[ (])(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)[-a-z]*\(")
 
@@ -56,7 +56,11 @@ def pendulums():
     state, good = released(), np.setdiff1d(np.arange(LANES), [7])
     state.q[7] = np.nan
     bad = run(state=state, chunk=None, mesh=mesh)
-    for name, engine in (("fused", "fused"), ("pallas", ll.PallasEngine(block=4, interpret=True))):
+    for name, engine in (
+        ("fused", "fused"),
+        ("serial", "serial"),
+        ("pallas", ll.PallasEngine(block=4, interpret=True)),
+    ):
         few = {"chunk": None, "dt0": 0.1, "engine": engine}
         found[name] = same_bits(run(mesh=mesh, **few), run(**few))
     adaptive = {"chunk": None, "dt0": None, "rtol": 1e-6}
@@ -93,7 +97,7 @@ def collectives():
     row = Mesh(np.array(jax.devices()[:4]), ("lanes",))
     shared = jax.device_put(eqx.filter(lanes.shared, eqx.is_array), NamedSharding(row, PartitionSpec()))
     varied = jax.device_put(lanes.chunk(0, 24), NamedSharding(row, PartitionSpec("lanes")))
-    on_row = {engine.name: run_chunk.lower(engine, varied, shared, *given, row) for engine in (DiffraxEngine(), FUSED)}
+    on_row = {engine.name: run_chunk.lower(engine, varied, shared, *given, row) for engine in ENGINES}
     plain = eqx.filter_jit(DiffraxEngine().run_chunk).lower(varied, shared, *given)
     return {name: len(COLLECTIVE.findall(text(one.compile()))) for name, one in {**on_row, "plain": plain}.items()}
 

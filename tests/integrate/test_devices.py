@@ -41,7 +41,8 @@ def eight_devices():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "lanes", ["2", "4", "8", "permuted", "chunked", "reduced", "bad lane", "networks", "fused", "pallas", "adaptive"]
+    "lanes",
+    ["2", "4", "8", "permuted", "chunked", "reduced", "bad lane", "networks", "fused", "serial", "pallas", "adaptive"],
 )
 def test_lanes_on_devices_are_those_on_one(eight_devices, lanes):
     assert eight_devices["devices"] == 8
@@ -49,7 +50,7 @@ def test_lanes_on_devices_are_those_on_one(eight_devices, lanes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["diffrax", "fused"])
+@pytest.mark.parametrize("engine", ["diffrax", "serial", "fused"])
 def test_no_device_waits_for_another(eight_devices, engine):
     assert eight_devices["collectives"][engine] == 0
     assert eight_devices["collectives"]["plain"] > 0, "a plain jit has them: the search would find them"
