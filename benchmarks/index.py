@@ -1,7 +1,8 @@
 """What did every benchmark find, in one line each?
 
-Rewrites the table in benchmarks/README.md, and the short one in the README beside the package, from the JSON files in
-benchmarks/results: a figure in a text is then one that was measured. A script tells its figure as `headline`.
+Rewrites the table in benchmarks/README.md, the short one in the README beside the package, and that of docs/scale.md,
+from the JSON files in benchmarks/results: a figure in a text is then one that was measured. A script tells its figure
+as `headline`.
 
     python benchmarks/index.py
 """
@@ -11,6 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+SCALE = HERE.parent / "docs" / "scale.md"
 PAGES = {HERE / "README.md": "", HERE.parent / "README.md": "benchmarks/"}
 
 
@@ -35,11 +37,40 @@ def table(prefix):
 
 def rewritten(text, prefix):
     """The page with its table made anew."""
+    return _between(text, table(prefix))
+
+
+def scale_rewritten(text):
+    """docs/scale.md with its table made anew: what `ll.estimate` told beside what was measured."""
+    points = json.loads((HERE / "results" / "scale.json").read_text(encoding="utf-8"))["points"]
+    head = ["network", "weights", "lanes", "step, told", "measured", "ratio", "memory, told", "measured"]
+    lines = [_row(head), _row(["---"] * len(head))]
+    for p in points:
+        times = _scaled(p["told_seconds_a_step"], "s"), _scaled(p["seconds_a_step"], "s"), f"{p['ratio']:.2f}"
+        memory = _scaled(p["told_bytes"], "B"), _scaled(p["measured_bytes"], "B")
+        lines.append(_row([p["network"], f"{p['weights']:,}", f"{p['lanes']:,}", *times, *memory]))
+    return _between(text, "\n".join(lines))
+
+
+def _between(text, inside):
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table(prefix)}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n{inside}\n{END}{rest.split(END)[1]}"
+
+
+def _row(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def _scaled(value, unit):
+    """Three digits and a prefix."""
+    for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3)):
+        if value >= size:
+            return f"{value / size:.3g} {prefix}{unit}"
+    return f"{value * 1e6:.3g} µ{unit}"
 
 
 def main():
+    SCALE.write_text(scale_rewritten(SCALE.read_text(encoding="utf-8")), encoding="utf-8")
     for page, prefix in PAGES.items():
         page.write_text(rewritten(page.read_text(encoding="utf-8"), prefix), encoding="utf-8")
 

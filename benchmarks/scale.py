@@ -83,17 +83,32 @@ def seconds_a_step(run: Callable[[int], Any], steps: int, rounds: int = 5) -> fl
     return (min(times["many"]) - min(times["few"])) / (steps - few)
 
 
+def compiled_run(law: Any, state: Any, stimulus: Any, told: ll.Estimate) -> tuple[Callable, int]:
+    """A run of what is at once on the device, compiled, and the bytes that XLA tells of it: side by side, or in turn in
+    chunks of which each core has one.
+    """
+
+    def alone(s: Any, ts: Any) -> Any:
+        return ll.simulate(law, s, ts, stimulus, dt0=STEP, save=last_output).final_state
+
+    run: Callable[..., Any] = alone
+    chunks, part = 1, state
+    if told.lanes > 1:
+        chunks = told.lanes_under_way if told.lanes_under_way < told.lanes_at_once else 1
+        part = jax.tree.map(lambda leaf: leaf[: -(-told.lanes_at_once // chunks)], state)
+        side_by_side = jax.vmap(alone, in_axes=(0, None))
+        run = side_by_side if chunks == 1 else lambda s, ts: jax.lax.map(lambda one: alone(one, ts), s)
+    compiled = eqx.filter_jit(run).lower(part, jnp.asarray([0.0, STEP])).compile()
+    used = compiled.compiled.memory_analysis()
+    return compiled, chunks * (used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes)
+
+
 def measured(sizes: tuple[int, ...], lanes: int, steps: int, hardware: ll.Hardware) -> Point:
     law, state, stimulus = problem(sizes, lanes)
     one = state if lanes == 1 else jax.tree.map(lambda leaf: leaf[0], state)
     saved = jax.ShapeDtypeStruct((sizes[-1],), jnp.float32)
     told = ll.estimate(law, one, [0.0, 1.0], stimulus, steps=steps, hardware=hardware, saved=saved, lanes=lanes)
-    alone = eqx.filter_jit(lambda s, ts: ll.simulate(law, s, ts, stimulus, dt0=STEP, save=last_output).final_state)
-    at_once = jax.tree.map(lambda leaf: leaf[: told.lanes_at_once], state)
-    run: Any = alone if lanes == 1 else eqx.filter_jit(jax.vmap(alone, in_axes=(0, None)))
-    ts = jnp.asarray([0.0, STEP])
-    compiled = run.lower(state if lanes == 1 else at_once, ts).compile()
-    used = compiled.compiled.memory_analysis()
+    compiled, memory = compiled_run(law, state, stimulus, told)
 
     def simulated(steps: int) -> Any:
         times = jnp.asarray([0.0, STEP * steps])
@@ -106,7 +121,6 @@ def measured(sizes: tuple[int, ...], lanes: int, steps: int, hardware: ll.Hardwa
     # The estimate is of a step of the lanes that are at once on the device; the batch goes through all.
     seconds = seconds_a_step(simulated, steps) * told.lanes_at_once / lanes
     name = "–".join(map(str, sizes))
-    memory = used.temp_size_in_bytes + used.argument_size_in_bytes
     return Point(name, law.network.num_weights, lanes, told.seconds_a_step, seconds, told.memory, memory)
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from lagrangian_learning.integrate.lanes import is_small
 from lagrangian_learning.mechanics import AbstractLaw
 
 from .cost import Cost, cost_of, num_bytes
@@ -16,17 +17,19 @@ from .hardware import Hardware, as_hardware
 
 # Steps of conjugate gradients that a multiplier solve takes at m_x/m_W = 1e-3/width (benchmarks/right_hand_side.py).
 _SOLVER_STEPS = {"float32": 3.0, "float64": 5.0}
-# Copies of the state beside the stages: at the start and the end of a step, its error, and what XLA keeps for itself.
-_SPARE_STATES = 4
+# Copies of the state, measured: as it comes and leaves, and within the loop beside the stages. Lanes side by side hold
+# each stage twice, and those in turn once, as a single run does (its loop writes where it reads).
+_KEPT, _SPARE, _SPARE_IN_TURN = 3, 5, 7
 
 
 class Estimate(NamedTuple):
     """What a run needs; prints itself. Bytes and seconds are those of one device unless they say otherwise.
 
     evaluation: `Cost` of one evaluation of the law's rates for one lane;  evaluations_a_step;  steps;  lanes: of all
-    devices;  state_bytes, record_bytes: of one lane;  memory: bytes at once for `lanes_at_once` lanes of a device;
-    seconds_a_step: of those;  seconds: of the whole run;  bound_by: "memory bandwidth", "arithmetic", "launches",
-    "single numbers" or "exchange between devices".
+    devices;  lanes_at_once: of a chunk;  lanes_under_way: of those that take a step at one time, a core each of a CPU
+    where they are large;  state_bytes, record_bytes: of one lane;  memory: bytes at once for `lanes_at_once` lanes of a
+    device;  seconds_a_step: of those;  seconds: of the whole run;  bound_by: "memory bandwidth", "arithmetic",
+    "launches", "single numbers" or "exchange between devices".
     """
 
     hardware: Hardware
@@ -34,6 +37,7 @@ class Estimate(NamedTuple):
     lane_devices: int
     weight_devices: int
     lanes_at_once: int
+    lanes_under_way: int
     steps: int
     evaluations_a_step: int
     evaluation: Cost
@@ -52,10 +56,11 @@ class Estimate(NamedTuple):
     def __str__(self) -> str:
         devices = self.lane_devices * self.weight_devices
         split = f" ({self.weight_devices} share the weights of a lane)" if self.weight_devices > 1 else ""
+        turns = "" if self.lanes_under_way == self.lanes_at_once else f", of these {self.lanes_under_way} under way"
         verdict = "fits" if self.fits else "DOES NOT FIT: share the weights over more devices, or save less"
         rows = [
             ("devices", f"{devices} × {self.hardware.name}{split}"),
-            ("lanes", f"{self.lanes:,}, {self.lanes_at_once:,} at once on a device"),
+            ("lanes", f"{self.lanes:,}, {self.lanes_at_once:,} at once on a device{turns}"),
             ("state", f"{_size(self.state_bytes)} a lane, records {_size(self.record_bytes)} a lane"),
             ("memory", f"{_size(self.memory)} of {_size(self.hardware.memory)} a device: {verdict}"),
             ("evaluation", f"{_count(self.evaluation.flops)}flop and {_size(self.evaluation.bytes)} moved a lane"),
@@ -124,14 +129,17 @@ def estimate(
         saved = jax.eval_shape(law.observables, t, state, args)
     state_bytes, record_bytes = num_bytes(state), num_bytes(saved) * times.size
     leaves = len(jax.tree.leaves(state))
-    run = _Run(hardware, dtype.name, stages, evaluation, watched, state_bytes, record_bytes, weight_devices, leaves)
+    cores = 0 if is_small(state) else hardware.cores
+    run = _Run(
+        hardware, dtype.name, stages, evaluation, watched, state_bytes, record_bytes, weight_devices, leaves, cores
+    )  # fmt: skip
     share = math.ceil(lanes / lane_devices)
     at_once = run.lanes_at_once(share)
     seconds, bound_by = run.step(at_once)
     total = steps * seconds * math.ceil(share / at_once)
     return Estimate(
-        hardware, lanes, lane_devices, weight_devices, at_once, steps, stages, evaluation, state_bytes, record_bytes,
-        run.memory(at_once), seconds, total, bound_by,
+        hardware, lanes, lane_devices, weight_devices, at_once, run.under_way(at_once), steps, stages, evaluation,
+        state_bytes, record_bytes, run.memory(at_once), seconds, total, bound_by,
     )  # fmt: skip
 
 
@@ -147,36 +155,60 @@ class _Run(NamedTuple):
     record_bytes: int
     weight_devices: int
     leaves: int
+    cores: int
+
+    def under_way(self, lanes: int) -> int:
+        """How many of the lanes take a step at one time."""
+        return min(self.cores or lanes, lanes)
 
     def memory(self, lanes: int) -> float:
-        """Stages, spare copies of the state and records of so many lanes."""
-        return lanes * ((self.stages + _SPARE_STATES) * self.state_bytes + self.record_bytes) / self.weight_devices
+        """The state and the records of so many lanes, and what those under way hold in their loop."""
+        kept = lanes * (_KEPT * self.state_bytes + self.record_bytes)
+        return (kept + self._working_set(lanes)) / self.weight_devices
+
+    def _working_set(self, lanes: int) -> int:
+        in_turn = self.cores > 0 or lanes == 1
+        copies = self.stages + _SPARE_IN_TURN if in_turn else 2 * self.stages + _SPARE
+        return self.under_way(lanes) * copies * self.state_bytes
 
     def lanes_at_once(self, lanes: int) -> int:
-        fit = int(lanes * 0.9 * self.hardware.memory / self.memory(lanes))
-        return max(1, min(lanes, fit, self.hardware.lanes))
+        """As many as fit nine tenths of the memory, and no more than a device is given."""
+        room = 0.9 * self.hardware.memory * self.weight_devices
+        kept, in_loop = _KEPT * self.state_bytes + self.record_bytes, self._working_set(lanes)
+        fit = (room - in_loop) / kept if self.cores else room / (kept + in_loop / lanes)
+        return max(1, min(lanes, int(fit), self.hardware.lanes))
 
     def step(self, lanes: int) -> tuple[float, str]:
         """Seconds of one step of so many lanes, and what bounds them."""
+        if self.cores == 0 or lanes == 1:
+            seconds = self._seconds(lanes)
+        else:
+            # Lanes in turn are single runs: cores share memory and arithmetic, but not what waits for itself.
+            shared = {"memory bandwidth": lanes, "arithmetic": lanes, "exchange between devices": lanes}
+            turns = math.ceil(lanes / self.under_way(lanes))
+            seconds = {name: shared.get(name, turns) * alone for name, alone in self._seconds(1).items()}
+        exchange = seconds.pop("exchange between devices")
+        # Launches overlap neither with each other nor with small products; bandwidth and arithmetic overlap.
+        overlapping = max(seconds["memory bandwidth"], seconds["arithmetic"])
+        total = overlapping + seconds["launches"] + seconds["single numbers"]
+        bound_by = max(seconds, key=lambda name: seconds[name])
+        return total + exchange, "exchange between devices" if exchange > total else bound_by
+
+    def _seconds(self, lanes: int) -> dict[str, float]:
+        """Seconds that a step of lanes side by side takes at least, by what it waits for."""
         work = self.evaluation.times(self.stages) + self.watched
         moved = lanes * (work.bytes + self._combination_bytes()) / self.weight_devices
-        working_set = lanes * (self.stages + _SPARE_STATES) * self.state_bytes / self.weight_devices
         # Every lane has weights of its own: their products are a batch of small ones, which are slower than large ones.
         peak = self.hardware.flops[self.dtype]
         rate = peak if lanes == 1 else min(peak, self.hardware.batched)
-        seconds = {
-            "memory bandwidth": self.hardware.seconds_to_move(moved, working_set),
+        return {
+            "memory bandwidth": self.hardware.seconds_to_move(moved, self._working_set(lanes) / self.weight_devices),
             "arithmetic": lanes * work.flops / rate / self.weight_devices,
             "launches": (work.kernels + self._combination_kernels()) * self.hardware.launch,
             # One lane computes number after number; many share the work of one instruction.
             "single numbers": work.scalars * max(1 / self.hardware.scalars, lanes / self.hardware.elementwise),
+            "exchange between devices": self._exchange(lanes, work),
         }
-        bound_by = max(seconds, key=lambda name: seconds[name])
-        # Launches overlap neither with each other nor with small products; bandwidth and arithmetic overlap.
-        overlapping = max(seconds["memory bandwidth"], seconds["arithmetic"])
-        total = overlapping + seconds["launches"] + seconds["single numbers"]
-        exchange = self._exchange(lanes, work)
-        return total + exchange, "exchange between devices" if exchange > total else bound_by
 
     def _combination_bytes(self) -> float:
         """Each evaluation reads velocities and writes rates; each stage is made of all stages, which Diffrax reads."""

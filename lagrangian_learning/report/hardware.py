@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lagrangian_learning.integrate.side_by_side import usable_cores
+
 
 class Hardware(NamedTuple):
     """One device.
@@ -19,7 +21,8 @@ class Hardware(NamedTuple):
     launch: seconds that one more kernel in a sequence costs however small it is;  link_bandwidth, link_latency: bytes
     a second and seconds of one exchange between devices;  scalars: operations a second of one number after another;
     elementwise: of many lanes of such numbers;  batched: of products of a small matrix with a vector, one a lane;
-    lanes: the most that `simulate_batch` puts on it at once.
+    lanes: the most that `simulate_batch` puts on it at once;  cores: on how many lanes of many numbers go one after the
+    other, as on CPUs; 0: all side by side.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Hardware(NamedTuple):
     elementwise: float = 1e12
     batched: float = 1e13
     lanes: int = 2**18
+    cores: int = 0
 
     def seconds_to_move(self, moved: float, working_set: float) -> float:
         """Seconds to move so many bytes of a working set, which may lie in the cache."""
@@ -77,11 +81,11 @@ def measure_hardware(entries: int = 2**25, cached_entries: int = 2**20) -> Hardw
     bandwidth, launch = _bandwidth(entries), _launch()
     scalars, elementwise = _elementwise(1), _elementwise(1024)
     batched = _batched()
-    lanes = 2**10 if device.platform == "cpu" else 2**18
+    lanes, cores = (2**10, usable_cores()) if device.platform == "cpu" else (2**18, 0)
     cached = max(_bandwidth(cached_entries), bandwidth)
     return Hardware(
         str(device.device_kind), flops, bandwidth, _memory(device), cached, _cache(), launch, bandwidth, 10 * launch,
-        scalars, elementwise, batched, lanes,
+        scalars, elementwise, batched, lanes, cores,
     )  # fmt: skip
 
 

@@ -82,6 +82,28 @@ def test_lanes_are_chunked_to_what_fits_and_time_follows():
     assert spread.seconds == pytest.approx(many.seconds / 100, rel=0.1)
 
 
+def test_large_lanes_of_a_cpu_go_in_turn_a_core_each():
+    """Cores share the memory's bandwidth, and start kernels each for itself; small lanes go side by side."""
+    law, state, stimulus = problem(64)
+    bandwidth = FLAT._replace(cores=2, scalars=1e30, flops={"float64": 1e30})
+    kernels = bandwidth._replace(bandwidth=1e30, launch=1e-6)
+
+    def told(hardware, lanes, given=(law, state, stimulus)):
+        law, state, stimulus = given
+        return ll.estimate(
+            law, state, [0.0, 1.0], stimulus, steps=1, hardware=hardware, lanes=lanes, saved=jnp.zeros(1)
+        )
+
+    assert told(bandwidth, 9).seconds_a_step == pytest.approx(9 * told(bandwidth, 1).seconds_a_step)
+    assert told(kernels, 9).seconds_a_step == pytest.approx(5 * told(kernels, 1).seconds_a_step)
+    assert told(kernels, 9).lanes_under_way == 2
+    assert "9 at once on a device, of these 2 under way" in str(told(kernels, 9))
+    one, two, nine = (told(kernels, lanes).memory for lanes in (1, 2, 9))
+    assert two == 2 * one
+    assert two < nine < 9 * one
+    assert told(kernels, 9, problem(4)).lanes_under_way == 9
+
+
 def test_bad_settings_say_the_remedy():
     law, state, stimulus = problem(4)
     with pytest.raises(ValueError, match="either steps"):
