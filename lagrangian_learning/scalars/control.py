@@ -22,7 +22,7 @@ def _inlined(name: str) -> Callable:
 def _scan(interpreter: Any, equation: Any, operands: list) -> list:
     params = equation.params
     inner, length = params["jaxpr"], params["length"]
-    fixed, carried = params["num_consts"], params["num_carry"]
+    fixed, carried = _constants_and_carry(params)
     constants, carry, rows = operands[:fixed], operands[fixed : fixed + carried], operands[fixed + carried :]
     if any(isinstance(row, Source) for row in rows):
         raise NotScalarError("it scans over an array that is too large to unroll.")
@@ -36,6 +36,14 @@ def _scan(interpreter: Any, equation: Any, operands: list) -> list:
         outputs.reverse()
     shapes = [atom.aval.shape for atom in equation.outvars[carried:]]
     return [*carry, *(_stacked([row[k] for row in outputs], shape) for k, shape in enumerate(shapes))]
+
+
+def _constants_and_carry(params: dict[str, Any]) -> tuple[int, int]:
+    """How many operands of a scan are constants, and how many its carry; JAX 0.12 tells it by trees."""
+    if "ft_in" in params:
+        constants, carry, _ = params["ft_in"].unpack()
+        return len(constants), len(carry)
+    return params["num_consts"], params["num_carry"]
 
 
 def _stacked(rows: list, shape: Any) -> np.ndarray:
