@@ -76,8 +76,8 @@ def simulate_batch(
             as in `jax.vmap`. A law whose constants vary comes from `jax.vmap(make_law)(constants)`, with axis 0.
         mesh: the devices that share the lanes, a `jax.sharding.Mesh` of any shape. None: JAX's default device. A mesh
             over several processes divides the batch, which all give whole, among them by `ll.local_lanes`.
-        chunk: the most lanes at once; None: what is estimated to fit a quarter of the memory, at most 1024 a CPU and
-            262,144 another device.
+        chunk: the most lanes at once; None: what is estimated to fit a quarter of the memory, at most 1024 a CPU, 8192
+            small ones by an engine of one core ("fused", "serial"), and 262,144 another device.
         engine: "diffrax": `jax.vmap` of Diffrax, any law and any setting; "serial": the same, one lane after the other;
             "fused": small systems written out on scalars, the same steps to rounding; "pallas": the same as one kernel
             of a GPU, `ll.PallasEngine`; each is refused with a reason where it cannot. Or an engine of your own.
@@ -119,8 +119,9 @@ def simulate_batch(
     names = names_of(law, plan).telling("engine", run.description)
     fold = checked_fold(reduce)
     sink = Collected(lanes.count) if fold is None else Folded(lanes.count, Folding(fold, times, tolerances, names))
+    parallel = {"workers": run.workers, "one_core": chosen.one_core}
     with _noted(in_axes):
-        size = chunk_size(chunk, lanes.count, num_devices(run.mesh), lanes.like_one, times, plan, run.workers)
+        size = chunk_size(chunk, lanes.count, num_devices(run.mesh), lanes.like_one, times, plan, **parallel)
     kept = None if checkpoint is None else _kept(checkpoint, run, mesh, reduce)
     carry_out(run, size, sink, kept, Meter(lanes.count, shown=progress), throw=throw)
     return _result(run, sink, names)

@@ -1,5 +1,6 @@
 """How many lanes at once: as many as fit the memory, and no more than keep a device busy."""
 
+import functools
 import os
 from typing import Any
 
@@ -11,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from .augmented import start_of
 from .engine import Plan
-from .lanes import Inputs, is_small
+from .lanes import Inputs, Kind, is_small, kinds_of
 from .most_alive import most_alive
 from .records import Recorder
 
@@ -23,6 +24,8 @@ _WORTH_A_WORKER = 64
 # More lanes at once are no faster (on CPUs slower, once they leave the cache), and a run is told and kept by chunks.
 _MOST_LANES = {"cpu": 2**10}
 _MOST_LANES_ELSEWHERE = 2**18
+# An engine of one core goes through small lanes by blocks that stay in the cache; more than these repay nothing.
+_MOST_LANES_IN_BLOCKS = 2**13
 _SHARE_OF_MEMORY = 0.5
 # What XLA holds of a lane within its loop: each stage twice, since a loop hands its carry on in a copy, and the state
 # as it came, at both ends of a step, as an error and as it leaves.
@@ -32,12 +35,18 @@ _STAGES_UNLESS_TOLD = 7
 _NUMBERS_WATCHED = 32
 
 
-def chunk_size(chunk: Any, lanes: int, devices: int, lane: Inputs, times: Array, plan: Plan, workers: int = 1) -> int:
+def chunk_size(
+    chunk: Any, lanes: int, devices: int, lane: Inputs, times: Array, plan: Plan, *, workers: int, one_core: bool
+) -> int:
     """The lanes of a chunk, evenly over devices and over chunks; `chunk` is the most that the user wants.
 
     If he does not say, there are as many chunks as workers, unless they would be too small to repay that.
     """
-    most = _checked(chunk) if chunk is not None else devices * _most_lanes(lane, times, plan, workers + 1)
+    if chunk is not None:
+        most = _checked(chunk)
+    else:
+        usual = _most_lanes(in_blocks=one_core and is_small(lane.state))
+        most = devices * min(_fitting(lane, times, plan, workers + 1), usual)
     chunks = -(-lanes // most)
     worth_a_worker = _WORTH_A_WORKER if is_small(lane.state) else _FEWEST_LANES
     if chunk is None and lanes >= workers * worth_a_worker:
@@ -59,11 +68,17 @@ def _checked(chunk: Any) -> int:
     return int(chunk)
 
 
-def _most_lanes(lane: Inputs, times: Array, plan: Plan, at_once: int) -> int:
+def _fitting(lane: Inputs, times: Array, plan: Plan, at_once: int) -> int:
     """A power of two, so that small changes of the memory do not compile anew; of chunks `at_once` are held."""
     fit = max(int(_SHARE_OF_MEMORY / at_once * _memory()) // lane_bytes(lane, times, plan), 1)
-    most = _MOST_LANES.get(jax.default_backend(), _MOST_LANES_ELSEWHERE)
-    return min(1 << (fit.bit_length() - 1), most)
+    return 1 << (fit.bit_length() - 1)
+
+
+def _most_lanes(*, in_blocks: bool) -> int:
+    backend = jax.default_backend()
+    if in_blocks and backend == "cpu":
+        return _MOST_LANES_IN_BLOCKS
+    return _MOST_LANES.get(backend, _MOST_LANES_ELSEWHERE)
 
 
 def lane_bytes(lane: Inputs, times: Array, plan: Plan) -> int:
@@ -72,15 +87,21 @@ def lane_bytes(lane: Inputs, times: Array, plan: Plan) -> int:
     Measured against XLA's own account of the compiled chunk: 1.05 to 2.1 times as much, for networks of five neurons to
     256 a layer, steppers of 2 to 14 stages (2.6 times for the fused engine, which holds no stages).
     """
-    t = times[0]
-    y = eqx.filter_eval_shape(lambda one: start_of(one.law, t, one.state, one.args), lane)
-    record = eqx.filter_eval_shape(lambda one, y: Recorder(one.law, plan.save)(t, y, one.args), lane, y)
-    evaluation = eqx.filter_make_jaxpr(lambda one: one.law.rates(t, one.state, one.args))(lane)[0]
-    inputs = _bytes(eqx.filter(lane, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)))
+    return _lane_bytes(*kinds_of((lane, times, plan)))
+
+
+@functools.lru_cache(maxsize=128)
+def _lane_bytes(structure: Any, kinds: tuple[Kind, ...]) -> int:
+    lane, times, plan = structure.unflatten([leaf for _, leaf in kinds])
+    varied = [leaf for varies, leaf in kinds if varies]
+    t = jax.ShapeDtypeStruct((), times.dtype)
+    y = eqx.filter_eval_shape(lambda t, one: start_of(one.law, t, one.state, one.args), t, lane)
+    record = eqx.filter_eval_shape(lambda t, one, y: Recorder(one.law, plan.save)(t, y, one.args), t, lane, y)
+    evaluation = eqx.filter_make_jaxpr(lambda t, one: one.law.rates(t, one.state, one.args))(t, lane)[0]
     a_time = 2 * _bytes(record) + _bytes(y) * plan.records_afterwards
     states = (_COPIES_OF_STATE + _COPIES_OF_A_STAGE * _stages(plan.solver)) * _bytes(y)
     watched = _NUMBERS_WATCHED * times.dtype.itemsize
-    return inputs + len(times) * a_time + states + watched + most_alive(evaluation.jaxpr)
+    return _bytes(varied) + times.shape[0] * a_time + states + watched + most_alive(evaluation.jaxpr)
 
 
 def _stages(solver: Any) -> int:

@@ -129,3 +129,20 @@ def _check_counts(lanes: dict[str, Any]) -> None:
 def _first_of_each(counts: dict[str, int]) -> dict[str, int]:
     """One path for each count."""
     return {path: count for count, path in {count: path for path, count in reversed(counts.items())}.items()}
+
+
+# An array by shape and dtype, and whether it stood for one that varies; what is no array as it is, after None.
+Kind = tuple[bool | None, Any]
+
+
+def kinds_of(tree: PyTree) -> tuple[Any, tuple[Kind, ...]]:
+    """All that a traced program can depend on: the structure, and the kind of each leaf. Hashable, to be remembered."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple(map(_kind, leaves))
+
+
+def _kind(leaf: Any) -> Kind:
+    varies = isinstance(leaf, jax.ShapeDtypeStruct)
+    if not (varies or has_dtype(leaf)):
+        return None, leaf
+    return varies, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)

@@ -9,12 +9,11 @@ import jax
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.integrate.engine import Plan
-from lagrangian_learning.integrate.lanes import Inputs
+from lagrangian_learning.integrate.lanes import Inputs, Kind, kinds_of
 from lagrangian_learning.integrate.settings import Tolerances
 from lagrangian_learning.scalars import NotScalarError
 
 from .engine import BLOCK, FusedEngine
-from .lanewise import is_array
 from .lockstep import Lockstep
 from .motion import Setting
 
@@ -34,19 +33,11 @@ def is_worth_fusing(lane: Inputs, lanes: int, times: Array, tolerances: Toleranc
         return False
     if FusedEngine().refusal(lane, times, plan) is not None:
         return False
-    leaves, structure = jax.tree.flatten((lane, times, tolerances, plan))
-    return _is_plain(structure, tuple(map(_kind, leaves)))
-
-
-def _kind(leaf: Any) -> Any:
-    """All of a leaf that decides on the program; the first entry tells arrays from what is static."""
-    if not is_array(leaf):
-        return None, leaf
-    return isinstance(leaf, jax.ShapeDtypeStruct), jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return _is_plain(*kinds_of((lane, times, tolerances, plan)))
 
 
 @functools.lru_cache(maxsize=128)
-def _is_plain(structure: Any, kinds: tuple) -> bool:
+def _is_plain(structure: Any, kinds: tuple[Kind, ...]) -> bool:
     """Whether all of a run is arithmetic on scalars, and little of it. Remembered, since it is traced to be known."""
     varied = structure.unflatten([leaf if varies else None for varies, leaf in kinds])[0]
     others = structure.unflatten([None if varies else leaf for varies, leaf in kinds])
