@@ -3,10 +3,11 @@
 An evaluation is all accelerations and multipliers at one stage of one lane. The paper's XOR network, constant steps of
 Heun's method, lanes that differ in weights and inputs: `ll.simulate_batch` by every engine that takes them, against the
 rivals of baselines.py on the same steps, from one lane to 2²⁰; ours keeps its monitors of energy and drift, theirs have
-none. All must agree on where the lanes end. Then the speech network and one of 10⁶ weights, by the engine that is
-picked for them, and how much of the device that is. Gates: 7 times `jax.vmap(diffeqsolve)` at 4096 lanes in float64 on
-a CPU, 20 times on an accelerator; ends within 1e-10 in float64. The fraction of the C program's speed, and ten million
-a second, are aims and told as they are.
+none. All must agree on where the lanes end. At 4096 lanes in float64 through 2048 steps too: there the overhead of a
+call, which weighs on the short runs, does not matter. Then the speech network and one of 10⁶ weights, by the engine
+that is picked for them, and how much of the device that is. Gates: 7 times `jax.vmap(diffeqsolve)` at 4096 lanes in
+float64 on a CPU, 20 times on an accelerator; ends within 1e-10 in float64. The fraction of the C program's speed, and
+ten million a second, are aims and told as they are.
 
     python benchmarks/xor_ensemble.py [--quick]
 """
@@ -32,10 +33,10 @@ from lagrangian_learning.scalars import program_of
 STAGES, AGREE = 2, 1e-10
 LANES = {np.float64: (1, 32, 1024, 4096, 65536, 2**20), np.float32: (1024, 4096, 65536, 2**20)}
 QUICK_LANES, GATED = (16,), 4096
+LONG = 2048  # steps
 CALLED_OFTEN = {"cpu": 2**17}  # larger batches are many chunks, compiled before: one call tells enough
 SLOW_LANES = {"cpu": 4096}  # what takes a microsecond an evaluation is not waited for beyond
 FACTOR = {"cpu": 7.0}
-CHUNK = {"cpu": 1024}
 AIM_OF_C, AIM = 0.25, 1e7
 OTHERS = {"speech 13-32-9": ((13, 32, 9), (1, 32, 1024)), "512-512-512-512-512": ((512,) * 5, (1, 4, 16))}
 DENSE = "jax.vmap(diffeqsolve)"
@@ -67,12 +68,11 @@ def batch(lanes: baselines.Ensemble) -> tuple[Any, Any, Any]:
 def ours(lanes: baselines.Ensemble, steps: int, engine: str) -> Callable[[], Any]:
     law, state, stimuli = batch(lanes)
     ts = [0.0, steps * baselines.STEP]
-    chunk = CHUNK.get(jax.default_backend(), 2**18)  # the default; left out, it is derived anew in every call
 
     def run() -> Any:
         path = ll.simulate_batch(
             law, state, ts, stimuli, engine=engine, solver=diffrax.Heun(), dt0=baselines.STEP, save=last_output,
-            chunk=chunk, progress=False, throw=True,
+            progress=False, throw=True,
         )  # fmt: skip
         return np.concatenate([path.final_state.q, path.final_state.v], 1)
 
@@ -120,6 +120,25 @@ def measured(count: int, dtype: Any, libraries: dict[str, Any], refused: dict[st
     apart = max(float(np.max(np.abs(end - first))) for end in ends.values())
     if count <= CALLED_OFTEN.get(jax.default_backend(), 2**62):
         times = common.interleaved(timed, 2 if quick else 5, warmup=0, least=0.05)
+    return row_of(count, steps, dtype, times, apart)
+
+
+def measured_long(libraries: dict[str, Any], fastest: str, *, quick: bool) -> dict:
+    """The same of a long run, by our fastest engine, the dense rival and C; compiled before, since steps are values."""
+    count, steps = (QUICK_LANES[0], 16) if quick else (GATED, LONG)
+    lanes = baselines.ensemble(count)
+    few = {name: library for name, library in libraries.items() if name == "C"}
+    timed = {name: call for name, call in calls(lanes, steps, few).items() if name in {fastest, DENSE, "C"}}
+    ends, times = once(timed, {})
+    for name, seconds in common.interleaved(timed, 1 if quick else 2, warmup=0, least=0).items():
+        times[name] += seconds
+    first = ends[fastest]
+    apart = max(float(np.max(np.abs(end - first))) for end in ends.values())
+    return row_of(count, steps, np.float64, times, apart)
+
+
+def row_of(count: int, steps: int, dtype: Any, times: dict[str, list[float]], apart: float) -> dict:
+    """What is told of one batch."""
     rates = {name: STAGES * steps * count / common.median(seconds) for name, seconds in times.items()}
     fastest = _best(rates)
     row = {"lanes": count, "steps": steps, "dtype": np.dtype(dtype).name, "rates": rates, "apart": apart}
@@ -172,11 +191,14 @@ def other(sizes: tuple[int, ...], count: int, hardware: ll.Hardware, *, quick: b
     }
 
 
-def gates(rows: list[dict]) -> list[str]:
+def gates(rows: list[dict], long: dict) -> list[str]:
+    told = [*doubles(rows), long]
     missed = [
-        f"ends of {row['lanes']} lanes lie {row['apart']:.1g} apart" for row in doubles(rows) if row["apart"] > AGREE
+        f"ends of {row['lanes']} lanes lie {row['apart']:.1g} apart after {row['steps']} steps"
+        for row in told
+        if row["apart"] > AGREE
     ]
-    row = next(row for row in doubles(rows) if row["lanes"] == GATED)
+    row = gated(rows)
     wanted = FACTOR.get(jax.default_backend(), 20.0)
     if row["over_dense"] < wanted:
         missed.append(f"{row['over_dense']:.1f} times {DENSE}, wanted {wanted:g}")
@@ -187,17 +209,29 @@ def doubles(rows: list[dict]) -> list[dict]:
     return [row for row in rows if row["dtype"] == "float64"]
 
 
-def headline(rows: list[dict]) -> str:
-    row = [row for row in doubles(rows) if row["over_dense"]][-1]
-    of_c = "" if row["of_c"] is None else f", {row['of_c']:.2f} of a C program on as many cores"
-    rate = row["rates"][row["best"]] / 1e6
+def gated(rows: list[dict]) -> dict:
+    """The batch that gates and headline are about; the last of a quick run, which has no gates."""
+    return next((row for row in doubles(rows) if row["lanes"] == GATED), doubles(rows)[-1])
+
+
+def headline(rows: list[dict], long: dict) -> str:
+    row = gated(rows)
     return (
-        f"XOR, {row['lanes']} lanes in float64: {rate:.3g} million a second ({row['best']}), "
-        f"{row['over_dense']:.1f} times `{DENSE}` on dense equations{of_c}"
+        f"XOR, {row['lanes']} lanes in float64 ({row['best']}): {rate_of(row)} a second through {row['steps']} steps, "
+        f"{row['over_dense']:.1f} times `{DENSE}` on dense equations{of_c(row, ' of a C program on as many cores')}; "
+        f"{rate_of(long)} through {long['steps']}, {long['over_dense']:.1f} times{of_c(long, ' of C')}"
     )
 
 
-def picture(rows: list[dict], others: dict[str, list[dict]]) -> None:
+def rate_of(row: dict) -> str:
+    return f"{row['rates'][row['best']] / 1e6:.3g} million"
+
+
+def of_c(row: dict, words: str) -> str:
+    return "" if row["of_c"] is None else f", {row['of_c']:.2f}{words}"
+
+
+def picture(rows: list[dict], long: dict, others: dict[str, list[dict]]) -> None:
     made, axes = common.figure("Evaluations a second of all accelerations and multipliers", columns=3)
     names = list(dict.fromkeys(name for row in rows for name in row["rates"]))
     colours = dict(zip(names, common.COLOURS, strict=False))
@@ -208,6 +242,10 @@ def picture(rows: list[dict], others: dict[str, list[dict]]) -> None:
             ax.loglog(
                 [row["lanes"] for row in shown], [row["rates"][name] for row in shown], "o", ms=4, label=name, **style
             )
+        if dtype == long["dtype"]:
+            for name, rate in long["rates"].items():
+                ax.loglog(long["lanes"], rate, "*", ms=11, color=colours.get(name, common.GREY))
+            ax.loglog([], [], "*", ms=9, color=common.GREY, label=f"through {long['steps']} steps")
         common.finish(ax, f"XOR network, {dtype}", "lanes", "evaluations a second")
     axes[0, 0].sharex(axes[0, 1])
     axes[0, 0].sharey(axes[0, 1])
@@ -224,12 +262,14 @@ def main(*, quick: bool = False) -> None:
     jax.config.update("jax_enable_x64", True)
     hardware = ll.measure_hardware(2**20 if quick else 2**25)
     refused: dict[str, str] = {}
+    libraries = {dtype: compiled_c(dtype, refused) for dtype in LANES}
     rows = []
     for dtype, batches in LANES.items():
-        libraries = compiled_c(dtype, refused)
         for count in QUICK_LANES if quick else batches:
-            rows.append(measured(count, dtype, libraries, refused, quick=quick))
+            rows.append(measured(count, dtype, libraries[dtype], refused, quick=quick))
             print(told(rows[-1]), flush=True)
+    long = measured_long(libraries[np.float64], gated(rows)["best"], quick=quick)
+    print(told(long), flush=True)
     if (missing := baselines.missing_torch()) is not None:
         refused["torchdiffeq"] = missing
     others = {
@@ -238,12 +278,12 @@ def main(*, quick: bool = False) -> None:
         if not quick or max(sizes) < 100
     }
     flops = flops_of_xor()
-    for row in rows:
+    for row in (*rows, long):
         row["of_peak_arithmetic"] = row["rates"][row["best"]] * flops / hardware.flops[row["dtype"]]
-    missed = [] if quick else gates(rows)
-    best = max(row["rates"][row["best"]] for row in doubles(rows))
+    missed = [] if quick else gates(rows, long)
+    best = max(row["rates"][row["best"]] for row in doubles([*rows, long]))
     findings = {
-        "headline": headline(rows),
+        "headline": headline(rows, long),
         "missed": missed,
         "aims": {"of C": AIM_OF_C, "evaluations a second": AIM, "best here": best},
         "flops_an_evaluation": flops,
@@ -251,10 +291,11 @@ def main(*, quick: bool = False) -> None:
         "not_timed": refused,
         "hardware": hardware._asdict(),
         "rows": rows,
+        "long": long,
         "others": others,
     }
     path = common.write("xor_ensemble", question=__doc__.splitlines()[0], **findings)
-    picture(rows, others)
+    picture(rows, long, others)
     print(*(f"not timed: {name}: {why}" for name, why in refused.items()), findings["headline"], path, sep="\n")
     assert not missed, "\n".join(missed)
 
@@ -270,7 +311,7 @@ def compiled_c(dtype: Any, refused: dict[str, str]) -> dict[str, Any]:
 
 def told(row: dict) -> str:
     rates = "  ".join(f"{name} {rate / 1e6:.3g}" for name, rate in row["rates"].items())
-    return f"{row['dtype']} {row['lanes']:>8} lanes, million a second: {rates}"
+    return f"{row['dtype']} {row['lanes']:>8} lanes, {row['steps']} steps, million a second: {rates}"
 
 
 if __name__ == "__main__":
