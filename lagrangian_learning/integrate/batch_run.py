@@ -1,5 +1,6 @@
 """A batch under way: its chunks launched, taken, kept, told."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from jaxtyping import Array
 
 from .checkpoint import Checkpoint
 from .chunks import padded
-from .devices import num_devices, on_all, over_devices, run_chunk
+from .devices import compiled_chunk, num_devices, on_all, over_devices, run_chunk
 from .engine import Outcome, Plan
 from .engines import AbstractEngine
 from .hosted import AbstractSink
@@ -55,12 +56,15 @@ class BatchRun(NamedTuple):
             return run(self.engine, varied, *shared, self.mesh)
 
         starts = range(start, self.lanes.count, size)
-        if self.workers == 1 or len(starts) == 1:
-            run, outcomes = run_chunk, ahead(launched(on_devices(first)) for first in starts)
+        chunks = map(on_devices, starts)
+        run = compiled_chunk(self.engine)
+        if self.workers == 1 or len(starts) <= 1:
+            outcomes = ahead(map(launched, chunks))
         else:
             # Compiled and put on the device here: a thread has a context of JAX's of its own, of another precision say.
-            run = run_chunk.lower(self.engine, on_devices(start), *shared, self.mesh).compile()
-            outcomes = side_by_side(launched, map(on_devices, starts), self.workers)
+            given = next(chunks)
+            run = run.lower(self.engine, given, *shared, self.mesh).compile()
+            outcomes = side_by_side(launched, itertools.chain([given], chunks), self.workers)
         for first, outcome in zip(starts, outcomes, strict=True):
             yield first, min(first + size, self.lanes.count), outcome
 

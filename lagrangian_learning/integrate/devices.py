@@ -1,5 +1,6 @@
 """Lanes over devices and hosts: each device integrates its own, and none waits for another."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -14,6 +15,9 @@ from .lanes import Inputs, has_dtype
 from .settings import Tolerances
 
 _LANES = "lanes"
+# XLA takes half of an AVX-512 register, since processors of its first years slowed down for the whole; where there are
+# none, this changes nothing.
+_WIDEST = {"xla_cpu_prefer_vector_width": 512}
 
 
 def lane_mesh(mesh: Any) -> Mesh | None:
@@ -62,8 +66,7 @@ def on_all(mesh: Mesh | None, tree: PyTree) -> PyTree:
     return eqx.combine(jax.device_put(arrays, where), rest)
 
 
-@eqx.filter_jit
-def run_chunk(
+def _run_chunk(
     engine: AbstractEngine,
     varied: Inputs,
     shared: Inputs,
@@ -89,6 +92,28 @@ def run_chunk(
         check_vma=False,  # loops of unequal length on different devices are what is wanted here
     )
     return sharded(varied, arrays)
+
+
+run_chunk = eqx.filter_jit(_run_chunk)
+
+
+def compiled_chunk(engine: AbstractEngine) -> Any:
+    """`run_chunk` for the engine: kernels of one core are arithmetic, for which the widest vectors are best."""
+    return _wide_run_chunk() if engine.one_core and jax.default_backend() == "cpu" else run_chunk
+
+
+@functools.cache
+def _wide_run_chunk() -> Any:
+    return eqx.filter_jit(_run_chunk, compiler_options=_WIDEST) if _known(_WIDEST) else run_chunk
+
+
+def _known(options: dict[str, Any]) -> bool:
+    """Whether this XLA has such options."""
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def over_devices(mesh: Mesh | None, varied: Inputs) -> Inputs:

@@ -6,8 +6,9 @@ where neighbouring numbers are already far apart; beyond it there is NaN.
 """
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,14 +18,38 @@ from jaxtyping import Array, Float
 _PI = Fraction(314159265358979323846264338327950288419716939937510582097494459230781640628620899, 10**80)
 
 
+class SineCosine:
+    """Sine and cosine of numbers; of the same number, the same array, both come from the same two sums.
+
+    keep: applied to these sums, so that a compiler that repeats what is cheap computes them once, see `Program`.
+    """
+
+    def __init__(self, keep: Callable[[Array], Array] = lambda x: x) -> None:
+        self.keep = keep
+        self._known: dict[int, tuple[Array, _Quarters]] = {}
+
+    def sine(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """sin x."""
+        return self._of(x).ahead(0)
+
+    def cosine(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """cos x."""
+        return self._of(x).ahead(1)
+
+    def _of(self, x: Array) -> "_Quarters":
+        if id(x) not in self._known:  # x is kept beside, so that no other array comes to its place
+            self._known[id(x)] = x, _quarters(x, self.keep)
+        return self._known[id(x)][1]
+
+
 def sine(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """sin x."""
-    return _quarter(x, 0)
+    return SineCosine().sine(x)
 
 
 def cosine(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """cos x."""
-    return _quarter(x, 1)
+    return SineCosine().cosine(x)
 
 
 def largest(dtype: Any) -> float:
@@ -32,17 +57,28 @@ def largest(dtype: Any) -> float:
     return 2.0**45 if np.dtype(dtype) == np.float64 else 2.0**18
 
 
-def _quarter(x: Array, ahead: int) -> Array:
-    """sin(x + ahead · π/2)."""
+class _Quarters(NamedTuple):
+    """x = r + n π/2: sin r, cos r, and n but for a multiple of four; NaN where x is too large."""
+
+    odd: Array
+    even: Array
+    turns: Array
+
+    def ahead(self, quarters: int) -> Array:
+        """sin(x + quarters · π/2)."""
+        quadrant = self.turns.astype(jnp.int32) + quarters
+        value = jnp.where((quadrant & 1) == 1, self.even, self.odd)
+        return jnp.where((quadrant & 2) == 2, -value, value)
+
+
+def _quarters(x: Array, keep: Callable[[Array], Array]) -> _Quarters:
     turns = lax.round(x * (2 / math.pi), lax.RoundingMethod.TO_NEAREST_EVEN)
-    r, low = _reduced(x, turns)
+    r, low = _reduced(jnp.where(jnp.abs(x) <= largest(x.dtype), x, jnp.nan), turns)
+    r, low = keep(r), keep(low)
     square = r * r
     odd = r + r * (square * _series(1, square))
     even = 1 - (square / 2 - square * square * _series(2, square))
-    quadrant = low.astype(jnp.int32) + ahead  # the high part is a multiple of four
-    value = jnp.where((quadrant & 1) == 1, even, odd)
-    value = jnp.where((quadrant & 2) == 2, -value, value)
-    return jnp.where(jnp.abs(x) <= largest(x.dtype), value, jnp.nan)
+    return _Quarters(keep(odd), keep(even), low)
 
 
 def _reduced(x: Array, turns: Array) -> tuple[Array, Array]:

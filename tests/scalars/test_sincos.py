@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.scalars import cosine, sine
-from lagrangian_learning.scalars.sincos import largest
+from lagrangian_learning.scalars.sincos import SineCosine, cosine, largest, sine
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
@@ -26,3 +25,16 @@ def test_to_an_ulp_of_one_up_to_the_largest_argument(dtype):
 def test_no_silent_answer_beyond():
     for function in (sine, cosine):
         assert np.all(np.isnan(function(jnp.asarray([2.0**46, -np.inf, np.nan]))))
+
+
+def test_sine_and_cosine_of_one_number_share_their_sums():
+    kept = []
+    circle = SineCosine(lambda x: kept.append(x) or x)
+    x, y = jnp.linspace(0.0, 1.0, 4), jnp.linspace(0.0, 1.0, 4)
+    circle.sine(x)
+    once = len(kept)
+    cosine_of_x = circle.cosine(x)
+    assert len(kept) == once > 0
+    circle.sine(y)
+    assert len(kept) == 2 * once
+    np.testing.assert_array_equal(cosine_of_x, cosine(x))

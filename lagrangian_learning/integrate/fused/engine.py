@@ -54,8 +54,7 @@ class FusedEngine(AbstractEngine):
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), varied)
         lockstep = Lockstep(one, shared, setting)
         size = BLOCK if jax.default_backend() == "cpu" else lanes
-        unit = (times[-1] > times[0]).astype(times.dtype)
-        run = lax.map(lambda block: lockstep(block, unit), blocked(varied, size))
+        run = lax.map(lockstep, blocked(varied, size))
         return concluded(lockstep, run, lanes, setting)
 
 

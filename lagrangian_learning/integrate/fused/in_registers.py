@@ -97,14 +97,12 @@ def _stepping(lockstep: Lockstep) -> list[Any]:
     return [lockstep.parts[name] for name in names]
 
 
-def in_registers(
-    running: Rows, lanes: Rows, one: Array, *, lockstep: Lockstep, block: int, interpret: bool
-) -> tuple[Rows, Saved]:
+def in_registers(running: Rows, lanes: Rows, *, lockstep: Lockstep, block: int, interpret: bool) -> tuple[Rows, Saved]:
     """Lanes through all intervals, `block` of them a program of the kernel; their number is a multiple of that."""
-    del one  # Triton repeats nothing
     check_plain(lockstep, lanes)
     intervals = lockstep.intervals()
-    like = jax.eval_shape(lambda: lockstep.interval(running, tuple(part[0] for part in intervals), lanes, None)[1])
+    first = tuple(part[0] for part in intervals)
+    like = jax.eval_shape(lambda: lockstep.interval(running, first, lanes, repeats=False)[1])
     parts = Parts(Packing((running, lanes)), Packing(running), Packing(like))
     given = [*parts.given.packed((running, lanes)), *intervals]
     count, size = intervals[0].shape[0], jax.tree.leaves(running)[0].shape[0]
@@ -140,7 +138,7 @@ def _kernel(*refs: Any, lockstep: Lockstep, parts: Parts, count: int) -> None:
     running, lanes = parts.given.read(given)
 
     def through(k: Array, running: Rows) -> Rows:
-        running, kept = lockstep.interval(running, tuple(part[k] for part in intervals), lanes, None)
+        running, kept = lockstep.interval(running, tuple(part[k] for part in intervals), lanes, repeats=False)
         parts.saved.write(saved, kept, k)
         return running
 

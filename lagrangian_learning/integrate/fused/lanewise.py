@@ -7,9 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.scalars import MAX_ENTRIES, as_numbers, cosine, program_of, sine
+from lagrangian_learning.scalars import MAX_ENTRIES, SineCosine, as_numbers, program_of
 
 
 class Table(NamedTuple):
@@ -34,18 +35,18 @@ class Lanewise:
     def __init__(self, fn: Callable, *examples: PyTree) -> None:
         self.program, self.shapes = program_of(fn, *examples)
 
-    def __call__(self, one: Array | None, *arguments: Rows) -> Rows:
+    def __call__(self, *arguments: Rows, repeats: bool = True) -> Rows:
         """The leaves of the result, all of rows.
 
-        one: a 1 that the compiler does not know, see `_kept`; None: a compiler that repeats nothing, Triton's.
+        repeats: whether the compiler repeats what it takes to be cheap, see `kept`: XLA does, Triton does not.
         """
         leaves = [leaf for rows in arguments for leaf in rows]
 
         def of_a_lane(leaves: Rows) -> list:
             inputs = [leaf.entries if isinstance(leaf, Table) else leaf for leaf in leaves]
-            if one is None:
+            if not repeats:
                 return self.program(*inputs)
-            return self.program(*inputs, lowerings=_lowerings(), keep=lambda x: _kept(x, one))
+            return self.program(*inputs, lowerings=_lowerings(), keep=kept)
 
         return jax.vmap(of_a_lane, in_axes=([_axes(leaf) for leaf in leaves],))(leaves)
 
@@ -57,12 +58,17 @@ def _axes(leaf: Leaf) -> Any:
 def _lowerings() -> dict[str, Callable]:
     if jax.default_backend() != "cpu":
         return {}
-    return {"sin": sine, "cos": cosine}
+    circle = SineCosine(kept)
+    return {"sin": circle.sine, "cos": circle.cosine}
 
 
-def _kept(x: Array, one: Array) -> Array:
-    """x, computed once: XLA repeats what it takes to be cheap in every kernel that reads it, but no division."""
-    return x / one.astype(x.dtype)
+def kept(x: Array) -> Array:
+    """x, computed once: XLA repeats what it takes to be cheap in every kernel that reads it, but no division.
+
+    It does not see that the divisor is 1; LLVM, which makes the kernel, does, and divides by nothing.
+    """
+    always = lax.eq(x, x) | lax.ne(x, x)  # one of them, of a NaN too
+    return x / jnp.where(always, 1, 2).astype(x.dtype)
 
 
 def array_leaves(tree: PyTree) -> list[Any]:

@@ -1,5 +1,6 @@
 """The loops of a fused run: blocks of lanes, intervals between saved times, steps."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from lagrangian_learning.mechanics.unrolling import unrolled
 from . import motion
 from .lanewise import Lanewise, Rows, rows_of, shared_rows
 from .motion import Setting
+from .one_kernel import fits_one_kernel, one_kernel
 
 
 class Run(NamedTuple):
@@ -29,8 +31,8 @@ class Run(NamedTuple):
 
 # The state at a saved time, and which lanes have reached it.
 Saved = tuple[Rows, Array]
-# Running lanes and their inputs (and the 1 of `Lanewise`) to where they end and what is saved of all intervals.
-Through = Callable[[Rows, Rows, Array], tuple[Rows, Saved]]
+# Running lanes and their inputs to where they end and what is saved of all intervals.
+Through = Callable[[Rows, Rows], tuple[Rows, Saved]]
 
 
 class Lockstep:
@@ -77,25 +79,25 @@ class Lockstep:
         *most, varied = examples
         return Lanewise(of_lane, *most, (varied, self.shared, self.setting), last)
 
-    def __call__(self, blocks: list[Array], one: Array, through: Through | None = None) -> Run:
+    def __call__(self, blocks: list[Array], through: Through | None = None) -> Run:
         """One block from start to end; blocks holds what varies, [numbers, lanes] a leaf.
 
         through: what takes the lanes through all intervals; None: a scan.
         """
         lanes = [*rows_of(blocks), *shared_rows(self.shared), *shared_rows(self.setting)]
-        running = self.begin(one, lanes)
+        running = self.begin(lanes)
         start = self._of(running, lambda r: r.y)
         there = self._arrived(running, self.setting.times[0])
         through = self.scanned if through is None else through
-        running, (saved, reached) = through(running, lanes, one)
+        running, (saved, reached) = through(running, lanes)
         saved = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, saved)
         there = jnp.concatenate([(there & ~self._lost(running))[None], reached])
-        records = lax.map(lambda at: self.record(one, [[at[0]]], at[1], lanes), (self.setting.times, saved))
-        return Run(running, self.reason(one, running, lanes), there, records)
+        records = lax.map(lambda at: self.record([[at[0]]], at[1], lanes), (self.setting.times, saved))
+        return Run(running, self.reason(running, lanes), there, records)
 
-    def scanned(self, running: Rows, lanes: Rows, one: Array) -> tuple[Rows, Saved]:
+    def scanned(self, running: Rows, lanes: Rows) -> tuple[Rows, Saved]:
         """Through all intervals, one after the other: where lanes are then, and what they were at the saved times."""
-        return lax.scan(lambda carry, interval: self.interval(carry, interval, lanes, one), running, self.intervals())
+        return lax.scan(lambda carry, interval: self.interval(carry, interval, lanes), running, self.intervals())
 
     def intervals(self) -> tuple[Array, Array, Array]:
         """Start, end and number of constant steps of every interval."""
@@ -105,26 +107,33 @@ class Lockstep:
             return starts, ends, jnp.zeros(starts.shape, jnp.int32)
         return starts, ends, jax.vmap(SubdividedSteps(times, dt0).count)(jnp.arange(starts.shape[0]))
 
-    def interval(self, running: Rows, interval: tuple, lanes: Rows, one: Array | None) -> tuple[Rows, Saved]:
-        """To the next saved time; interval: its start, its end and the number of constant steps."""
-        start, end, count = interval
+    def interval(self, running: Rows, interval: tuple, lanes: Rows, *, repeats: bool = True) -> tuple[Rows, Saved]:
+        """To the next saved time; interval: its start, its end, how many constant steps; repeats: see `Lanewise`."""
+        start, end, _ = interval
         if self.adaptive:
             bounds = [[start, end]]
-            running = self.enter(one, running, lanes, bounds)
+            running = self.enter(running, lanes, bounds, repeats=repeats)
             running = lax.while_loop(
                 lambda rows: jnp.max(self._active(rows, end).astype(jnp.int32)) > 0,  # Triton knows no `any`
-                lambda rows: self.step(one, rows, lanes, bounds),
+                lambda rows: self.step(rows, lanes, bounds, repeats=repeats),
                 running,
             )
         else:
-
-            def step(k: Array, rows: Rows) -> Rows:
-                share = (k + 1).astype(start.dtype) / count.astype(start.dtype)
-                t1 = jnp.where(k + 1 >= count, end, start + (end - start) * share)
-                return self.step(one, rows, lanes, [[t1]])
-
-            running = lax.fori_loop(jnp.zeros_like(count), count, step, running)
+            steps = functools.partial(self._constant_steps, repeats=repeats)
+            at_once = repeats and fits_one_kernel(self.step.program, [running, lanes])
+            running = (one_kernel(steps) if at_once else steps)(running, interval, lanes)
         return running, (self._of(running, lambda r: r.y), self._arrived(running, end))
+
+    def _constant_steps(self, running: Rows, interval: tuple, lanes: Rows, *, repeats: bool) -> Rows:
+        """All steps of an interval."""
+        start, end, count = interval
+
+        def step(k: Array, rows: Rows) -> Rows:
+            share = (k + 1).astype(start.dtype) / count.astype(start.dtype)
+            t1 = jnp.where(k + 1 >= count, end, start + (end - start) * share)
+            return self.step(rows, lanes, [[t1]], repeats=repeats)
+
+        return lax.fori_loop(jnp.zeros_like(count), count, step, running)
 
     def _active(self, running: Rows, end: Array) -> Array:
         t, reason, steps = (self._number(running, name) for name in ("t", "reason", "steps"))

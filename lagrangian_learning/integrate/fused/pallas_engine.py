@@ -56,10 +56,9 @@ class PallasEngine(AbstractEngine):
         lanes = jax.tree.leaves(varied)[0].shape[0]
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), varied)
         lockstep = Lockstep(one, shared, setting)
-        unit = (times[-1] > times[0]).astype(times.dtype)
         through = functools.partial(in_registers, lockstep=lockstep, block=self.block, interpret=self.interpret)
         whole = [leaf[0] for leaf in blocked(varied, self.block * -(-lanes // self.block))]
-        run = lockstep(whole, unit, through)
+        run = lockstep(whole, through)
         return concluded(lockstep, jax.tree.map(lambda leaf: leaf[None], run), lanes, setting)
 
 
