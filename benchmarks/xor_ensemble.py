@@ -86,7 +86,9 @@ def steps_of(lanes: int, *, quick: bool) -> int:
 def calls(lanes: baselines.Ensemble, steps: int, libraries: dict[str, Any]) -> Calls:
     """All that may move these lanes, by name."""
     slow = len(lanes.W) > SLOW_LANES.get(jax.default_backend(), 2**62)
-    names = [engine.name for engine in engines() if not (slow and engine.name == "diffrax")]
+    # One lane after the other is for lanes of many numbers: minutes here.
+    left_out = {"serial", "diffrax"} if slow else {"serial"}
+    names = [engine.name for engine in engines() if engine.name not in left_out]
     made: Calls = {f"ours, {name}": ours(lanes, steps, name) for name in names}
     if not slow:
         made[DENSE] = baselines.jax_dense(lanes, steps)

@@ -57,7 +57,7 @@ class BatchRun(NamedTuple):
 
         starts = range(start, self.lanes.count, size)
         chunks = map(on_devices, starts)
-        run = compiled_chunk(self.engine)
+        run = compiled_chunk(self.engine, self.lanes.like_one)
         if self.workers == 1 or len(starts) <= 1:
             outcomes = ahead(map(launched, chunks))
         else:

@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from .engine import Outcome, Plan
 from .engines import AbstractEngine
-from .lanes import Inputs, has_dtype
+from .lanes import Inputs, has_dtype, is_small
 from .settings import Tolerances
 
 _LANES = "lanes"
@@ -97,9 +97,10 @@ def _run_chunk(
 run_chunk = eqx.filter_jit(_run_chunk)
 
 
-def compiled_chunk(engine: AbstractEngine) -> Any:
-    """`run_chunk` for the engine: kernels of one core are arithmetic, for which the widest vectors are best."""
-    return _wide_run_chunk() if engine.one_core and jax.default_backend() == "cpu" else run_chunk
+def compiled_chunk(engine: AbstractEngine, lane: Inputs) -> Any:
+    """`run_chunk` for such lanes: the widest vectors serve arithmetic on few numbers by one core of a CPU."""
+    wide = engine.one_core and is_small(lane.state) and jax.default_backend() == "cpu"
+    return _wide_run_chunk() if wide else run_chunk
 
 
 @functools.cache
