@@ -92,7 +92,7 @@ def memory(sizes, dtype):
 
 
 def peak(call, unit):
-    """How far the process's memory rises during a call, in units of so many bytes; None where Linux cannot tell."""
+    """How far the process's memory rises during a call, in units of so many bytes; None where it cannot be told."""
     call()
     try:
         gc.collect()
@@ -100,9 +100,10 @@ def peak(call, unit):
         CLEAR.write_text("5")  # the peak starts anew
         before = resident("VmRSS")
         call()
-        return (resident("VmHWM") - before) / unit
+        risen = (resident("VmHWM") - before) / unit
     except (OSError, AttributeError):
         return None
+    return risen if risen > 0 else None  # it was free already: nothing was measured
 
 
 def resident(name):

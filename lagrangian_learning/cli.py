@@ -98,7 +98,7 @@ def main(args: list[str] | None = None) -> None:
     if missing:
         sys.exit(
             f"lagrangian-learning: the command line needs {', '.join(missing)}. "
-            'Install it with: pip install "lagrangian-learning[cli]"'
+            'Install it with, in the checkout: pip install ".[cli]"'
         )
     _app().cli(args=args, prog="lagrangian-learning", description="Learning as mechanics.")
 

@@ -101,7 +101,7 @@ def test_xor_is_learned(tmp_path, capsys):
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setattr(cli, "NEEDED", ("no_such_package_anywhere",))
-    with pytest.raises(SystemExit, match=r'pip install "lagrangian-learning\[cli\]"'):
+    with pytest.raises(SystemExit, match=r'pip install "\.\[cli\]"'):
         cli.main(["learn", "speech"])
 
 
@@ -125,7 +125,7 @@ def test_bad_options_are_refused_before_anything_runs(args, message):
 def test_learn_digits_names_what_it_needs(monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else found(name))
-    with pytest.raises(SystemExit, match=r'pip install "lagrangian-learning\[digits\]"'):
+    with pytest.raises(SystemExit, match=r'pip install "\.\[digits\]"'):
         cli.main(["learn", "digits"])
 
 

@@ -39,7 +39,7 @@ def digits() -> tuple[Images, Images]:
     """
     if importlib.util.find_spec("sklearn") is None:
         raise ModuleNotFoundError(
-            'the images come with scikit-learn, which is not installed: pip install "lagrangian-learning[digits]"'
+            'the images come with scikit-learn, which is not installed: in the checkout, pip install ".[digits]"'
         )
     from sklearn.datasets import load_digits
 

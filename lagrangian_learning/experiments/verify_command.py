@@ -53,7 +53,7 @@ def _say(console: Console, found: Verification) -> None:
 def _table(found: Verification) -> Table:
     """Residual over tolerance, and the remark under the claim: so that it reads well in 80 columns too."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("about", min_width=9, max_width=15)
+    table.add_column("about", min_width=9, max_width=16)
     table.add_column("claim", ratio=1)
     table.add_column("verdict", min_width=9, max_width=11)
     table.add_column("residual\n≤ tolerance", no_wrap=True)

@@ -4,13 +4,18 @@ import math
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from lagrangian_learning.integrate.augmented import start_of
 from lagrangian_learning.integrate.lanes import is_small
+from lagrangian_learning.integrate.preparation import check_law
+from lagrangian_learning.integrate.settings import checked_state, checked_times
 from lagrangian_learning.mechanics import AbstractLaw
+from lagrangian_learning.mechanics._arrays import collected_verdicts
 
 from .cost import Cost, cost_of, num_bytes
 from .hardware import Hardware, as_hardware
@@ -107,8 +112,9 @@ def estimate(
 
     Returns an `Estimate`, which prints itself. Raises ValueError for settings that do not fit.
     """
+    check_law(law, None)
+    dtype = _checked_dtype(law, state, ts, args)
     hardware = as_hardware(hardware)
-    dtype = np.dtype(jax.tree.leaves(state)[0].dtype)
     if dtype.name not in hardware.flops:
         raise ValueError(
             f"the peak of {hardware.name} is not known in {dtype.name}: give an ll.Hardware that tells it."
@@ -141,6 +147,19 @@ def estimate(
         hardware, lanes, lane_devices, weight_devices, at_once, run.under_way(at_once), steps, stages, evaluation,
         state_bytes, record_bytes, run.memory(at_once), seconds, total, bound_by,
     )  # fmt: skip
+
+
+def _checked_dtype(law: AbstractLaw, state: PyTree, ts: Any, args: PyTree) -> np.dtype:
+    """The dtype of the state, once the checks that `simulate` makes have passed on shapes."""
+
+    def start(state: PyTree, args: PyTree) -> PyTree:
+        state, dtype = checked_state(state)
+        times = checked_times(ts, dtype)
+        with collected_verdicts():
+            state = law.check(times, state, args)
+        return start_of(law, times[0], state, args).state
+
+    return np.dtype(jax.tree.leaves(eqx.filter_eval_shape(start, state, args))[0].dtype)
 
 
 class _Run(NamedTuple):
@@ -231,8 +250,12 @@ def _steps(times: Any, steps: int | None, dt0: float | None) -> int:
     if (steps is None) == (dt0 is None):
         raise ValueError("give either steps, the number of steps, or dt0, the constant step.")
     if steps is not None:
+        if steps < 1 or steps != int(steps):
+            raise ValueError(f"steps must be a whole number of at least 1, got {steps}.")
         return int(steps)
     assert dt0 is not None
+    if not dt0 > 0:
+        raise ValueError(f"dt0 must be positive, got {dt0}.")
     return int(np.sum(np.maximum(np.ceil(np.diff(times) / dt0 * (1 - 1e-6)), 1)))
 
 

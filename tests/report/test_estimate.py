@@ -112,6 +112,13 @@ def test_bad_settings_say_the_remedy():
         ll.estimate(law, state, [0.0, 1.0], stimulus, steps=3, hardware=FLAT, lanes=0)
     with pytest.raises(ValueError, match="one of h100, h200"):
         ll.estimate(law, state, [0.0, 1.0], stimulus, steps=3, hardware="abacus")
+    with pytest.raises(ValueError, match="whole number of at least 1, got -1"):
+        ll.estimate(law, state, [0.0, 1.0], stimulus, steps=-1, hardware=FLAT)
+    with pytest.raises(ValueError, match="must increase strictly"):
+        ll.estimate(law, state, [1.0, 0.0], stimulus, steps=3, hardware=FLAT)
+    batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), state)
+    with pytest.raises(ValueError, match="expected shapes"):
+        ll.estimate(law, batch, [0.0, 1.0], stimulus, steps=3, hardware=FLAT)
 
 
 def test_few_numbers_start_no_kernel():
