@@ -121,7 +121,7 @@ def measured(count: int, dtype: Any, libraries: dict[str, Any], refused: dict[st
     first = next(iter(ends.values()))
     apart = max(float(np.max(np.abs(end - first))) for end in ends.values())
     if count <= CALLED_OFTEN.get(jax.default_backend(), 2**62):
-        times = common.interleaved(timed, 2 if quick else 5, warmup=0, least=0.05)
+        times = common.interleaved(timed, 2 if quick else 3, warmup=0, least=0.05)
     return row_of(count, steps, dtype, times, apart)
 
 
@@ -132,7 +132,7 @@ def measured_long(libraries: dict[str, Any], fastest: str, *, quick: bool) -> di
     few = {name: library for name, library in libraries.items() if name == "C"}
     timed = {name: call for name, call in calls(lanes, steps, few).items() if name in {fastest, DENSE, "C"}}
     ends, times = once(timed, {})
-    for name, seconds in common.interleaved(timed, 1 if quick else 2, warmup=0, least=0).items():
+    for name, seconds in common.interleaved(timed, 1, warmup=0, least=0).items():
         times[name] += seconds
     first = ends[fastest]
     apart = max(float(np.max(np.abs(end - first))) for end in ends.values())
