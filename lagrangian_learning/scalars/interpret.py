@@ -12,8 +12,9 @@ from . import arrange, control, factorise, index, reduce
 from .functions import TRANSCENDENTAL
 from .graph import Call, Graph, NotScalarError, Source, filled, is_extended
 
-# Larger arrays stay whole: they are tables that are looked up, not numbers that are computed with.
-MAX_ENTRIES = 4096
+# Larger arrays stay whole: they are tables that are looked up, not numbers that are computed with. The weights of a
+# network whose multipliers are unrolled are numbers still; a look-up among 1000 takes 20 s to compile, among 4000 80 s.
+MAX_ENTRIES = 1024
 
 Rule = Callable[..., list]
 
