@@ -119,34 +119,42 @@ def estimate(
         raise ValueError(
             f"the peak of {hardware.name} is not known in {dtype.name}: give an ll.Hardware that tells it."
         )
-    for name, count in (("lanes", lanes), ("lane_devices", lane_devices), ("weight_devices", weight_devices)):
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}.")
+    _check_counts(lanes=lanes, lane_devices=lane_devices, weight_devices=weight_devices)
     times = np.asarray(ts, np.float64)
     steps = _steps(times, steps, dt0)
-    t = jax.ShapeDtypeStruct((), dtype)
-    loop_steps = _SOLVER_STEPS[dtype.name] if solver_steps is None else solver_steps
-    evaluation = cost_of(law.rates, t, state, args, loop_steps=loop_steps)
-    watched = cost_of(
-        lambda *at: (law.residual(*at) if law.drifts else None, law.energy(*at)), t, state, args, loop_steps=loop_steps
-    )
-    stages = _stages(solver, dtype)
     if saved is None:
-        saved = jax.eval_shape(law.observables, t, state, args)
-    state_bytes, record_bytes = num_bytes(state), num_bytes(saved) * times.size
-    leaves = len(jax.tree.leaves(state))
-    cores = 0 if is_small(state) else hardware.cores
+        saved = jax.eval_shape(law.observables, jax.ShapeDtypeStruct((), dtype), state, args)
+    loop_steps = _SOLVER_STEPS[dtype.name] if solver_steps is None else solver_steps
+    evaluation, watched = _costs(law, state, args, dtype, loop_steps)
     run = _Run(
-        hardware, dtype.name, stages, evaluation, watched, state_bytes, record_bytes, weight_devices, leaves, cores
+        hardware, dtype.name, _stages(solver, dtype), evaluation, watched, num_bytes(state),
+        num_bytes(saved) * times.size, weight_devices, len(jax.tree.leaves(state)),
+        0 if is_small(state) else hardware.cores,
     )  # fmt: skip
     share = math.ceil(lanes / lane_devices)
     at_once = run.lanes_at_once(share)
     seconds, bound_by = run.step(at_once)
     total = steps * seconds * math.ceil(share / at_once)
     return Estimate(
-        hardware, lanes, lane_devices, weight_devices, at_once, run.under_way(at_once), steps, stages, evaluation,
-        state_bytes, record_bytes, run.memory(at_once), seconds, total, bound_by,
+        hardware, lanes, lane_devices, weight_devices, at_once, run.under_way(at_once), steps, run.stages, evaluation,
+        run.state_bytes, run.record_bytes, run.memory(at_once), seconds, total, bound_by,
     )  # fmt: skip
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}.")
+
+
+def _costs(law: AbstractLaw, state: PyTree, args: PyTree, dtype: np.dtype, loop_steps: float) -> tuple[Cost, Cost]:
+    """Of one evaluation of the rates, and of what is watched after a step."""
+
+    def watch(*at: Any) -> tuple[Any, Any]:
+        return law.residual(*at) if law.drifts else None, law.energy(*at)
+
+    at = (jax.ShapeDtypeStruct((), dtype), state, args)
+    return cost_of(law.rates, *at, loop_steps=loop_steps), cost_of(watch, *at, loop_steps=loop_steps)
 
 
 def _checked_dtype(law: AbstractLaw, state: PyTree, ts: Any, args: PyTree) -> np.dtype:
