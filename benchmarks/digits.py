@@ -10,10 +10,10 @@ digits_constants.py. Then what a step costs, in gradients of the mean loss of th
 import jax
 import jax.numpy as jnp
 
-from lagrangian_learning.experiments import digits
-from lagrangian_learning.experiments.digits_command import as_dict
-from lagrangian_learning.experiments.digits_picture import draw
-from lagrangian_learning.experiments.digits_run import run_digits
+from lagrangian_learning.commands.digits import task as digits
+from lagrangian_learning.commands.digits.command import as_dict
+from lagrangian_learning.commands.digits.picture import draw
+from lagrangian_learning.commands.digits.run import run_digits
 from lagrangian_learning.learning.delta_errors import loss
 
 if __package__:

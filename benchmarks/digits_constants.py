@@ -3,7 +3,7 @@
 The 300 last of the training images (by other writers than the rest) are left out, and every choice learns from the
 others; test images are never looked at. First the rate, of the action and of SGD each for itself, then the mass at that
 rate. The choice with the largest mean accuracy over seeds is the one that
-`lagrangian_learning.experiments.digits.Constants` holds; of equals, the heavier neurons.
+`lagrangian_learning.commands.digits.task.Constants` holds; of equals, the heavier neurons.
 
     python benchmarks/digits_constants.py [--quick]
 """
@@ -12,8 +12,8 @@ import dataclasses
 
 import numpy as np
 
-from lagrangian_learning.experiments import digits
-from lagrangian_learning.experiments.digits_run import run_digits
+from lagrangian_learning.commands.digits import task as digits
+from lagrangian_learning.commands.digits.run import run_digits
 
 if __package__:
     from . import common

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lagrangian_learning as ll
-from lagrangian_learning.experiments.speech import NETWORK, PIECE, STEP, Constants, Learner, make_task
+from lagrangian_learning.commands.speech.task import NETWORK, PIECE, STEP, Constants, Learner, make_task
 
 SEEDS = 8
 GAMMAS, THETAS = (35.0, 70.0, 140.0), (0.3, 1.0, 3.0)

@@ -21,7 +21,7 @@ from scipy_dae.integrate import solve_dae
 from sksundae.ida import IDA
 
 import lagrangian_learning as ll
-from lagrangian_learning.learning import UnrolledMultipliers
+from lagrangian_learning.fused import UnrolledMultipliers
 
 if __package__:
     from . import common

@@ -25,10 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import lagrangian_learning as ll
-from lagrangian_learning.integrate.engines import engines
+from lagrangian_learning.batch.engines import engines
+from lagrangian_learning.fused.scalars import program_of
 from lagrangian_learning.mechanics.unrolling import unrolled
 from lagrangian_learning.networks.examples import xor_network
-from lagrangian_learning.scalars import program_of
 
 STAGES, AGREE = 2, 1e-10
 LANES = {np.float64: (1, 32, 1024, 4096, 65536, 2**20), np.float32: (1024, 4096, 65536, 2**20)}

@@ -3,25 +3,21 @@
 The one public door; every name here is told in README.md and in its own docstring.
 """
 
-from .integrate import (
-    RESULTS as RESULTS,
-    Baumgarte as Baumgarte,
-    ExponentialMidpoint as ExponentialMidpoint,
-    ExponentialRK4 as ExponentialRK4,
-    KickDrift as KickDrift,
-    NoStabilisation as NoStabilisation,
-    NotSavedError as NotSavedError,
-    PallasEngine as PallasEngine,
-    Projection as Projection,
-    Rattle as Rattle,
-    Reduction as Reduction,
-    Trajectory as Trajectory,
-    local_lanes as local_lanes,
-    optimizer as optimizer,
-    simulate as simulate,
-    simulate_batch as simulate_batch,
-    solve_boundary as solve_boundary,
+from .batch import Reduction as Reduction, local_lanes as local_lanes, simulate_batch as simulate_batch
+from .boundary import solve_boundary as solve_boundary
+from .data import (
+    Recordings as Recordings,
+    japanese_vowels as japanese_vowels,
+    label_codes as label_codes,
+    standardise as standardise,
 )
+from .estimate import (
+    Estimate as Estimate,
+    Hardware as Hardware,
+    estimate as estimate,
+    measure_hardware as measure_hardware,
+)
+from .fused import PallasEngine as PallasEngine
 from .learning import (
     AbstractPotential as AbstractPotential,
     BackpropDiffusion as BackpropDiffusion,
@@ -31,6 +27,7 @@ from .learning import (
     CognitiveAction as CognitiveAction,
     CrossEntropy as CrossEntropy,
     DampedDescent as DampedDescent,
+    Fidelity as Fidelity,
     FiniteSpeed as FiniteSpeed,
     FiniteSpeedMultipliers as FiniteSpeedMultipliers,
     FullCoordinates as FullCoordinates,
@@ -39,12 +36,14 @@ from .learning import (
     ReducedCoordinates as ReducedCoordinates,
     SquaredError as SquaredError,
     Term as Term,
+    WaveFidelity as WaveFidelity,
     WaveMultipliers as WaveMultipliers,
     Waves as Waves,
     WeightDecay as WeightDecay,
     backprop_waves as backprop_waves,
     causing_input_mismatch as causing_input_mismatch,
     delta_errors as delta_errors,
+    fidelity as fidelity,
     largest_time_step as largest_time_step,
     layer_gains as layer_gains,
     neuron_mass_force as neuron_mass_force,
@@ -52,6 +51,7 @@ from .learning import (
     synchronisation_time as synchronisation_time,
     synchronised_layer as synchronised_layer,
     target_mismatch as target_mismatch,
+    wave_fidelity as wave_fidelity,
 )
 from .mechanics import (
     AbstractConstraint as AbstractConstraint,
@@ -82,36 +82,40 @@ from .networks import (
     shard_weights as shard_weights,
     xor_network as xor_network,
 )
-from .report import (
-    Check as Check,
-    Estimate as Estimate,
-    Fidelity as Fidelity,
-    Finding as Finding,
-    Hardware as Hardware,
-    TableOne as TableOne,
-    Verification as Verification,
-    WaveFidelity as WaveFidelity,
-    check as check,
-    checks as checks,
-    estimate as estimate,
-    fidelity as fidelity,
-    measure_hardware as measure_hardware,
-    table_one as table_one,
-    verify as verify,
-    wave_fidelity as wave_fidelity,
-)
+from .optimizers import optimizer as optimizer
 from .signals import (
     AbstractSignal as AbstractSignal,
     Constant as Constant,
     Patterns as Patterns,
-    Recordings as Recordings,
     Sampled as Sampled,
     Sinusoids as Sinusoids,
     Stimulus as Stimulus,
     Stream as Stream,
-    japanese_vowels as japanese_vowels,
-    label_codes as label_codes,
-    standardise as standardise,
+)
+from .simulate import (
+    RESULTS as RESULTS,
+    Baumgarte as Baumgarte,
+    NoStabilisation as NoStabilisation,
+    NotSavedError as NotSavedError,
+    Projection as Projection,
+    Trajectory as Trajectory,
+    simulate as simulate,
+)
+from .steppers import (
+    ExponentialMidpoint as ExponentialMidpoint,
+    ExponentialRK4 as ExponentialRK4,
+    KickDrift as KickDrift,
+    Rattle as Rattle,
+)
+from .verify import (
+    Check as Check,
+    Finding as Finding,
+    TableOne as TableOne,
+    Verification as Verification,
+    check as check,
+    checks as checks,
+    table_one as table_one,
+    verify as verify,
 )
 
 __version__ = "0.1.0"

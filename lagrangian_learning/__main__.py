@@ -1,6 +1,6 @@
 """`python -m lagrangian_learning` is `lagrangian-learning`."""
 
-from .cli import main
+from lagrangian_learning.commands.cli import main
 
 if __name__ == "__main__":
     main()

@@ -43,9 +43,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import lagrangian_learning as ll
-from lagrangian_learning.report import wave_frames
-from lagrangian_learning.report.wave_lattice import Lattice, lattice
-from lagrangian_learning.report.wave_scenes import scene
+from lagrangian_learning.learning.waves import wave_frames
+from lagrangian_learning.plot.waves.lattice import Lattice, lattice
+from lagrangian_learning.plot.waves.scenes import scene
 
 jax.config.update("jax_enable_x64", True)
 plt.rcParams.update({"figure.dpi": 70, "axes.titlelocation": "left"})

@@ -202,7 +202,7 @@ print(f"change of the loss with Ẇ = +σ′δx: {plus:+.5f};  with the printed 
 # * **Cycles while learning.** Stability depends on $W$, and $W$ moves. Nothing keeps a network with cycles in the
 #   stable region; the library stops with a named result when it leaves it.
 # * **Accelerations in the action.** (5) allows $F$ to contain $\ddot W$. With $+\frac12\mu|\ddot W|^2$ a root always
-#   grows (Ostrogradsky), with the other sign it can learn (`experiments/second_order.py`). What they are good for is
+#   grows (Ostrogradsky), with the other sign it can learn (`benchmarks/studies/second_order.py`). What they are good for is
 #   not known.
 # * **Weight transport.** The backward wave still uses $W^{\mathsf T}$: every synapse is passed in both directions
 #   with the same strength. Locality in space and time is measured here (`ll.check("locality")`); that the brain has

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import lagrangian_learning as ll
-from lagrangian_learning.report.verify import registry
+from lagrangian_learning.verify import registry
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -1,16 +1,25 @@
 """The cognitive action and its laws: joins mechanics and networks."""
 
 from .action import CognitiveAction as CognitiveAction
-from .backprop_diffusion import BackpropDiffusion as BackpropDiffusion
-from .block_tridiagonal import BlockTridiagonal as BlockTridiagonal
-from .coordinates import FullCoordinates as FullCoordinates, ReducedCoordinates as ReducedCoordinates
-from .costate import growth_rate as growth_rate, layer_gains as layer_gains
-from .damped_descent import DampedDescent as DampedDescent
 from .delta_errors import delta_errors as delta_errors
-from .discrete_waves import Waves as Waves, backprop_waves as backprop_waves
-from .finite_speed import FiniteSpeed as FiniteSpeed, FiniteSpeedMultipliers as FiniteSpeedMultipliers
-from .gradient_flow import GradientFlow as GradientFlow
-from .network_law import AbstractNetworkLaw as AbstractNetworkLaw
+from .fidelity import Fidelity as Fidelity, fidelity as fidelity
+from .laws import (
+    AbstractNetworkLaw as AbstractNetworkLaw,
+    BackpropDiffusion as BackpropDiffusion,
+    DampedDescent as DampedDescent,
+    FiniteSpeed as FiniteSpeed,
+    FiniteSpeedMultipliers as FiniteSpeedMultipliers,
+    FullCoordinates as FullCoordinates,
+    GradientFlow as GradientFlow,
+    ReducedCoordinates as ReducedCoordinates,
+    growth_rate as growth_rate,
+    layer_gains as layer_gains,
+)
+from .multipliers import (
+    BlockTridiagonal as BlockTridiagonal,
+    NetworkSchur as NetworkSchur,
+    WaveMultipliers as WaveMultipliers,
+)
 from .neuron_mass import neuron_mass_force as neuron_mass_force, neuron_mass_ratio as neuron_mass_ratio
 from .potential import (
     AbstractPotential as AbstractPotential,
@@ -22,12 +31,16 @@ from .potential import (
     Term as Term,
     WeightDecay as WeightDecay,
 )
-from .synchronisation import (
+from .waves import (
+    WaveFidelity as WaveFidelity,
+    WaveFrames as WaveFrames,
+    Waves as Waves,
+    backprop_waves as backprop_waves,
     causing_input_mismatch as causing_input_mismatch,
     largest_time_step as largest_time_step,
     synchronisation_time as synchronisation_time,
     synchronised_layer as synchronised_layer,
     target_mismatch as target_mismatch,
+    wave_fidelity as wave_fidelity,
+    wave_frames as wave_frames,
 )
-from .unrolled import UnrolledMultipliers as UnrolledMultipliers
-from .waves import NetworkSchur as NetworkSchur, WaveMultipliers as WaveMultipliers

@@ -8,6 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from lagrangian_learning._arrays import cast, is_concrete, require, tree_add, tree_dot, tree_scale
+from lagrangian_learning.learning.laws.backprop_diffusion import positive_speed
+from lagrangian_learning.learning.laws.coordinates import FullCoordinates, ReducedCoordinates
+from lagrangian_learning.learning.laws.finite_speed import FiniteSpeed, FiniteSpeedMultipliers
+from lagrangian_learning.learning.laws.swept import SweptEquations
+from lagrangian_learning.learning.multipliers.block_tridiagonal import BlockTridiagonal, eliminates_faster
+from lagrangian_learning.learning.multipliers.network_multipliers import AbstractNetworkMultipliers
+from lagrangian_learning.learning.multipliers.waves import NetworkSchur, WaveMultipliers
 from lagrangian_learning.mechanics import (
     AbstractDissipation,
     AbstractMultiplierSolver,
@@ -18,27 +26,12 @@ from lagrangian_learning.mechanics import (
     Lagrangian,
     Vakonomic,
 )
-from lagrangian_learning.mechanics._arrays import (
-    cast,
-    is_concrete,
-    require,
-    tree_add,
-    tree_dot,
-    tree_scale,
-)
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
-from .backprop_diffusion import positive_speed
-from .block_tridiagonal import BlockTridiagonal, eliminates_faster
 from .checks import one_number
-from .coordinates import FullCoordinates, ReducedCoordinates
-from .finite_speed import FiniteSpeed, FiniteSpeedMultipliers
-from .network_multipliers import AbstractNetworkMultipliers
 from .potential import AbstractPotential, SquaredError, Term, as_potential
 from .quadrature import integrate_samples
-from .swept import SweptEquations
-from .waves import NetworkSchur, WaveMultipliers
 
 
 def _mass_x(value: Any) -> Array:

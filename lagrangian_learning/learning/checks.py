@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.mechanics._arrays import as_constant, tree_zeros
+from lagrangian_learning._arrays import as_constant, tree_zeros
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.mechanics._arrays import tree_scale
+from lagrangian_learning._arrays import tree_scale
 from lagrangian_learning.networks import AbstractNetwork
 
 from .potential import AbstractPotential

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from lagrangian_learning._arrays import as_time, tree_add, tree_dot, tree_scale, tree_zeros
+from lagrangian_learning.learning.laws.network_law import AbstractNetworkLaw
 from lagrangian_learning.mechanics import State
-from lagrangian_learning.mechanics._arrays import as_time, tree_add, tree_dot, tree_scale, tree_zeros
 from lagrangian_learning.signals import Stimulus
-
-from .network_law import AbstractNetworkLaw
 
 
 def neuron_mass_force(

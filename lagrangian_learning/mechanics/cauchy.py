@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from ._arrays import (
+from lagrangian_learning._arrays import (
     all_finite,
     as_constant,
     as_time,
@@ -19,6 +19,7 @@ from ._arrays import (
     tree_scale,
     tree_zeros,
 )
+
 from .constraint import constraint_tower
 from .law import Residual
 from .saddle_point import regularity, saddle_defect

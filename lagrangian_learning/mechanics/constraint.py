@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._arrays import as_module, tree_dot
+from lagrangian_learning._arrays import as_module, tree_dot
+
 from .jets import Jet, JetFunction, total_derivative, weighted_derivative
 
 Rate = Callable[[Array], Array]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._arrays import as_constant, as_module, cast, require
+from lagrangian_learning._arrays import as_constant, as_module, cast, require
 
 
 class AbstractDissipation(eqx.Module):

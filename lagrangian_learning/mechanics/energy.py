@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._arrays import tree_dot, tree_sub
+from lagrangian_learning._arrays import tree_dot, tree_sub
+
 from .constraint import AbstractConstraint
 from .jets import Jet, weighted_derivative
 from .lagrangian import Lagrangian

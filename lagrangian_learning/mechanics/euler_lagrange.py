@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._arrays import (
+from lagrangian_learning._arrays import (
     as_constant,
     as_module,
     as_time,
@@ -21,6 +21,7 @@ from ._arrays import (
     tree_sub,
     tree_zeros,
 )
+
 from .cauchy import State, consistent_state, initial_state, matches
 from .constraint import AbstractConstraint, constraint_tower
 from .energy import energy, power
@@ -28,13 +29,7 @@ from .jets import Jet, total_derivative
 from .lagrangian import Lagrangian
 from .law import AbstractMechanicalLaw, Rates, Residual
 from .linear_part import DampedMotion
-from .saddle_point import (
-    AbstractMultiplierSolver,
-    DenseSaddlePoint,
-    Regularity,
-    SaddlePoint,
-    regularity,
-)
+from .saddle_point import AbstractMultiplierSolver, DenseSaddlePoint, Regularity, SaddlePoint, regularity
 from .variation import functional_derivative
 
 

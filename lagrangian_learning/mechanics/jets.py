@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._arrays import tree_add, tree_scale
+from lagrangian_learning._arrays import tree_add, tree_scale
 
 Jet = tuple[PyTree, ...]
 JetFunction = Callable[[Array, Jet], PyTree]

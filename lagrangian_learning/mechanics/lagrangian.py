@@ -7,7 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._arrays import as_module
+from lagrangian_learning._arrays import as_module
+
 from .dissipation import AbstractDissipation, NoDissipation
 from .jets import Jet
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._arrays import cast, tree_scale
+from lagrangian_learning._arrays import cast, tree_scale
+
 from .dissipation import AbstractDissipation
 from .propagator import AbstractPropagator, DecayPropagator, MotionPropagator
 

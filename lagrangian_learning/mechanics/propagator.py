@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._arrays import tree_add, tree_scale
+from lagrangian_learning._arrays import tree_add, tree_scale
+
 from .phi_functions import decay_moments, motion_moments, phi_function
 
 Weights = PyTree[Float[Array, "... slopes"]]

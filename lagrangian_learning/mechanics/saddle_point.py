@@ -11,7 +11,8 @@ import lineax as lx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from ._arrays import dtype_of, tree_zeros
+from lagrangian_learning._arrays import dtype_of, tree_zeros
+
 from .jets import Jet
 
 LinearMap = Callable[[PyTree], PyTree]

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._arrays import tree_add, tree_scale, tree_sub
+from lagrangian_learning._arrays import tree_add, tree_scale, tree_sub
+
 from .jets import Jet, JetFunction, weighted_derivative
 from .lagrangian import Lagrangian
 

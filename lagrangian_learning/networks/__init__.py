@@ -1,6 +1,7 @@
 """Neurons as constraints: networks, their forward and backward waves, and the rank of their constraints."""
 
 from .activations import ACTIVATIONS as ACTIVATIONS, Activation as Activation
+from .batched import SharedWeights as SharedWeights
 from .chain import Chain as Chain
 from .digraph import Digraph as Digraph
 from .examples import xor_network as xor_network
@@ -14,10 +15,5 @@ from .jacobians import (
 from .layered import Layered as Layered, LayeredLinearisation as LayeredLinearisation
 from .linearisation import AbstractLinearisation as AbstractLinearisation, TaylorSweep as TaylorSweep
 from .network import AbstractNetwork as AbstractNetwork
-from .rank import (
-    RankReport as RankReport,
-    constraint_rank as constraint_rank,
-    guard_rank as guard_rank,
-)
+from .rank import RankReport as RankReport, constraint_rank as constraint_rank, guard_rank as guard_rank
 from .sharding import shard_weights as shard_weights
-from .shared import SharedWeights as SharedWeights

@@ -18,23 +18,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from .activations import Activation, check_activation, resolve, slope, smoothness
 from .digraph_linearisation import DigraphLinearisation, Neurons, Weights, check_dense, tell
-from .edges import (
-    FrozenArray,
-    as_edges,
-    check_edges,
-    cycles_of,
-    digraph_of,
-    levels_of,
-    number_nodes,
-)
+from .edges import FrozenArray, as_edges, check_edges, cycles_of, digraph_of, levels_of, number_nodes
 from .linearisation import TaylorSweep, taylor_sweep
-from .network import (
-    AbstractNetwork,
-    check_input,
-    check_leaves,
-    float_dtype,
-    positive_int,
-)
+from .network import AbstractNetwork, check_input, check_leaves, float_dtype, positive_int
 from .schedule import Schedule, build_schedule, take
 
 

@@ -14,13 +14,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from .activations import Activation, check_activation, resolve, slope, smoothness
 from .linearisation import AbstractLinearisation, TaylorSweep
-from .network import (
-    AbstractNetwork,
-    check_input,
-    check_leaves,
-    float_dtype,
-    positive_int,
-)
+from .network import AbstractNetwork, check_input, check_leaves, float_dtype, positive_int
 
 Layers = tuple[Float[Array, " _"], ...]
 # Two products of a vector with a smaller matrix are faster than one with two columns (measured, XLA on CPU).

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
-from lagrangian_learning.mechanics._arrays import all_finite, require
+from lagrangian_learning._arrays import all_finite, require
 
 from .linearisation import AbstractLinearisation, TaylorSweep
 

@@ -1,13 +1,7 @@
 """Signals e(t) and y(t): smooth, vmappable; each states how often it can be differentiated in t."""
 
 from .constant import Constant as Constant
-from .datasets import japanese_vowels as japanese_vowels
 from .patterns import Patterns as Patterns
-from .recordings import (
-    Recordings as Recordings,
-    label_codes as label_codes,
-    standardise as standardise,
-)
 from .sampled import Sampled as Sampled
 from .signal import AbstractSignal as AbstractSignal, Function as Function
 from .sinusoids import Sinusoids as Sinusoids

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Int
 
-from lagrangian_learning.mechanics._arrays import all_finite, require
+from lagrangian_learning._arrays import all_finite, require
 
 from .blend import blend, check_smoothness, smoothstep
 from .signal import AbstractSignal, as_leaf, as_scalar_time, wider

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lagrangian_learning.mechanics._arrays import as_constant, as_module
+from lagrangian_learning._arrays import as_constant, as_module
 
 
 class AbstractSignal(eqx.Module):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
-from lagrangian_learning.integrate.chunks import lane_bytes
-from lagrangian_learning.integrate.devices import run_chunk
-from lagrangian_learning.integrate.engines import DiffraxEngine
-from lagrangian_learning.integrate.lanes import Inputs, lanes_of
-from lagrangian_learning.integrate.preparation import Settings
-from lagrangian_learning.integrate.settings import checked_times
+from lagrangian_learning.batch.chunks import lane_bytes
+from lagrangian_learning.batch.devices import run_chunk
+from lagrangian_learning.batch.engines import DiffraxEngine
+from lagrangian_learning.batch.lanes import Inputs, lanes_of
+from lagrangian_learning.simulate.preparation import Settings
+from lagrangian_learning.simulate.settings import checked_times
 
 TS = np.linspace(0, 1, 5)
 SETTINGS = {"solver": diffrax.Tsit5(), "dt0": 0.02}

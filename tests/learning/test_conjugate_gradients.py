@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.learning.conjugate_gradients import conjugate_gradients
+from lagrangian_learning.learning.multipliers.conjugate_gradients import conjugate_gradients
 
 SIZE = 12
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.integrate
 
 import lagrangian_learning as ll
-from lagrangian_learning.experiments.stability_atlas import RULES, stability_atlas
+from benchmarks.studies.stability_atlas import RULES, stability_atlas
 
 CYCLE = [(0, 3), (1, 2), (2, 3), (3, 4), (2, 5), (4, 5), (5, 2), (4, 4)]
 PHASE = np.array([0.1, 0.7])

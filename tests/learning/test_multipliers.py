@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
-from lagrangian_learning.learning import NetworkSchur, WaveMultipliers
+from lagrangian_learning.learning.multipliers import NetworkSchur, WaveMultipliers
 
 MASS_W, THETA, TIME = 0.5, 2.0, 0.3
 # 2 → 5 → 2 is a cycle; neuron 1 feeds it and 3, 4 hang on it.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
-from lagrangian_learning.experiments.limit_study import limit_study
+from benchmarks.studies.limit_study import limit_study
 from lagrangian_learning.learning.delta_errors import descent_force
 from lagrangian_learning.networks import state_jacobian
 

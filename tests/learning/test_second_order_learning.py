@@ -1,9 +1,9 @@
-"""A second-order action that learns, and the sign that does not (experiments/second_order.py)."""
+"""A second-order action that learns, and the sign that does not (benchmarks/studies/second_order.py)."""
 
 import numpy as np
 import pytest
 
-from lagrangian_learning.experiments.second_order import MASS, THETA, characteristic_roots, learn
+from benchmarks.studies.second_order import MASS, THETA, characteristic_roots, learn
 
 
 @pytest.mark.parametrize("mu", [-0.05, 0.05])

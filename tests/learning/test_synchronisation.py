@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.learning.discrete_waves import backprop_waves
-from lagrangian_learning.learning.synchronisation import (
+from lagrangian_learning.learning.waves.discrete import backprop_waves
+from lagrangian_learning.learning.waves.timing import (
     causing_input_mismatch,
     largest_time_step,
     synchronisation_time,

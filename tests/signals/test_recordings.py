@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.signals import Recordings, japanese_vowels, label_codes, standardise
+from lagrangian_learning.data import Recordings, japanese_vowels, label_codes, standardise
 
 
 @pytest.fixture(scope="module")

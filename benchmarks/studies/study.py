@@ -1,0 +1,90 @@
+"""What the studies share: their command line, where they were measured, results as JSON, pictures."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lagrangian_learning.commands.files import check_folders
+
+DOTS, COLOURS = 120, 255
+PACKAGES = ("lagrangian-learning", "jax", "jaxlib", "diffrax", "equinox", "numpy")
+
+
+class Options(NamedTuple):
+    """quick: tiny sizes, to see that the study runs; folder: where NAME.json and NAME.png go."""
+
+    quick: bool
+    folder: Path
+
+
+def options(name: str, description: str | None) -> Options:
+    """What the command line asks for: --quick and --folder."""
+    parser = argparse.ArgumentParser(prog=name, description=(description or name).splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that the study runs")
+    parser.add_argument("--folder", type=Path, default=Path(), help="where the numbers and the picture go")
+    given = parser.parse_args()
+    check_folders(name, given.folder / f"{name}.json")
+    return Options(given.quick, given.folder)
+
+
+def write(name: str, folder: Path, *, question: str, **findings: Any) -> Path:
+    """NAME.json: the question, device and versions, and what was found: floats to four digits, a line a row."""
+    path = folder / f"{name}.json"
+    record = {"question": question, "environment": environment(), **findings}
+    path.write_text(_rows_on_lines(json.dumps(_plain(record), indent=1, ensure_ascii=False)) + "\n", encoding="utf-8")
+    return path
+
+
+def _rows_on_lines(text: str) -> str:
+    """JSON with each list that holds no other on one line. No string is touched: in JSON they hold no line breaks."""
+    row = re.compile(r"\[\n([^\[\]{}]*)\n\s*\]")
+    return row.sub(lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1].strip()) + "]", text)
+
+
+def environment() -> dict[str, Any]:
+    """Device, cores, precision and versions."""
+    device = jax.devices()[0]
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {
+        "device": f"{device.platform}: {device.device_kind}",
+        "cores": os.cpu_count(),
+        "x64": bool(jax.config.read("jax_enable_x64")),
+        "versions": {"python": platform.python_version(), **versions},
+    }
+
+
+def picture(name: str, folder: Path, columns: int, rows: int, draw: Callable[[Any, Any], None]) -> Path:
+    """NAME.png, drawn by draw(figure, axes [rows, columns]); with a palette, a third of the size to the same eye."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    made = Figure(figsize=(5.2 * columns + 0.4, 4.2 * rows + 0.6), dpi=DOTS, layout="constrained", facecolor="white")
+    canvas = FigureCanvasAgg(made)
+    draw(made, made.subplots(rows, columns, squeeze=False))
+    canvas.draw()
+    path = folder / f"{name}.png"
+    shown = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    shown.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
+    return path
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(np.asarray(value).tolist())
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if np.isfinite(value) else None
+    return value

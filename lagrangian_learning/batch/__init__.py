@@ -1,0 +1,5 @@
+"""Many runs in one call: lanes, chunks, devices, engines, checkpoints."""
+
+from .devices import local_lanes as local_lanes
+from .reduction import Reduction as Reduction
+from .simulate_batch import simulate_batch as simulate_batch

@@ -1,0 +1,1 @@
+"""Learning handwritten digits by a convolutional network of a million weights."""

@@ -1,0 +1,1 @@
+"""Learning to tell speakers apart from a stream of real speech."""

@@ -1,0 +1,1 @@
+"""The network of five neurons of the paper, learning XOR."""

@@ -1,0 +1,291 @@
+"""`estimate`: what a run needs, in memory and time, before it is started. The model is told in docs/scale.md."""
+
+import math
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from lagrangian_learning._arrays import collected_verdicts
+from lagrangian_learning.batch.lanes import is_small
+from lagrangian_learning.mechanics import AbstractLaw
+from lagrangian_learning.simulate.augmented import start_of
+from lagrangian_learning.simulate.preparation import check_law
+from lagrangian_learning.simulate.settings import checked_state, checked_times
+
+from .cost import Cost, cost_of, num_bytes
+from .hardware import Hardware, as_hardware
+
+# Steps of conjugate gradients that a multiplier solve takes at m_x/m_W = 1e-3/width (benchmarks/right_hand_side.py).
+_SOLVER_STEPS = {"float32": 3.0, "float64": 5.0}
+# Copies of the state, measured: as it comes and leaves, and within the loop beside the stages. Lanes side by side hold
+# each stage twice, and those in turn once, as a single run does (its loop writes where it reads).
+_KEPT, _SPARE, _SPARE_IN_TURN = 3, 5, 7
+
+
+class Estimate(NamedTuple):
+    """What a run needs; prints itself. Bytes and seconds are those of one device unless they say otherwise.
+
+    evaluation: `Cost` of one evaluation of the law's rates for one lane;  evaluations_a_step;  steps;  lanes: of all
+    devices;  lanes_at_once: of a chunk;  lanes_under_way: of those that take a step at one time, a core each of a CPU
+    where they are large;  state_bytes, record_bytes: of one lane;  memory: bytes at once for `lanes_at_once` lanes of a
+    device;  seconds_a_step: of those;  seconds: of the whole run;  bound_by: "memory bandwidth", "arithmetic",
+    "launches", "single numbers" or "exchange between devices".
+    """
+
+    hardware: Hardware
+    lanes: int
+    lane_devices: int
+    weight_devices: int
+    lanes_at_once: int
+    lanes_under_way: int
+    steps: int
+    evaluations_a_step: int
+    evaluation: Cost
+    state_bytes: int
+    record_bytes: int
+    memory: float
+    seconds_a_step: float
+    seconds: float
+    bound_by: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether one lane at least fits the memory of its devices."""
+        return self.memory <= self.hardware.memory
+
+    def __str__(self) -> str:
+        devices = self.lane_devices * self.weight_devices
+        split = f" ({self.weight_devices} share the weights of a lane)" if self.weight_devices > 1 else ""
+        turns = "" if self.lanes_under_way == self.lanes_at_once else f", of these {self.lanes_under_way} under way"
+        verdict = "fits" if self.fits else "DOES NOT FIT: share the weights over more devices, or save less"
+        rows = [
+            ("devices", f"{devices} × {self.hardware.name}{split}"),
+            ("lanes", f"{self.lanes:,}, {self.lanes_at_once:,} at once on a device{turns}"),
+            ("state", f"{_size(self.state_bytes)} a lane, records {_size(self.record_bytes)} a lane"),
+            ("memory", f"{_size(self.memory)} of {_size(self.hardware.memory)} a device: {verdict}"),
+            ("evaluation", f"{_count(self.evaluation.flops)}flop and {_size(self.evaluation.bytes)} moved a lane"),
+            ("", f"{self.evaluation.products:.0f} products one after another"),
+            ("step", f"{self.evaluations_a_step} evaluations, {_time(self.seconds_a_step)}, bound by {self.bound_by}"),
+            ("run", f"{self.steps:,} steps, {_time(self.seconds)} in all"),
+        ]
+        return "\n".join(["Estimate", *(f"  {name:<12}{text}" for name, text in rows)])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def estimate(
+    law: AbstractLaw,
+    state: PyTree,
+    ts: Any,
+    args: PyTree = None,
+    *,
+    steps: int | None = None,
+    dt0: float | None = None,
+    solver: diffrax.AbstractSolver | None = None,
+    lanes: int = 1,
+    lane_devices: int = 1,
+    weight_devices: int = 1,
+    hardware: Hardware | str | None = None,
+    solver_steps: float | None = None,
+    saved: Any = None,
+) -> Estimate:
+    """What `simulate` or `simulate_batch` of this run needs: bytes moved, memory, time a step, time in all.
+
+    Nothing is computed or allocated: the leaves of `state` and `args` may be `jax.ShapeDtypeStruct`, as
+    `jax.eval_shape(network.init, key)` makes them, so that a run of 10⁹ weights can be asked about on a laptop.
+
+    Arguments:
+        law, state, ts, args: as for `simulate`; one lane.
+        steps, dt0: the number of steps, or the constant step from which it follows; one of the two.
+        solver: the Diffrax stepper; `Dopri8` in float64 and `Tsit5` in float32 by default, as in `simulate`.
+        lanes: how many runs;  lane_devices: over how many devices they are spread.
+        weight_devices: how many devices share the weights of one lane.
+        hardware: an `ll.Hardware`, "h100", "h200", or None: the device at hand, measured in a few seconds.
+        solver_steps: steps of an iterative multiplier solve; 3 in float32 and 5 in float64 by default.
+        saved: example of what one saved time records (arrays or shapes); all observables by default.
+
+    Returns an `Estimate`, which prints itself. Raises ValueError for settings that do not fit.
+    """
+    check_law(law, None)
+    dtype = _checked_dtype(law, state, ts, args)
+    hardware = as_hardware(hardware)
+    if dtype.name not in hardware.flops:
+        raise ValueError(
+            f"the peak of {hardware.name} is not known in {dtype.name}: give an ll.Hardware that tells it."
+        )
+    _check_counts(lanes=lanes, lane_devices=lane_devices, weight_devices=weight_devices)
+    times = np.asarray(ts, np.float64)
+    steps = _steps(times, steps, dt0)
+    if saved is None:
+        saved = jax.eval_shape(law.observables, jax.ShapeDtypeStruct((), dtype), state, args)
+    loop_steps = _SOLVER_STEPS[dtype.name] if solver_steps is None else solver_steps
+    evaluation, watched = _costs(law, state, args, dtype, loop_steps)
+    run = _Run(
+        hardware, dtype.name, _stages(solver, dtype), evaluation, watched, num_bytes(state),
+        num_bytes(saved) * times.size, weight_devices, len(jax.tree.leaves(state)),
+        0 if is_small(state) else hardware.cores,
+    )  # fmt: skip
+    share = math.ceil(lanes / lane_devices)
+    at_once = run.lanes_at_once(share)
+    seconds, bound_by = run.step(at_once)
+    total = steps * seconds * math.ceil(share / at_once)
+    return Estimate(
+        hardware, lanes, lane_devices, weight_devices, at_once, run.under_way(at_once), steps, run.stages, evaluation,
+        run.state_bytes, run.record_bytes, run.memory(at_once), seconds, total, bound_by,
+    )  # fmt: skip
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}.")
+
+
+def _costs(law: AbstractLaw, state: PyTree, args: PyTree, dtype: np.dtype, loop_steps: float) -> tuple[Cost, Cost]:
+    """Of one evaluation of the rates, and of what is watched after a step."""
+
+    def watch(*at: Any) -> tuple[Any, Any]:
+        return law.residual(*at) if law.drifts else None, law.energy(*at)
+
+    at = (jax.ShapeDtypeStruct((), dtype), state, args)
+    return cost_of(law.rates, *at, loop_steps=loop_steps), cost_of(watch, *at, loop_steps=loop_steps)
+
+
+def _checked_dtype(law: AbstractLaw, state: PyTree, ts: Any, args: PyTree) -> np.dtype:
+    """The dtype of the state, once the checks that `simulate` makes have passed on shapes."""
+
+    def start(state: PyTree, args: PyTree) -> PyTree:
+        state, dtype = checked_state(state)
+        times = checked_times(ts, dtype)
+        with collected_verdicts():
+            state = law.check(times, state, args)
+        return start_of(law, times[0], state, args).state
+
+    return np.dtype(jax.tree.leaves(eqx.filter_eval_shape(start, state, args))[0].dtype)
+
+
+class _Run(NamedTuple):
+    """The model of docs/scale.md."""
+
+    hardware: Hardware
+    dtype: str
+    stages: int
+    evaluation: Cost
+    watched: Cost
+    state_bytes: int
+    record_bytes: int
+    weight_devices: int
+    leaves: int
+    cores: int
+
+    def under_way(self, lanes: int) -> int:
+        """How many of the lanes take a step at one time."""
+        return min(self.cores or lanes, lanes)
+
+    def memory(self, lanes: int) -> float:
+        """The state and the records of so many lanes, and what those under way hold in their loop."""
+        kept = lanes * (_KEPT * self.state_bytes + self.record_bytes)
+        return (kept + self._working_set(lanes)) / self.weight_devices
+
+    def _working_set(self, lanes: int) -> int:
+        in_turn = self.cores > 0 or lanes == 1
+        copies = self.stages + _SPARE_IN_TURN if in_turn else 2 * self.stages + _SPARE
+        return self.under_way(lanes) * copies * self.state_bytes
+
+    def lanes_at_once(self, lanes: int) -> int:
+        """As many as fit nine tenths of the memory, and no more than a device is given."""
+        room = 0.9 * self.hardware.memory * self.weight_devices
+        kept, in_loop = _KEPT * self.state_bytes + self.record_bytes, self._working_set(lanes)
+        fit = (room - in_loop) / kept if self.cores else room / (kept + in_loop / lanes)
+        return max(1, min(lanes, int(fit), self.hardware.lanes))
+
+    def step(self, lanes: int) -> tuple[float, str]:
+        """Seconds of one step of so many lanes, and what bounds them."""
+        if self.cores == 0 or lanes == 1:
+            seconds = self._seconds(lanes)
+        else:
+            # Lanes in turn are single runs: cores share memory and arithmetic, but not what waits for itself.
+            shared = {"memory bandwidth": lanes, "arithmetic": lanes, "exchange between devices": lanes}
+            turns = math.ceil(lanes / self.under_way(lanes))
+            seconds = {name: shared.get(name, turns) * alone for name, alone in self._seconds(1).items()}
+        exchange = seconds.pop("exchange between devices")
+        # Launches overlap neither with each other nor with small products; bandwidth and arithmetic overlap.
+        overlapping = max(seconds["memory bandwidth"], seconds["arithmetic"])
+        total = overlapping + seconds["launches"] + seconds["single numbers"]
+        bound_by = max(seconds, key=lambda name: seconds[name])
+        return total + exchange, "exchange between devices" if exchange > total else bound_by
+
+    def _seconds(self, lanes: int) -> dict[str, float]:
+        """Seconds that a step of lanes side by side takes at least, by what it waits for."""
+        work = self.evaluation.times(self.stages) + self.watched
+        moved = lanes * (work.bytes + self._combination_bytes()) / self.weight_devices
+        # Every lane has weights of its own: their products are a batch of small ones, which are slower than large ones.
+        peak = self.hardware.flops[self.dtype]
+        rate = peak if lanes == 1 else min(peak, self.hardware.batched)
+        return {
+            "memory bandwidth": self.hardware.seconds_to_move(moved, self._working_set(lanes) / self.weight_devices),
+            "arithmetic": lanes * work.flops / rate / self.weight_devices,
+            "launches": (work.kernels + self._combination_kernels()) * self.hardware.launch,
+            # One lane computes number after number; many share the work of one instruction.
+            "single numbers": work.scalars * max(1 / self.hardware.scalars, lanes / self.hardware.elementwise),
+            "exchange between devices": self._exchange(lanes, work),
+        }
+
+    def _combination_bytes(self) -> float:
+        """Each evaluation reads velocities and writes rates; each stage is made of all stages, which Diffrax reads."""
+        return (2 * self.stages + self.stages * self.stages) * self.state_bytes
+
+    def _combination_kernels(self) -> float:
+        """Each array of the state, unless it is of few numbers, is combined once a stage and for the error."""
+        numbers = self.state_bytes / np.dtype(self.dtype).itemsize
+        return 0.0 if numbers <= 8 * self.leaves else (self.stages + 1) * self.leaves
+
+    def _exchange(self, lanes: int, work: Cost) -> float:
+        """Weights on several devices: every product ends in one exchange of a layer's neurons."""
+        if self.weight_devices == 1:
+            return 0.0
+        neurons = lanes * (work.flops / 2 / max(work.products, 1)) ** 0.5 * np.dtype(self.dtype).itemsize
+        return work.products * (self.hardware.link_latency + neurons / self.hardware.link_bandwidth)
+
+
+def _steps(times: Any, steps: int | None, dt0: float | None) -> int:
+    if (steps is None) == (dt0 is None):
+        raise ValueError("give either steps, the number of steps, or dt0, the constant step.")
+    if steps is not None:
+        if steps < 1 or steps != int(steps):
+            raise ValueError(f"steps must be a whole number of at least 1, got {steps}.")
+        return int(steps)
+    assert dt0 is not None
+    if not dt0 > 0:
+        raise ValueError(f"dt0 must be positive, got {dt0}.")
+    return int(np.sum(np.maximum(np.ceil(np.diff(times) / dt0 * (1 - 1e-6)), 1)))
+
+
+def _stages(solver: Any, dtype: Any) -> int:
+    if solver is None:
+        solver = diffrax.Dopri8() if dtype == jnp.float64 else diffrax.Tsit5()
+    tableau = getattr(solver, "tableau", None)
+    stages = getattr(tableau, "num_stages", getattr(solver, "stages", 1))
+    return stages - bool(getattr(tableau, "fsal", False))
+
+
+def _count(value: float) -> str:
+    power = min(int(math.log10(max(value, 1)) // 3), 6)
+    return f"{value / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}"
+
+
+def _size(value: float) -> str:
+    return f"{_count(value)}B"
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60), ("s", 1), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"

@@ -1,0 +1,56 @@
+"""When "auto" takes the fused engine: where it is known to give the same runs, and to give them sooner."""
+
+import functools
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+from jaxtyping import Array, PyTree
+
+from lagrangian_learning.batch.lanes import Inputs, Kind, kinds_of
+from lagrangian_learning.simulate.run import Plan
+from lagrangian_learning.simulate.settings import Tolerances
+
+from .engine import BLOCK, FusedEngine
+from .lane_step import Setting
+from .lockstep import Lockstep
+from .scalars import NotScalarError
+
+# The largest step that has been timed, and was compiled sooner than Diffrax's: an XOR network by Heun's method, 747.
+MOST_OPERATIONS = 750
+
+
+def is_worth_fusing(lane: Inputs, lanes: int, times: Array, tolerances: Tolerances, plan: Plan) -> bool:
+    """Whether the fused engine should integrate so many lanes: constant steps of few plain operations, on a CPU.
+
+    With adaptive steps the error estimate, which is rounding's neighbour, decides on lengths of steps: runs would agree
+    to the tolerance and not to rounding. On other devices it has not been measured.
+    """
+    if lanes < BLOCK or plan.steps.adaptive or jax.default_backend() != "cpu":
+        return False
+    if not isinstance(plan.solver, diffrax.AbstractERK):  # what others do in a step is not known
+        return False
+    if FusedEngine().refusal(lane, times, plan) is not None:
+        return False
+    return _is_plain(*kinds_of((lane, times, tolerances, plan)))
+
+
+@functools.lru_cache(maxsize=128)
+def _is_plain(structure: Any, kinds: tuple[Kind, ...]) -> bool:
+    """Whether all of a run is arithmetic on scalars, and little of it. Remembered, since it is traced to be known."""
+    varied = structure.unflatten([leaf if varies else None for varies, leaf in kinds])[0]
+    others = structure.unflatten([None if varies else leaf for varies, leaf in kinds])
+    found: list[Lockstep] = []
+
+    def traced(others: PyTree) -> None:
+        shared, times, tolerances, plan = others
+        found.append(Lockstep(varied, shared, Setting(times, tolerances, plan)))
+
+    try:
+        eqx.filter_eval_shape(traced, others)
+    except NotScalarError:
+        return False
+    programs = {name: part.program for name, part in found[0].parts.items()}
+    calls = any(program.calls for program in programs.values())
+    return not calls and programs["step"].flops <= MOST_OPERATIONS

@@ -1,0 +1,82 @@
+"""`FusedEngine`: small systems as fused arithmetic, block by block."""
+
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from lagrangian_learning.batch.engines import AbstractEngine
+from lagrangian_learning.batch.lanes import Inputs
+from lagrangian_learning.simulate.controllers import FixedState
+from lagrangian_learning.simulate.grid import GridState
+from lagrangian_learning.simulate.records import Record, reached
+from lagrangian_learning.simulate.run import COUNTS, Outcome, Plan, outcome_of
+from lagrangian_learning.simulate.settings import Tolerances
+from lagrangian_learning.simulate.trajectory import Carry
+
+from .lane_step import Running, Setting
+from .lanewise import blocked, size_of, unblocked
+from .lockstep import Lockstep, Run
+
+# Rows of so many lanes: what a step computes on its way stays in the nearest cache, and XLA, which hands longer rows
+# to other threads kernel by kernel, leaves these on one core: faster there than 128 on two.
+BLOCK = 64
+# Numbers of a state above which arrays serve better and compile sooner.
+MAX_STATE = 64
+
+
+class FusedEngine(AbstractEngine):
+    """The whole step written out on scalars, each a row over a block of lanes, so that XLA fuses it into few kernels.
+
+    Any law of a few numbers, constant and adaptive steps, explicit steppers, projection: the same steps as the ordinary
+    engine takes. Lanes of a block wait for each other at saved times.
+    """
+
+    name: ClassVar[str] = "fused"
+    one_core: ClassVar[bool] = True
+
+    def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
+        if not plan.steps.lands or (plan.steps.controller is not None and not plan.steps.adaptive):
+            return "its steps end on saved times, and this stepsize_controller has its own."
+        if isinstance(plan.solver, diffrax.AbstractImplicitSolver):
+            return f"{type(plan.solver).__name__} solves equations at every step, which this engine cannot write out."
+        if size_of(lane.state) > MAX_STATE:
+            return f"a state of {size_of(lane.state)} numbers is too large to be written out (at most {MAX_STATE})."
+        return None
+
+    def run_chunk(self, varied: Inputs, shared: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
+        setting = Setting(times, tolerances, plan)
+        lanes = jax.tree.leaves(varied)[0].shape[0]
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), varied)
+        lockstep = Lockstep(one, shared, setting)
+        size = BLOCK if jax.default_backend() == "cpu" else lanes
+        run = lax.map(lockstep, blocked(varied, size))
+        return concluded(lockstep, run, lanes, setting)
+
+
+def concluded(lockstep: Lockstep, run: Run, lanes: int, setting: Setting) -> Outcome:
+    """The outcomes of all lanes, lanes first."""
+    running = unblocked(run.running, lockstep.begin.shapes, lanes)
+    reason = unblocked(run.reason, lockstep.reason.shapes, lanes)
+    records = unblocked(run.records, lockstep.record.shapes, lanes, setting.times.shape[0])
+    there = unblocked([[run.there]], jax.ShapeDtypeStruct((), bool), lanes, setting.times.shape[0])
+    return eqx.filter_vmap(lambda *of_lane: _outcome(*of_lane, setting))(running, reason, there, records)
+
+
+def _outcome(running: Running, reason: Array, there: Array, records: Record, setting: Setting) -> Outcome:
+    short = (reason == 0) & (running.t < setting.times[-1])
+    result = diffrax.RESULTS.where(short, diffrax.RESULTS.max_steps_reached, diffrax.RESULTS.successful)
+    counts = dict(zip(COUNTS, (running.steps, running.accepted, running.steps - running.accepted), strict=True))
+    end = Carry(running.t, running.y, running.solver_state, _control(running, setting), jnp.asarray(False))
+    return outcome_of(reached(records, there), end, reason, result, counts, setting.plan)
+
+
+def _control(running: Running, setting: Setting) -> Any:
+    if running.control is not None:
+        return running.control
+    last = GridState(jnp.asarray(setting.times.shape[0] - 2, jnp.int32), jnp.asarray(0, jnp.int32))
+    return FixedState(last, running.reason)

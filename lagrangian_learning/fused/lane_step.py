@@ -1,0 +1,179 @@
+"""One lane of a run between steps: how it begins, steps, goes on to the next saved time, and ends.
+
+The same stepper, projection, monitor and step controller as in an ordinary run, as pure functions of one lane. Only
+Diffrax's loop around them is left out, and Diffrax's rule that a first stage may have to be evaluated again.
+"""
+
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PyTree
+
+from lagrangian_learning._arrays import collected_verdicts, refused
+from lagrangian_learning.batch.lanes import Inputs
+from lagrangian_learning.mechanics.law import AbstractLaw
+from lagrangian_learning.simulate.augmented import Augmented, AugmentedField, start_of
+from lagrangian_learning.simulate.controllers import AdaptiveState, AdaptiveSteps
+from lagrangian_learning.simulate.grid import land
+from lagrangian_learning.simulate.records import Record, Recorder
+from lagrangian_learning.simulate.results import Reason
+from lagrangian_learning.simulate.resume import checked_start
+from lagrangian_learning.simulate.run import Plan, diagnosed, start_reason
+from lagrangian_learning.simulate.settings import Tolerances
+from lagrangian_learning.simulate.stepping import MonitoredSolver, MonitoredState
+
+
+class Setting(NamedTuple):
+    """What all lanes share beside the law's own: saved times, tolerances, settings."""
+
+    times: Array
+    tolerances: Tolerances
+    plan: Plan
+
+
+class Running(eqx.Module):
+    """A lane between two steps; reason: why it has stopped. tnext and control (None: constant steps) of the next."""
+
+    t: Array
+    y: Augmented
+    solver_state: MonitoredState
+    reason: Int[Array, ""]
+    steps: Int[Array, ""]
+    accepted: Int[Array, ""]
+    tnext: Array | None
+    control: AdaptiveState | None
+
+
+def law_of_lane(inputs: Inputs, setting: Setting) -> AbstractLaw:
+    """The law that is integrated."""
+    return setting.plan.stabilisation.stabilised(inputs.law)
+
+
+def begin(inputs: Inputs, setting: Setting) -> Running:
+    """The lane at its start, or where an earlier run has ended."""
+    times, tolerances, plan = setting
+    law = law_of_lane(inputs, setting)
+    is_refused, state = _checked(inputs, times)
+    y, carry = start_of(law, times[0], state, inputs.args), inputs.carry
+    reason = start_reason(law, times[0], y, inputs.args, resumed=carry is not None)
+    reason = jnp.where(is_refused & (reason == 0), int(Reason.REFUSED_START), reason)
+    terms, solver = diffrax.ODETerm(AugmentedField(law)), plan.solver_for(times.dtype)
+    if carry is not None:
+        y = carry.y
+    tnext, control = None, None
+    if plan.steps.adaptive:
+        controller = _controller(setting, times[:2], reason, None if carry is None else carry.controller_state)
+        order, dt0 = solver.error_order(terms), tolerances.dt0
+        tnext, control = controller.init(terms, times[0], times[-1], y, dt0, inputs.args, solver.func, order)
+        reason = control.reason
+    end = times[1] if tnext is None else tnext
+    made = solver.init(terms, times[0], end, y, inputs.args) if carry is None else carry.solver_state
+    made = _primed(solver, made, terms, times[0], y, inputs.args)
+    zero = jnp.asarray(0)  # as Diffrax counts
+    return Running(times[0], y, made, reason.astype(jnp.int32), zero, zero, tnext, control)
+
+
+def _checked(inputs: Inputs, times: Array) -> tuple[Array, PyTree]:
+    """Whether the law's own checks refuse the lane, and its state."""
+    with collected_verdicts() as verdicts:
+        if inputs.carry is not None:
+            times = checked_start(inputs.carry, times)
+        state = inputs.law.check(times, inputs.state, inputs.args)
+    return refused(verdicts), state
+
+
+def _controller(setting: Setting, interval: Array, start: Array, resume: AdaptiveState | None) -> AdaptiveSteps:
+    """The step controller within an interval between saved times."""
+    return AdaptiveSteps(setting.plan.steps.adaptive_for(setting.tolerances), interval, start, resume)
+
+
+def _keeps_last_stage(solver: MonitoredSolver, inner: Any) -> bool:
+    """Whether the stepper's state is Diffrax's (first step?, last stage) of a first-same-as-last scheme."""
+    return isinstance(solver.solver, diffrax.AbstractERK) and isinstance(inner, tuple) and not solver.projects
+
+
+def _primed(
+    solver: MonitoredSolver, made: MonitoredState, terms: Any, t: Array, y: Augmented, args: PyTree
+) -> MonitoredState:
+    """The first stage in the place of the last one of the step before, so that no step is a special first one."""
+    if not _keeps_last_stage(solver, made.inner):
+        return made
+    first, stage = made.inner
+    fresh = terms.vf(t, y, args)
+    stage = jax.tree.map(lambda new, old: jnp.where(first, new, old), fresh, stage)
+    return MonitoredState((jnp.asarray(False), stage), made.monitor)
+
+
+def _stepped(
+    running: Running, inputs: Inputs, setting: Setting, t1: Array
+) -> tuple[Augmented, Any, MonitoredState, Any, Any]:
+    """A step as the monitored stepper makes it: y1, verdict, state, terms, stepper."""
+    law = law_of_lane(inputs, setting)
+    terms, solver = diffrax.ODETerm(AugmentedField(law)), setting.plan.solver_for(setting.times.dtype)
+    state = running.solver_state
+    if _keeps_last_stage(solver, state.inner):
+        state = MonitoredState((np.asarray(False), state.inner[1]), state.monitor)
+    y1, verdict, _, made, result = solver.step(terms, running.t, t1, running.y, inputs.args, state, False)
+    failed = jnp.where(result == diffrax.RESULTS.successful, verdict.reason, int(Reason.NON_FINITE))
+    return y1, eqx.tree_at(lambda v: v.reason, verdict, failed), made, terms, solver
+
+
+def fixed_step(running: Running, inputs: Inputs, setting: Setting, t1: Array) -> Running:
+    """A constant step to t1; a lane that has stopped stays where it is."""
+    y1, verdict, made, _, _ = _stepped(running, inputs, setting, t1)
+    active = running.reason == 0
+    failed = jnp.where(active, verdict.reason.astype(jnp.int32), running.reason)
+    keep = failed == 0
+    count = jnp.where(active, 1, 0).astype(running.steps.dtype)
+    moved = _where(keep, (t1, y1, made), (running.t, running.y, running.solver_state))
+    accepted = running.accepted + jnp.where(keep, 1, 0).astype(running.steps.dtype)
+    return Running(*moved, failed, running.steps + count, accepted, None, None)
+
+
+def adaptive_step(running: Running, inputs: Inputs, setting: Setting, interval: Array) -> Running:
+    """A step that the controller may reject; a lane that has stopped or arrived stays where it is."""
+    y1, verdict, made, terms, solver = _stepped(running, inputs, setting, running.tnext)
+    verdict = jax.tree.map(lambda leaf: jnp.where(jnp.isnan(leaf), jnp.inf, leaf), verdict)
+    controller = _controller(setting, interval, jnp.zeros((), jnp.int32), None)
+    order = solver.error_order(terms)
+    keep, begin, end, _, control, _ = controller.adapt_step_size(
+        running.t, running.tnext, running.y, y1, inputs.args, verdict, order, running.control
+    )
+    stepped = _where(keep, (y1, made), (running.y, running.solver_state))
+    count = jnp.where(keep, 1, 0).astype(running.steps.dtype)
+    new = Running(
+        begin, *stepped, control.reason.astype(jnp.int32), running.steps + 1, running.accepted + count, end, control
+    )
+    return _where(active(running, setting, interval[1]), new, running)
+
+
+def active(running: Running, setting: Setting, end: Array) -> Array:
+    """Whether a lane has still to go to a time."""
+    going = (running.reason == 0) & (running.t < end)
+    return going if setting.plan.max_steps is None else going & (running.steps < setting.plan.max_steps)
+
+
+def enter(running: Running, inputs: Inputs, setting: Setting, interval: Array) -> Running:
+    """The next step cut, or grown back, to the saved time that lies ahead now."""
+    tnext, step = land(interval, running.t, running.control.step.wanted, jnp.asarray(1, jnp.int32))
+    control = eqx.tree_at(lambda c: c.step, running.control, step)
+    return eqx.tree_at(lambda r: (r.tnext, r.control), running, (tnext, control))
+
+
+def recorded(t: Array, y: Augmented, inputs: Inputs, setting: Setting) -> Record:
+    """What is kept of a saved state."""
+    return Recorder(law_of_lane(inputs, setting), setting.plan.save)(t, y, inputs.args)
+
+
+def reason_of(running: Running, inputs: Inputs, setting: Setting) -> Array:
+    """Why the lane has stopped, multipliers without a finite solution told apart."""
+    law = law_of_lane(inputs, setting)
+    return diagnosed(law, running.t, running.y, running.reason, inputs.args)
+
+
+def _where(which: Array, new: PyTree, old: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.where(which, a, b), new, old)

@@ -1,0 +1,168 @@
+"""The cognitive action with information of finite speed: vakonomic constraints (19), all masses finite."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from lagrangian_learning._arrays import as_time, cast, tree_scale, tree_sub
+from lagrangian_learning.learning.checks import checked_velocities, like_neurons
+from lagrangian_learning.learning.delta_errors import potential_gradient
+from lagrangian_learning.learning.potential import AbstractPotential
+from lagrangian_learning.mechanics import AbstractBoundaryLaw, AbstractMultiplierSolver, EulerLagrange, State, momenta
+from lagrangian_learning.networks import AbstractNetwork
+from lagrangian_learning.signals import Stimulus
+
+from .backprop_diffusion import (
+    refuse_fast_dissipation,
+    refuse_unstable,
+    start_multipliers,
+    start_neurons,
+    stationary_waves,
+)
+from .costate import growth_rate, has_run_away
+from .finite_speed_motion import FiniteSpeedMotion
+from .network_law import AbstractUnreducedLaw
+
+
+class FiniteSpeedMultipliers(AbstractMultiplierSolver):
+    """The saddle point of (19) in closed form: G_v = (1/c, 0), so ẍ = c g, Ẅ = f_W/m_W, and −δ̇ = c (f_x − m_x ẍ).
+
+    For any digraph, cycles included, and m_x = 0; no linear system is left to solve.
+    """
+
+    mass_x: Array
+    mass_W: Array
+    speed: Array
+    name: ClassVar[str] = "closed form of the finite speed"
+
+    def __call__(self, system: Any, force: PyTree, closing: PyTree) -> tuple[PyTree, PyTree]:
+        f_x, f_W = force
+        mass_x, mass_W, speed = (cast(constant, f_x) for constant in (self.mass_x, self.mass_W, self.speed))
+        x_ddot = tree_scale(speed, closing)
+        minus_delta_dot = tree_scale(speed, tree_sub(f_x, tree_scale(mass_x, x_ddot)))
+        return (x_ddot, tree_scale(1 / mass_W, f_W)), minus_delta_dot
+
+
+class FiniteSpeed(AbstractUnreducedLaw, AbstractBoundaryLaw):
+    """The equations before (20), with c, m_x, m_W and ϑ all finite, on any digraph (THEORY §7):
+
+        ẋ = c (σ(Wx) − x),   Ẅ = −ϑ Ẇ + σ′(a_i) δ_i x_j/m_W,   δ̇ = c [m_x (ẍ + ϑ ẋ) + G_ξᵀ δ + V_ξ] − ϑ δ,
+
+    derived from the action by the vakonomic rule, not written out. The state is a `State` with q = (x, W), v = (ẋ, Ẇ)
+    and multipliers δ, whose start is free. As an initial-value problem it is stable only for ϑ > c on feedforward
+    networks, and refused otherwise; `ll.solve_boundary` solves the rest. Made by `CognitiveAction(speed=c).law()`.
+    """
+
+    network: AbstractNetwork
+    potential: AbstractPotential
+    equations: EulerLagrange
+    speed: Float[Array, "..."]
+
+    def initial_state(
+        self,
+        t0: Any,
+        W: PyTree,
+        stimulus: Stimulus,
+        W_dot: PyTree = None,
+        *,
+        x: PyTree = None,
+        multipliers: PyTree = None,
+    ) -> State:
+        """Weights, their velocities and the waves; ẋ = c (σ(Wx) − x) follows.
+
+        Arguments:
+            W, W_dot: weights and velocities, W_dot zero by default.
+            x: neurons, by default the forward pass (zero on a network with cycles).
+            multipliers: δ(t0), like x; by default backprop's delta errors at x (zero on a network with cycles).
+        """
+        W = self.network.check_weights(W)
+        t0 = as_time(t0, W)
+        self.check_stimulus(t0, stimulus)
+        u = stimulus.input(t0)
+        x = start_neurons(self.network, W, u) if x is None else like_neurons(self.network, W, x, "x")
+        if multipliers is None:
+            delta = start_multipliers(self.network, self.potential, x, W, stimulus.target(t0))
+        else:
+            delta = like_neurons(self.network, W, multipliers, "multipliers")
+        x_dot = self._neuron_velocities(t0, x, W, stimulus)
+        v = (x_dot, checked_velocities(self.network, W, W_dot))
+        return self.equations.initial_state(t0, (x, W), v, stimulus, multipliers=delta)
+
+    def growth_rate(self, t: Any, state: State) -> Float[Array, ""]:
+        """The largest real part of the spectrum of the costate equation, x and W frozen; unstable if positive."""
+        theta = self.equations.lagrangian.rate(as_time(t, state.q))
+        return growth_rate(self.network, "forward", cast(self.speed, theta), theta, *state.q)
+
+    def unstable(self, t: Any, state: State, args: Stimulus) -> Bool[Array, ""]:
+        target = args.target(as_time(t, state.q))
+        return has_run_away(state.multipliers, potential_gradient(self.network, self.potential, state.q[0], target))
+
+    def check(self, ts: Array, state: State, args: Stimulus) -> State:
+        self.check_stimulus(ts, args)
+        self.network.check_weights(state.q[1])
+        state = self.equations.check(ts, state, args)
+        t0 = as_time(jnp.ravel(ts)[0], state.q)
+        theta = self.equations.lagrangian.rate(t0)
+        return refuse_unstable(state, self.growth_rate(t0, state), cast(self.speed, theta), theta)
+
+    # -- the boundary-value reading --------------------------------------------------------------------------------
+
+    def boundary_state(self, ts: Array, W: PyTree, args: Stimulus, *, x: PyTree, W_dot: PyTree) -> State:
+        state = self.initial_state(ts[0], W, args, W_dot, x=x)
+        self.check_stimulus(ts, args)
+        return refuse_fast_dissipation(state, cast(self.speed, ts), jax.vmap(self.equations.lagrangian.rate)(ts))
+
+    def stationary(self, t: Any, state: State, args: Stimulus) -> State:
+        t = as_time(t, state.q)
+        q, *_, delta = stationary_waves(self.network, self.potential, t, state, args)
+        return self.joined(t, (*q, state.v[1]), delta, args)
+
+    def split(self, state: State) -> tuple[PyTree, PyTree]:
+        return (*state.q, state.v[1]), state.multipliers
+
+    def joined(self, t: Any, causal: PyTree, costate: PyTree, args: Stimulus) -> State:
+        x, W, W_dot = causal
+        return State((x, W), (self._neuron_velocities(as_time(t, x), x, W, args), W_dot), multipliers=costate)
+
+    def natural_condition(self, t: Any, state: State, args: Stimulus) -> PyTree:
+        """δ(t₁) = c m_x ẋ(t₁): the momentum of x, c ℓ_ẋ − δ, vanishes."""
+        t = as_time(t, state.q)
+        (momentum,) = momenta(self.equations.lagrangian, t, (state.q, state.v), args)
+        return tree_scale(cast(self.speed, t), momentum[0])
+
+    def slowed(self, factor: Any) -> "FiniteSpeed":
+        """Heavier weights at the same ϑ, so that the friction γ = ϑ m_W grows with them."""
+        return eqx.tree_at(_weight_masses, self, [mass * cast(factor, mass) for mass in _weight_masses(self)])
+
+    @property
+    def fastest_rate(self) -> Array:
+        return self.speed
+
+    def _neuron_velocities(self, t: Array, x: PyTree, W: PyTree, stimulus: Stimulus) -> PyTree:
+        return tree_scale(-cast(self.speed, t), self.network.constraint(x, W, stimulus.input(t)))
+
+    # -- for readers -----------------------------------------------------------------------------------------------
+
+    @property
+    def linear_part(self) -> FiniteSpeedMotion:
+        return FiniteSpeedMotion(self.speed, self.equations.lagrangian.dissipation)
+
+    @property
+    def description(self) -> dict[str, str]:
+        return {
+            "equation": "Euler–Lagrange equations with finite speed, before (20)",
+            "coordinates": "full (x, W and the multipliers)",
+            "multipliers": f"part of the state; {self.equations.multiplier_solver.name}",
+        }
+
+
+def _weight_masses(law: Any) -> list[Any]:
+    """Every place where the law holds m_W."""
+    lagrangian, solver = law.equations.lagrangian, law.equations.multiplier_solver
+    held = [lagrangian.density.action.mass_W]
+    if lagrangian.unweighted is not None:
+        held.append(lagrangian.unweighted.action.mass_W)
+    return [*held, solver.mass_W] if isinstance(solver, FiniteSpeedMultipliers) else held

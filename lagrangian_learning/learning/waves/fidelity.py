@@ -1,0 +1,107 @@
+"""How close the gradient formed by waves comes to a true one, layer by layer."""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning.learning.delta_errors import loss
+from lagrangian_learning.learning.fidelity import fidelity
+from lagrangian_learning.learning.potential import AbstractPotential, as_potential
+from lagrangian_learning.networks import Layered
+
+from .discrete import Waves, backprop_waves
+
+Reference = Literal["cause", "input", "target", "current"]
+
+
+class WaveFidelity(eqx.Module):
+    """Of g_{t,l} against reference gradients, over all frames with full waves, layers l = 1, …, L; prints as a table.
+
+    Fields: relative error |g − g*|/|g*|, cosine, and norm ratio |g|/|g*|, each [L].
+    """
+
+    relative_error: Float[Array, " layers"]
+    cosine: Float[Array, " layers"]
+    norm_ratio: Float[Array, " layers"]
+
+    def __str__(self) -> str:
+        if not is_concrete(self.cosine) or self.cosine.ndim != 1:
+            return (
+                f"WaveFidelity(relative_error={self.relative_error}, cosine={self.cosine}, "
+                f"norm_ratio={self.norm_ratio})"
+            )
+        columns = [np.asarray(values) for values in (self.relative_error, self.cosine, self.norm_ratio)]
+        rows = [
+            f"{l:>5}  {e:>14.6f}  {c:>10.6f}  {n:>10.6f}" for l, (e, c, n) in enumerate(zip(*columns, strict=True), 1)
+        ]
+        return "\n".join(["layer  relative error      cosine  norm ratio", *rows])
+
+
+def wave_fidelity(
+    network: Layered,
+    W: PyTree,
+    inputs: Float[ArrayLike, "T num_inputs"],
+    targets: PyTree,
+    potential: Callable[..., Array],
+    reference: Reference = "cause",
+) -> WaveFidelity:
+    """g_{t,l} of `backprop_waves` with frozen weights against g* = ∂V(f(W, u_s), y_r)/∂W_{l−1} by `jax.grad`.
+
+    Which gradient is meant is a choice, since the waves that meet come from different frames:
+        "cause": the frame that made the error, s = t − 2L + l with the target it met, r = t − L + l;
+        "target": the frame of that target, s = r = t − L + l;
+        "input": the frame of the input that the error meets, s = r = t − l + 1;
+        "current": s = r = t.
+
+    Arguments as of `backprop_waves`, T ≥ 2L: frames from 2L − 1 on are compared, where all waves are full.
+    Raises ValueError for fewer frames or another reference.
+    """
+    L, T = len(network.sizes) - 1, jnp.shape(inputs)[0]
+    if reference not in get_args(Reference):
+        raise ValueError(f"reference must be one of {', '.join(get_args(Reference))}, got {reference!r}.")
+    waves = backprop_waves(network, W, inputs, targets, potential)  # checks all others
+    if 2 * L > T:
+        raise ValueError(f"{T} frames do not fill {L} layers: fidelity needs T ≥ 2L = {2 * L} frames.")
+    return _compare(network, W, waves, targets, as_potential(potential), reference)
+
+
+@eqx.filter_jit
+def _compare(
+    network: Layered, W: PyTree, waves: Waves, targets: PyTree, potential: AbstractPotential, reference: Reference
+) -> WaveFidelity:
+    first = 2 * (len(network.sizes) - 1) - 1
+    full = [g[first:] for g in _by_layer(waves.gradient)]
+    references = _references(network, W, waves.x[0], targets, potential, reference)
+    likeness = fidelity(full, references)
+    errors = [jnp.linalg.norm(g - r) / jnp.linalg.norm(r) for g, r in zip(full, references, strict=True)]
+    return WaveFidelity(jnp.stack(errors), likeness.cosine, likeness.norm_ratio)
+
+
+def _references(
+    network: Layered, W: PyTree, inputs: Array, targets: PyTree, potential: AbstractPotential, reference: Reference
+) -> list[Array]:
+    """g*, [T − 2L + 1, n_out, n_in] for each layer, at frames 2L − 1, …, T − 1."""
+    L, T = len(network.sizes) - 1, inputs.shape[0]
+    # The pairs (u_s, y_r) are those of all layers, only at other times: one gradient a frame is enough.
+    lag = L if reference == "cause" else 0
+    y = jax.tree.map(lambda leaf: jnp.asarray(leaf)[lag:], targets)
+    frame_gradient = jax.vmap(jax.grad(lambda W, u, y: loss(network, potential, W, u, y)), (None, 0, 0))
+    gradient = _by_layer(frame_gradient(W, inputs[: T - lag], y))
+    starts = [2 * L - 1 - _delay(reference, l, L) for l in range(1, L + 1)]
+    return [g[start : start + T - 2 * L + 1] for g, start in zip(gradient, starts, strict=True)]
+
+
+def _delay(reference: Reference, l: int, L: int) -> int:
+    """t − s for the frame s whose input the reference gradient has."""
+    return {"cause": 2 * L - l, "target": L - l, "input": l - 1, "current": 0}[reference]
+
+
+def _by_layer(gradient: PyTree) -> list[Array]:
+    """[T, n_out, n_in (+ 1)] for each layer: the bias as one more column."""
+    return [g if not isinstance(g, tuple) else jnp.concatenate([g[0], g[1][..., None]], -1) for g in gradient]

@@ -1,0 +1,69 @@
+"""`optimizer`: damped descent as an Optax gradient transformation, for any model that has gradients."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, PyTree
+
+from lagrangian_learning._arrays import is_concrete, require
+
+
+class KickDriftState(NamedTuple):
+    """Ẇ, like the parameters, and how many steps have been taken."""
+
+    velocity: PyTree
+    count: Int[Array, ""]
+
+
+def optimizer(
+    gamma: Any, theta: Any = jnp.inf, *, step: float | Array | Callable[[Array], Array] = 1.0
+) -> optax.GradientTransformation:
+    """v ← β v − ((1 − β)/γ) ∇V,  W ← W + h v,  β = e^{−ϑh}: the law (13) by `KickDrift` (THEORY §6).
+
+    The same as `optax.sgd(h * (1 - beta) / gamma, momentum=beta)` to rounding, and at ϑ = ∞ as `optax.sgd(h / gamma)`:
+    momentum is the mass of the weights, m_W = γ/ϑ. Neurons have no mass here, m_x = 0, since gradients are all that an
+    optimizer is told; `CognitiveAction` has both.
+
+    Arguments:
+        gamma: γ > 0, the friction; 1/γ is the learning rate a unit of time.
+        theta: ϑ > 0, in 1/time; ∞, the default, is gradient descent without momentum.
+        step: h > 0, the time of a step: a number, or a schedule as in Optax, a function of the number of steps taken.
+
+    Returns an `optax.GradientTransformation` for parameters that are any pytree of floating arrays (of an Equinox model
+    `eqx.filter(model, eqx.is_inexact_array)`); its state holds the velocities. Raises ValueError for constants out of
+    range.
+    """
+    gamma = _positive(gamma, "gamma", "it is 1/learning rate", finite=True)
+    theta = _positive(theta, "theta", "it is γ/m_W, jnp.inf for gradient descent without momentum", finite=False)
+    if not callable(step):
+        step = _positive(step, "step", "it is the time of a step", finite=True)
+
+    def init(params: PyTree) -> KickDriftState:
+        return KickDriftState(jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32))
+
+    def update(updates: PyTree, state: KickDriftState, params: PyTree = None) -> tuple[PyTree, KickDriftState]:
+        del params
+        h = jnp.asarray(step(state.count) if callable(step) else step)
+        # A step of no time changes nothing, also where ϑ = ∞ and ϑh would be no number.
+        exponent = jnp.where(h > 0, -theta * jnp.where(h > 0, h, 1), 0)
+        beta, share = jnp.exp(exponent), -jnp.expm1(exponent) / gamma
+
+        def kicked(velocity: Array, gradient: Array) -> Array:
+            return beta.astype(velocity.dtype) * velocity - share.astype(velocity.dtype) * gradient
+
+        velocity = jax.tree.map(kicked, state.velocity, updates)
+        moved = jax.tree.map(lambda v: h.astype(v.dtype) * v, velocity)
+        return moved, KickDriftState(velocity, state.count + 1)
+
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+
+
+def _positive(value: Any, name: str, meaning: str, *, finite: bool) -> Array:
+    number = jnp.asarray(value, jnp.result_type(float)) if is_concrete(value) else value
+    if jnp.ndim(number):
+        raise ValueError(f"{name} must be one number, got shape {jnp.shape(number)}.")
+    allowed = (number > 0) & (jnp.isfinite(number) if finite else True)
+    return require(number, allowed, f"{name} must be > 0{' and finite' if finite else ''}: {meaning}.")

@@ -1,9 +1,0 @@
-"""Every equation and claim of the paper as a measurement with a verdict: one family of equations a module.
-
-`handwritten` holds the networks of the paper in NumPy alone and `problems` the random instances on which the package
-is compared with them; every other module measures one section.
-"""
-
-from .check import Check as Check, Finding as Finding
-from .registry import check as check, checks as checks
-from .verification import Verification as Verification, verify as verify

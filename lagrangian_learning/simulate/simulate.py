@@ -1,0 +1,102 @@
+"""`simulate`: any law, integrated on Diffrax."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from lagrangian_learning._arrays import collected_verdicts, is_concrete, raised, refused
+from lagrangian_learning.mechanics.law import AbstractLaw
+
+from .preparation import MAX_STEPS, Settings, check_law, names_of, trajectory_of
+from .resume import checked_start, resumed
+from .run import integrate_compiled
+from .settings import checked_state, checked_times
+from .stabilisation import AbstractStabilisation
+from .trajectory import Trajectory
+
+
+def simulate(
+    law: AbstractLaw,
+    state: PyTree,
+    ts: Any,
+    args: PyTree = None,
+    *,
+    solver: diffrax.AbstractSolver | None = None,
+    rtol: Any = None,
+    atol: Any = None,
+    dt0: Any = None,
+    stepsize_controller: diffrax.AbstractStepSizeController | None = None,
+    stabilisation: AbstractStabilisation | str | None = None,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    save: Callable[[Array, dict[str, PyTree]], PyTree] | None = None,
+    resume: Trajectory | None = None,
+    max_steps: int | None = MAX_STEPS,
+    progress: bool | diffrax.AbstractProgressMeter = False,
+    throw: bool = True,
+) -> Trajectory:
+    """ẏ = f(t, y, args), y(ts[0]) = state, for any law, recorded at ts.
+
+    Works inside jit, vmap and grad; a second call with the same structure compiles nothing.
+
+    Arguments:
+        law: what is integrated; made by `action.law()`, or an `EulerLagrange`.
+        state: as `law.initial_state` makes it, all float32 or all float64.
+        ts: times to record [T], strictly increasing; the first is the start. They are cast to the dtype of the state.
+        args: what the law's equations take; the `Stimulus` of a learning law.
+        solver: a Diffrax stepper. Default: `Dopri8` in float64, `Tsit5` in float32.
+        rtol, atol: tolerances of the local error of the state. Default 1e-10 in float64, 1e-5 in float32; the one not
+            given equals the other.
+        dt0: alone: constant steps, each interval between saved times being cut into the fewest equal ones not longer
+            than dt0. Beside tolerances: the first step.
+        stepsize_controller: a Diffrax controller in their place. Without projection it is left alone, and saved times
+            are interpolated; otherwise they are step ends.
+        stabilisation: `ll.Projection()` (default for a law that drifts), `ll.Baumgarte(alpha, beta)`,
+            `ll.NoStabilisation()`, "projection" or "none".
+        adjoint: how to differentiate. Default `diffrax.RecursiveCheckpointAdjoint()`, which holds about √(2 max_steps)
+            copies of the state: for the gradient of a big network lower max_steps or give it checkpoints=.
+        save: save(t, observables) -> pytree, recorded in place of all observables.
+        resume: an earlier trajectory to go on from, at ts[0]; state may be None. On constant steps the two runs
+            together are to the bit the one they replace. The settings must be given again.
+        max_steps: the run ends as `max_steps_reached` after so many steps, 2**20 by default; None: no limit, and no
+            reverse mode.
+        progress: print how far the run is, every two percent of it; or a progress meter of Diffrax.
+        throw: raise if the run fails; otherwise `path.result` tells.
+
+    Returns a `Trajectory`. Raises ValueError for arguments that do not fit, and a run-time error of Equinox (when
+    throw) with the message of the `ll.RESULTS` code where the run failed.
+    """
+    check_law(law, save)
+    if resume is not None:
+        state = resumed(resume, state)
+        if np.ndim(resume.carry.t):
+            raise ValueError("the trajectory to resume is a batch: go on with it by ll.simulate_batch, or jax.vmap.")
+    state, dtype = checked_state(state)
+    times = checked_times(ts, dtype)
+    settings = Settings(
+        solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress)
+    )
+    tolerances, plan = settings.prepared(law, times)
+    # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.
+    with collected_verdicts() as verdicts:
+        if resume is not None:
+            times = checked_start(resume.carry, times)
+        state = law.check(times, state, args)
+    if throw:
+        state = raised(state, verdicts)
+    carry = None if resume is None else resume.carry
+    outcome = integrate_compiled(
+        law, state, times, args, tolerances, plan, carry, refused(verdicts) if verdicts else None
+    )
+    path = trajectory_of(times, tolerances, outcome, names_of(law, plan))
+    # A run that is known to be well is returned as it lies: the check would copy it, and gather what is sharded.
+    unchecked = not throw or (is_concrete(outcome.failed) and not outcome.failed)
+    return path if unchecked else path.result.error_if(path, outcome.failed)
+
+
+def _meter(progress: bool | diffrax.AbstractProgressMeter) -> diffrax.AbstractProgressMeter:
+    if isinstance(progress, diffrax.AbstractProgressMeter):
+        return progress
+    return diffrax.TextProgressMeter() if progress else diffrax.NoProgressMeter()

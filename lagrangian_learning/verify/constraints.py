@@ -1,0 +1,193 @@
+"""(4): neurons as constraints, the XOR example, and Proposition 1 with its hypothesis and its proof."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PyTree
+
+from lagrangian_learning.networks import Digraph, Layered, constraint_rank, state_jacobian, weight_jacobian, xor_network
+
+from .check import Check, Measured, Shared
+from .handwritten import by_hand
+from .problems import Problem, feedforward_problems, problems, relative, tree_of, worst
+
+PATTERNS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+XOR = np.array([0.0, 1.0, 1.0, 0.0])
+
+
+def _neurons(shared: Shared) -> Measured:
+    errors = {each.name: _error_of_4(each) for each in shared(problems)}
+    return Measured(worst(list(errors.values())), errors, {})
+
+
+def _error_of_4(each: Problem) -> float:
+    """G, G_ξ and G_M at points off the constraints: those whose coordinates are the velocities of the problem."""
+    network, stimulus = each.network, each.stimulus
+
+    def evaluate(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[Array, ...]:
+        value = ravel_pytree(network.constraint(x_dot, W_dot, stimulus.input(t)))[0]
+        return value, state_jacobian(network, x_dot, W_dot), weight_jacobian(network, x_dot, W_dot)
+
+    hand, points = each.hand, zip(each.t, each.x_dot, each.w_dot, strict=True)
+    expected = [(hand.constraint(x, w, each.input(t)[0]), *hand.jacobians(x, w)) for t, x, w in points]
+    pairs = zip(each.on_every_seed(evaluate), zip(*expected, strict=True), strict=True)
+    return worst([relative(found - np.stack(part), [np.stack(part)]) for found, part in pairs])
+
+
+def _xor(shared: Shared) -> Measured:
+    del shared
+    rng, network = np.random.default_rng(0), xor_network()
+    formulas = [relative(*_printed_xor(network, *rng.normal(size=(2, 6)))) for _ in range(5)]
+    W = jnp.asarray(_xor_weights())
+    found = np.array([float(network.output(network.forward(W, jnp.asarray(u)))[0]) for u in PATTERNS])
+    layered = Layered((2, 2, 1))
+    matrices = (W[:4].reshape(2, 2), W[4:].reshape(1, 2))
+    same = np.array([float(layered.forward(matrices, jnp.asarray(u))[-1][0]) for u in PATTERNS])
+    details = {"G₁ … G₅ against the printed ones": worst(formulas)}
+    details |= {f"output for {u[0]:.0f} {u[1]:.0f}": value for u, value in zip(PATTERNS, found, strict=True)}
+    residual = max(worst(formulas), float(np.max(np.abs(found - XOR))), float(np.max(np.abs(same - found))))
+    return Measured(residual, details, {})
+
+
+def _printed_xor(network: Digraph, point: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """G1 = x1 − e1, …, G5 = x5 − σ(w53 x3 + w54 x4), neurons counted from one."""
+    x1, x2, x3, x4, x5, e1 = point
+    w31, w32, w41, w42, w53, w54 = w
+    inner = np.tanh([w31 * x1 + w32 * x2, w41 * x1 + w42 * x2, w53 * x3 + w54 * x4])
+    printed = np.array([x1 - e1, x2 - e1 / 2, x3 - inner[0], x4 - inner[1], x5 - inner[2]])
+    found = network.constraint(jnp.asarray(point[:5]), jnp.asarray(w), jnp.array([e1, e1 / 2]))
+    return np.asarray(found) - printed, [printed]
+
+
+def _xor_weights(steep: float = 20.0, flat: float = 0.1, gain: float = 60.0) -> np.ndarray:
+    """Both hidden neurons see e1 + e2, one steeply and one nearly linearly; their balance vanishes at e1 + e2 = 2."""
+    balance = np.tanh(2 * steep) / np.tanh(2 * flat)
+    return np.array([steep, steep, flat, flat, gain, -gain * balance])
+
+
+# -- Proposition 1 -----------------------------------------------------------------------------------------------------
+
+
+def _proposition(shared: Shared) -> Measured:
+    del shared
+    determinants, least, deficits, triangular = [], [], [], True
+    for p in feedforward_problems():
+        for x, w in zip(p.x, p.w, strict=True):
+            by_neuron, by_weight = p.hand.jacobians(x, w)
+            both = np.hstack([by_neuron, by_weight])
+            determinants.append(abs(np.linalg.det(by_neuron) - 1))
+            deficits.append(p.hand.num_neurons - np.linalg.matrix_rank(both))
+            triangular &= not isinstance(p.network, Layered) or bool(np.all(np.triu(by_neuron, 1) == 0))
+        least.append(_error_of_least_singular_value(p))
+    details = {"|det G_ξ − 1|": worst(determinants), "the package's least singular value": worst(least)}
+    demands = {
+        "rank ν on every feedforward graph": max(deficits) == 0,
+        "G_ξ is lower triangular where neurons are numbered along the edges": triangular,
+    }
+    return Measured(worst(list(details.values())), details, demands)
+
+
+def _error_of_least_singular_value(p: Problem) -> float:
+    x_like, W_like = tree_of(p.network, p.hand)
+    report = jax.jit(lambda x, w: constraint_rank(p.network, x_like(x), W_like(w)))(p.x[-1], p.w[-1])
+    expected = np.linalg.svd(np.hstack(p.hand.jacobians(p.x[-1], p.w[-1])), compute_uv=False)[-1]
+    return abs(float(report.singular_value) / expected - 1)
+
+
+def _cycles(shared: Shared) -> Measured:
+    del shared
+    x, ones = jnp.zeros(3), jnp.ones(2)
+    loop = ((1, 2), (2, 1))
+    cases = (
+        (Digraph(3, loop, 1, 1, "tanh"), x, ones),
+        (Digraph(3, loop, 1, 1, "logistic"), x, ones),
+        (Digraph(3, (*loop, (0, 1)), 1, 1), x.at[0].set(1.0), jnp.array([1.0, 1.0, 0.0])),
+    )
+    reports = [constraint_rank(*case) for case in cases]
+    tanh, logistic, fed = (float(report.rank) for report in reports)
+    # The least singular values by hand: I − W of the loop is singular, I − W/4 has 1 − 1/4.
+    expected, found = [0.0, 0.75], [float(report.state_singular_value) for report in reports[:2]]
+    details = {
+        "tanh loop, w = 1, x = 0: rank of 3": tanh,
+        "the same, logistic": logistic,
+        "tanh loop fed by an input of 1 through w = 0": fed,
+    }
+    demands = {
+        "a tanh loop loses rank": tanh == 2 and not bool(reports[0].full_rank),
+        "a logistic loop does not": logistic == 3,
+        "one d_j ≠ 0 on the loop restores it": fed == 3,
+        "NumPy finds the rank of the tanh loop too": _dense_rank(cases[0][0], ones) == 2,
+    }
+    return Measured(float(np.max(np.abs(np.subtract(expected, found)))), details, demands)
+
+
+def _dense_rank(network: Digraph, w: Array) -> int:
+    by_neuron, by_weight = by_hand(network).jacobians(np.zeros(3), np.asarray(w))
+    return int(np.linalg.matrix_rank(np.hstack([by_neuron, by_weight])))
+
+
+def _proof(shared: Shared) -> Measured:
+    del shared
+    network, rng = Layered((2, 3, 2)), np.random.default_rng(3)
+    hand = by_hand(network)
+    by_neuron, _ = hand.jacobians(rng.normal(size=7), rng.normal(size=12))
+    later = [abs(by_neuron[j, i]) for j in range(7) for i in range(j + 1, 7)]
+    own = [abs(by_neuron[i, i]) for i in range(7)]
+    earlier = max(abs(by_neuron[j, i]) for j in range(7) for i in range(j))
+    details = {"largest G^j_ξi, i > j": max(later), "G^i_ξi": min(own), "largest G^j_ξi, i < j": earlier}
+    demands = {
+        "the printed “G^i_ξi = 0 for all i > j” contradicts G^i_ξi = 1": min(own) == 1,
+        "entries with i < j do not vanish": earlier > 0,
+    }
+    return Measured(max(later), details, demands)
+
+
+NEURONS = Check(
+    name="neurons-as-constraints",
+    equations=("4",),
+    claim="One constraint a neuron: ξ_j − e_j for inputs, ξ_j − σ(m_jk ξ^k) for all others.",
+    method="G, G_ξ and G_M of layered networks, digraphs and cycles at random points, against (4) in NumPy",
+    verdict="holds",
+    tolerance=1e-12,
+    measured_by=_neurons,
+)
+XOR_EXAMPLE = Check(
+    name="xor-example",
+    equations=("XOR example",),
+    claim="G¹ … G⁵ as printed; a network of five neurons that computes XOR.",
+    method="G of the package against the printed ones in NumPy; outputs for weights found by hand against XOR",
+    verdict="holds",
+    tolerance=1e-10,
+    measured_by=_xor,
+)
+PROPOSITION = Check(
+    name="proposition-1",
+    equations=("Proposition 1", "Remark 10"),
+    claim="(G_ξ G_M) has full rank.",
+    method="determinant, rank and singular values from explicit Jacobians in NumPy, against the package's rank report",
+    verdict="holds with a condition",
+    tolerance=1e-12,
+    measured_by=_proposition,
+    remark="for W strictly lower triangular, or acyclic in any numbering: the hypothesis belongs in the statement.",
+)
+CYCLES = Check(
+    name="rank-on-cycles",
+    equations=("Proposition 1", "Remark 10"),
+    claim="The proposition depends heavily on a triangular W.",
+    method="loops of two neurons, tanh and logistic: the package's ranks against NumPy's and values by hand",
+    verdict="holds",
+    tolerance=1e-12,
+    measured_by=_cycles,
+)
+PROOF = Check(
+    name="proof-of-proposition-1",
+    equations=("Proposition 1", "Erratum 7"),
+    claim="In the proof: G^i_ξi = 1, and G^i_ξi = 0 for all i > j.",
+    method="entries of G_ξ of a random layered network in NumPy",
+    verdict="erratum",
+    tolerance=0.0,
+    measured_by=_proof,
+    remark="read G^j_ξi = 0 for i > j.",
+)
+CHECKS = (NEURONS, XOR_EXAMPLE, PROPOSITION, CYCLES, PROOF)

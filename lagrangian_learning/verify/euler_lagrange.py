@@ -1,0 +1,262 @@
+"""(8)–(10): the Euler–Lagrange equations and the multipliers, derived by the package and written out by hand."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from lagrangian_learning._arrays import tree_dot
+from lagrangian_learning.learning import CognitiveAction, Term
+from lagrangian_learning.mechanics import ScheduledDissipation, State
+
+from .check import Check, Measured, Shared
+from .problems import Problem, feedforward_problems, problem, problems, relative, worst
+
+MASS_X, MASS_W = 0.25, 0.8
+COUPLING = 0.7
+
+
+def weight(t: float) -> float:
+    """ϖ = exp(t + ½ sin t): not exponential, so that no term hides behind a constant rate."""
+    return math.exp(t + math.sin(t) / 2)
+
+
+def weight_dot(t: float) -> float:
+    """ϖ̇."""
+    return (1 + math.cos(t) / 2) * weight(t)
+
+
+class Motion(NamedTuple):
+    """What the package finds on a problem: accelerations and normalised multipliers, ravelled, [S, …].
+
+    x_ddot, w_ddot, delta: in full coordinates, derived by automatic differentiation;  reduced: Ẅ and δ in reduced
+    coordinates, by sweeps; None where they are not asked for, or do not exist, as on cycles.
+    """
+
+    problem: Problem
+    x_ddot: np.ndarray
+    w_ddot: np.ndarray
+    delta: np.ndarray
+    reduced: tuple[np.ndarray, np.ndarray] | None
+
+
+def action_of(network: PyTree, terms: tuple[Term, ...] = ()) -> CognitiveAction:
+    """The action (5) with F = −ϖV (and further terms) and the weight above."""
+    dissipation = ScheduledDissipation(lambda t: t + jnp.sin(t) / 2)
+    return CognitiveAction(network, mass_x=MASS_X, mass_W=MASS_W, dissipation=dissipation, terms=terms)
+
+
+def motions(shared: Shared) -> tuple[Motion, ...]:
+    """Accelerations and multipliers on every problem and seed."""
+    return tuple(motion(each) for each in shared(problems))
+
+
+def motion(each: Problem, terms: tuple[Term, ...] = ()) -> Motion:
+    """The package's solution of (8), (9) and D²G = 0 at the Cauchy data of the problem."""
+    action, stimulus = action_of(each.network, terms), each.stimulus
+    # A small problem of each kind is enough for the second formulation, and compiles in half the time.
+    feedforward = each.network.feedforward and each.hand.num_neurons < 8 and not terms
+    equations = action.euler_lagrange()
+
+    def solve(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[PyTree, ...]:
+        (x_ddot, W_ddot), delta = equations.accelerations(t, State((x, W), (x_dot, W_dot)), stimulus)
+        reduced = action.law().accelerations(t, State(W, W_dot), stimulus) if feedforward else ()
+        return x_ddot, W_ddot, delta, *reduced
+
+    x_ddot, w_ddot, delta, *reduced = (_ravelled(tree) for tree in each.on_every_seed(solve))
+    return Motion(each, x_ddot, w_ddot, delta, (reduced[0], reduced[1]) if feedforward else None)
+
+
+def _ravelled(tree: PyTree) -> np.ndarray:
+    leaves = jax.tree.leaves(tree)
+    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+
+
+# -- (8) and (9) -------------------------------------------------------------------------------------------------------
+
+
+def _neuron_equation(shared: Shared) -> Measured:
+    return _left_over(shared(motions), _neuron_terms)
+
+
+def _weight_equation(shared: Shared) -> Measured:
+    return _left_over(shared(motions), _weight_terms)
+
+
+def _left_over(found: tuple[Motion, ...], terms: Callable) -> Measured:
+    errors = {}
+    for each in found:
+        parts = [terms(each, k) for k in range(len(each.problem.t))]
+        errors[each.problem.name] = worst([relative(np.sum(part, axis=0), part) for part in parts])
+    return Measured(worst(list(errors.values())), errors, {})
+
+
+def _neuron_terms(each: Motion, k: int) -> list[np.ndarray]:
+    """The terms of (8) as printed, λ = ϖδ and L_F = −ϖ V_ξ."""
+    p, t = each.problem, each.problem.t[k]
+    by_neuron, _ = p.hand.jacobians(p.x[k], p.w[k])
+    lam = weight(t) * each.delta[k]
+    inertia = [-MASS_X * weight(t) * each.x_ddot[k], -MASS_X * weight_dot(t) * p.x_dot[k]]
+    return [*inertia, -lam @ by_neuron, -weight(t) * p.potential_slope(p.x[k])]
+
+
+def _weight_terms(each: Motion, k: int) -> list[np.ndarray]:
+    """The terms of (9) as printed, with L_F = 0."""
+    p, t = each.problem, each.problem.t[k]
+    _, by_weight = p.hand.jacobians(p.x[k], p.w[k])
+    lam = weight(t) * each.delta[k]
+    return [-MASS_W * weight(t) * each.w_ddot[k], -MASS_W * weight_dot(t) * p.w_dot[k], -lam @ by_weight]
+
+
+# -- (10) --------------------------------------------------------------------------------------------------------------
+
+
+def formula_10(p: Problem, k: int, force_x: np.ndarray, force_w: np.ndarray, *, gamma_2: bool = True) -> np.ndarray:
+    """λ of (10) at seed k as printed, from explicit gradients and Hessians; L_F = (force_x, force_w)."""
+    t, x_dot, w_dot = p.t[k], p.x_dot[k], p.w_dot[k]
+    by_neuron, by_weight = p.hand.jacobians(p.x[k], p.w[k])
+    matrix = by_neuron @ by_neuron.T / MASS_X + by_weight @ by_weight.T / MASS_W
+    right = -weight_dot(t) * (by_neuron @ x_dot + by_weight @ w_dot)
+    right += by_neuron @ force_x / MASS_X + by_weight @ force_w / MASS_W
+    return np.linalg.solve(matrix, right + gamma_2 * weight(t) * _second_derivatives(p, k))
+
+
+def _second_derivatives(p: Problem, k: int) -> np.ndarray:
+    """G_ττ + 2 (… + G_ξm ẋ Ẇ) + G_ξξ ẋ ẋ + G_mm Ẇ Ẇ; G_τξ = G_τm = 0, since the input enters (4) alone."""
+    x_dot, w_dot = p.x_dot[k], p.w_dot[k]
+    by_neurons, mixed, by_weights = p.hand.hessians(p.x[k], p.w[k])
+    by_time = np.zeros(p.hand.num_neurons)
+    by_time[: p.hand.num_inputs] = -p.input(p.t[k])[2]
+    twice = 2 * np.einsum("jam,a,m", mixed, x_dot, w_dot)
+    return (
+        by_time
+        + twice
+        + np.einsum("jab,a,b", by_neurons, x_dot, x_dot)
+        + np.einsum("jmn,m,n", by_weights, w_dot, w_dot)
+    )
+
+
+def _multipliers(shared: Shared) -> Measured:
+    errors, without = {}, []
+    for each in shared(motions):
+        p, off = each.problem, []
+        for k, t in enumerate(p.t):
+            potential = -weight(t) * p.potential_slope(p.x[k]), np.zeros(p.w.shape[1])
+            lam = weight(t) * each.delta[k]
+            off.append(relative(lam - formula_10(p, k, *potential), [lam]))
+            without.append(relative(lam - formula_10(p, k, *potential, gamma_2=False), [lam]))
+        errors[p.name] = worst(off)
+    least = float(np.min(without))
+    demands = {"without its second derivatives of G, (10) gives other multipliers": least > 1e-3}
+    return Measured(worst(list(errors.values())), errors | {"least error without second derivatives": least}, demands)
+
+
+def _reduced(shared: Shared) -> Measured:
+    errors = {each.problem.name: _error_of_reduced(each, *each.reduced) for each in shared(motions) if each.reduced}
+    return Measured(worst(list(errors.values())), errors, {})
+
+
+def _error_of_reduced(each: Motion, w_ddot: np.ndarray, delta: np.ndarray) -> float:
+    return max(relative(w_ddot - each.w_ddot, [each.w_ddot]), relative(delta - each.delta, [each.delta]))
+
+
+# -- remark 8: how far (10) is explicit --------------------------------------------------------------------------------
+
+
+def _gyroscopic(t, x, x_dot, x_ddot, W, W_dot, W_ddot, args):
+    return COUPLING * jnp.sin(t) * x[0] * x_dot[-1] * W[0]
+
+
+def _kinetic(t, x, x_dot, x_ddot, W, W_dot, W_ddot, args):
+    return COUPLING * tree_dot(x_dot, x_dot) / 2
+
+
+def _explicit(shared: Shared) -> Measured:
+    p = problem("digraph of 7", feedforward_problems()[2].network, 31)
+    affine, quadratic = motion(p, (Term(_gyroscopic),)), motion(p, (Term(_kinetic),))
+    seeds = range(len(p.t))
+    explicit = worst([_error(affine, k, *_force_of_gyroscopic(p, k)) for k in seeds])
+    implicit = worst([_error(quadratic, k, *_force_of_kinetic(p, k, quadratic.x_ddot[k])) for k in seeds])
+    naive = min(_error(quadratic, k, *_force_of_kinetic(p, k, 0 * quadratic.x_ddot[k])) for k in seeds)
+    details = {
+        "F affine in ẋ: error of (10)": explicit,
+        "F = ½κ|ẋ|², accelerations known: error of (10)": implicit,
+        "F = ½κ|ẋ|², accelerations unknown: least error of (10)": naive,
+    }
+    demands = {"with F quadratic in ẋ, (10) needs the accelerations it should give": naive > 1e-3}
+    return Measured(max(explicit, implicit), details, demands)
+
+
+def _error(found: Motion, k: int, force_x: np.ndarray, force_w: np.ndarray) -> float:
+    lam = weight(found.problem.t[k]) * found.delta[k]
+    return relative(lam - formula_10(found.problem, k, force_x, force_w), [lam])
+
+
+def _force_of_gyroscopic(p: Problem, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """L_F of −ϖV + κ sin t · x₀ ẋ_ν w₀, differentiated by hand."""
+    t, x, w, x_dot, w_dot = p.t[k], p.x[k], p.w[k], p.x_dot[k], p.w_dot[k]
+    force_x, force_w = -weight(t) * p.potential_slope(x), np.zeros(w.size)
+    force_x[0] += COUPLING * np.sin(t) * x_dot[-1] * w[0]
+    force_x[-1] -= COUPLING * (np.cos(t) * x[0] * w[0] + np.sin(t) * (x_dot[0] * w[0] + x[0] * w_dot[0]))
+    force_w[0] += COUPLING * np.sin(t) * x[0] * x_dot[-1]
+    return force_x, force_w
+
+
+def _force_of_kinetic(p: Problem, k: int, x_ddot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """L_F of −ϖV + ½κ|ẋ|²: it contains ẍ."""
+    return -weight(p.t[k]) * p.potential_slope(p.x[k]) - COUPLING * x_ddot, np.zeros(p.w.shape[1])
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+NEURON_EQUATION = Check(
+    name="neuron-equation",
+    equations=("8",),
+    claim="The constrained Euler–Lagrange equation of the neurons.",
+    method="derived by automatic differentiation from (5) and (6), put into (8) as printed, in NumPy",
+    verdict="holds",
+    tolerance=1e-10,
+    measured_by=_neuron_equation,
+)
+WEIGHT_EQUATION = Check(
+    name="weight-equation",
+    equations=("9",),
+    claim="The constrained Euler–Lagrange equation of the weights.",
+    method="derived by automatic differentiation from (5) and (6), put into (9) as printed, in NumPy",
+    verdict="holds",
+    tolerance=1e-10,
+    measured_by=_weight_equation,
+)
+REDUCED = Check(
+    name="reduced-coordinates",
+    equations=("8", "9", "10"),
+    claim="Neurons can be eliminated: the constraints are solved for x, and the motion of the weights stays the same.",
+    method="Ẅ and δ by sweeps over (W, Ẇ) alone, against those that automatic differentiation derives for (x, W)",
+    verdict="holds",
+    tolerance=1e-10,
+    measured_by=_reduced,
+)
+MULTIPLIERS = Check(
+    name="multipliers",
+    equations=("10",),
+    claim="A linear system gives the multipliers explicitly.",
+    method="the package's waves and Schur complements against (10) with explicit gradients and Hessians in NumPy",
+    verdict="holds",
+    tolerance=1e-10,
+    measured_by=_multipliers,
+)
+EXPLICIT = Check(
+    name="explicit-multipliers",
+    equations=("10", "Remark 8"),
+    claim="(10) expresses the multipliers by coordinates and velocities, whatever F is.",
+    method="the derived multipliers against (10), for F affine and F quadratic in ẋ, with L_F differentiated by hand",
+    verdict="holds with a condition",
+    tolerance=1e-10,
+    measured_by=_explicit,
+    remark="F at most affine in ẋ and Ẇ and free of ẍ and Ẅ: otherwise L_F contains the accelerations.",
+)
+CHECKS = (NEURON_EQUATION, WEIGHT_EQUATION, REDUCED, MULTIPLIERS, EXPLICIT)

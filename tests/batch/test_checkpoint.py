@@ -1,0 +1,185 @@
+"""A batch that was cut off goes on after its last finished chunk, and ends with the same bits; nothing else is read."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lagrangian_learning.batch import batch_run
+from tests.batches import CHUNK, GRAVITY, LANES, NOTHING, assert_same_bits, released, run, statistics
+
+
+class CutOffError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def cut_off(monkeypatch, folder, chunks, **settings):
+    """Runs the batch, and ends it after a number of chunks."""
+    done = []
+
+    def advance(self, lanes, failed):
+        done.append(lanes)
+        if len(done) == chunks:
+            raise CutOffError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_run.Meter, "advance", advance)
+        with pytest.raises(CutOffError):
+            run(checkpoint=folder, **settings)
+
+
+def lanes_computed(monkeypatch):
+    """The sizes of the chunks that are computed from now on."""
+    computed = []
+    advance = batch_run.Meter.advance
+    monkeypatch.setattr(
+        batch_run.Meter, "advance", lambda self, lanes, failed: (computed.append(lanes), advance(self, lanes, failed))
+    )
+    return computed
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_batch_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / "grid"
+    cut_off(monkeypatch, folder, 2)
+    assert names(folder) == ["lanes-000000000000-000000000004.arrays", "lanes-000000000004-000000000008.arrays"]
+    (folder / "notes.txt").write_text("my own")
+    computed = lanes_computed(monkeypatch)
+    assert_same_bits(run(checkpoint=folder), run())
+    assert computed == [3, 4, 4, 3]  # resumed, then whole
+    assert (folder / "notes.txt").exists()
+
+
+@pytest.mark.slow
+def test_chunks_that_run_side_by_side_go_on_where_they_were_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_run, "usable_cores", lambda: 3)
+    cut_off(monkeypatch, tmp_path, 2, engine="fused", chunk=2)
+    computed = lanes_computed(monkeypatch)
+    assert_same_bits(run(checkpoint=tmp_path, engine="fused", chunk=2), run(engine="fused", chunk=2))
+    assert computed[:4] == [2, 2, 2, 1]
+
+
+def test_a_finished_batch_is_read_again(tmp_path, monkeypatch, capfd):
+    state = released()
+    state.q[3] = np.nan
+    first = run(state=state, checkpoint=tmp_path)
+    computed = lanes_computed(monkeypatch)
+    assert_same_bits(run(state=state, checkpoint=str(tmp_path), progress=True), first)
+    assert not computed
+    assert "11 lanes, all read from the checkpoint; 1 failed" in capfd.readouterr().err
+    with pytest.raises(RuntimeError, match="run 3 of the batch failed"):
+        run(state=state, checkpoint=tmp_path, throw=True)
+
+
+def test_a_reduced_batch_goes_on(tmp_path, monkeypatch):
+    reduce = (NOTHING, statistics)
+    cut_off(monkeypatch, tmp_path, 2, reduce=reduce)
+    assert len(names(tmp_path)) == 3
+    resumed, whole = run(checkpoint=tmp_path, reduce=reduce), run(reduce=reduce)
+    assert resumed.value == whole.value
+    np.testing.assert_array_equal(resumed.stats["energy_min"], whole.stats["energy_min"])
+    assert names(tmp_path)[-1] == "value-000000000011.arrays"
+    (tmp_path / "value-000000000011.arrays").unlink()
+    with pytest.raises(ValueError, match="has lost what its first 11 lanes were reduced to"):
+        run(checkpoint=tmp_path, reduce=reduce)
+
+
+def test_another_run_is_refused(tmp_path):
+    run(checkpoint=tmp_path)
+    moved = released()
+    moved.v[0, 1] = 1e-300
+    others = {
+        "state": {"state": moved},
+        "law": {"gravity": GRAVITY * (1 + 1e-15)},
+        "tolerances": {"dt0": 0.0049},
+        "settings": {"max_steps": 10_000},
+        "settings ": {"save": lambda t, observables: observables["q"]},
+        "reduce": {"reduce": (NOTHING, statistics)},
+    }
+    for what, other in others.items():
+        with pytest.raises(ValueError, match=f"is of another run: it differs in {what.strip()}"):
+            run(checkpoint=tmp_path, **other)
+
+
+DAMAGE = {
+    "flipped byte": lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+    "flipped byte in the first line": lambda data: data.replace(b'"float64"', b'"float32"', 1),
+    "altered shape": lambda data: data.replace(b'"shape": [4', b'"shape": [5', 1),
+    "trailing junk": lambda data: data + b"\0",
+    "cut short": lambda data: data[:-100],
+    "no first line": lambda data: data.split(b"\n", 1)[1],
+    "empty": lambda data: b"",
+    "another version": lambda data: data.replace(b'"version": 1', b'"version": 2', 1),
+    "another class": lambda data: data.replace(b"finished lanes of a batch", b"something else", 1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_refused(tmp_path, damage, monkeypatch):
+    cut_off(monkeypatch, tmp_path, 1)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    with pytest.raises(ValueError, match=r"lanes-000000000000-000000000004.arrays cannot be used: .*Delete it"):
+        run(checkpoint=tmp_path)
+
+
+def test_lanes_of_another_place_are_refused(tmp_path, monkeypatch):
+    cut_off(monkeypatch, tmp_path, 2)
+    first, second = (tmp_path / name for name in names(tmp_path))
+    content = second.read_bytes()
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(ValueError, match="cannot be used: it holds other lanes or arrays"):
+        run(checkpoint=tmp_path)
+    second.write_bytes(content)
+    first.unlink()  # what follows a gap is computed again
+    computed = lanes_computed(monkeypatch)
+    run(checkpoint=tmp_path)
+    assert computed == [4, 4, 3]
+
+
+def test_a_file_is_no_folder(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(ValueError, match=r"checkpoint must be a folder, and .* is a file"):
+        run(checkpoint=path)
+
+
+KILLED = """
+import sys, time
+import jax
+jax.config.update("jax_enable_x64", True)
+from lagrangian_learning.batch import batch_run
+from tests.batches import run
+advance = batch_run.Meter.advance
+def slowly(self, lanes, failed):
+    advance(self, lanes, failed)
+    time.sleep(60)
+batch_run.Meter.advance = slowly
+run(checkpoint=sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_a_batch_that_goes_on(tmp_path, monkeypatch):
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    call = [sys.executable, "-c", KILLED, str(tmp_path)]
+    process = subprocess.Popen(call, cwd=root, env=environment)  # noqa: S603  # our own code
+    deadline = time.monotonic() + 120
+    while not any(name.startswith("lanes") for name in names(tmp_path)):
+        assert process.poll() is None, "it ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    computed = lanes_computed(monkeypatch)
+    assert_same_bits(run(checkpoint=tmp_path), run())
+    assert sum(computed) == LANES - CHUNK + LANES

@@ -1,0 +1,233 @@
+import dataclasses
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from rich.console import Console
+
+import lagrangian_learning as ll
+from lagrangian_learning.commands import cli
+from lagrangian_learning.commands.digits import run as digits_run, task as digits
+from lagrangian_learning.commands.speech import command as speech_command, report as speech_report
+from lagrangian_learning.verify import verification
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def command(*args, cwd):
+    """A command in a fresh process, as a newcomer runs it: float32, no strict promotion."""
+    call = [sys.executable, "-m", "lagrangian_learning", *args]
+    return subprocess.run(call, cwd=cwd, capture_output=True, text=True, timeout=850, check=False)  # noqa: S603  # our own command
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    options = ("--passes", "1", "--recordings", "4", "--seeds", "2", "--output", "a.png", "--json", "a.json")
+    return folder, command("learn", "speech", *options, cwd=folder)
+
+
+def test_learn_speech_tells_its_story(tiny):
+    folder, done = tiny
+    assert done.returncode == 0, done.stderr
+    spoken = [line for line in done.stdout.splitlines() if "accuracy" in line]
+    numbers = json.loads((folder / "a.json").read_text())
+    assert spoken[0].startswith(f"test accuracy  {100 * numbers['test_accuracy']:.1f} %  mean of 2 seeds, ±")
+    for word in ("plain backprop", "(8) neurons", "(9) weights", "D²G = 0", "cosine", "steps in", "training, seed 1"):
+        assert word in done.stdout
+    assert (folder / "a.png").read_bytes().startswith(PNG)
+
+
+def test_a_few_recordings_are_learned_and_the_equations_hold(tiny):
+    folder, done = tiny
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads((folder / "a.json").read_text())
+    assert [seed["seed"] for seed in numbers["seeds"]] == [0, 1]
+    assert numbers["test_accuracy"] > 0.5
+    assert max(numbers["relative_residuals"].values()) < 5e-6
+    for layer in numbers["multipliers_against_delta_errors"].values():
+        assert layer["cosine"] > 0.98
+        assert layer["norm_ratio"] == pytest.approx(1, abs=0.05)
+    assert 0 < numbers["neuron_mass_ratio"] < 1
+
+
+@pytest.mark.slow
+def test_the_default_seed_beats_the_published_hidden_markov_model(tmp_path):
+    done = command("learn", "speech", "--json", "a.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads((tmp_path / "a.json").read_text())
+    assert numbers["test_accuracy"] >= 0.962
+    assert numbers["test_accuracy"] >= numbers["backprop_test_accuracy"] - 0.01
+    assert max(numbers["relative_residuals"].values()) < 5e-6
+    assert (tmp_path / "speech.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.slow
+def test_simulate_xor(tmp_path, capsys):
+    args = [
+        "simulate",
+        "xor",
+        "--duration",
+        "60",
+        "--output",
+        str(tmp_path / "x.png"),
+        "--json",
+        str(tmp_path / "x.json"),
+    ]
+    cli.main(args)
+    told = capsys.readouterr().out
+    numbers = json.loads((tmp_path / "x.json").read_text())
+    assert "Trajectory" in told
+    assert ("XOR is learned" in told) == numbers["learned"]
+    assert numbers["energy_balance"] < 1e-7
+    assert max(numbers["relative_residuals"].values()) < 1e-11
+    assert (tmp_path / "x.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.slow
+def test_xor_is_learned(tmp_path, capsys):
+    cli.main(["simulate", "xor", "--output", str(tmp_path / "x.png"), "--json", str(tmp_path / "x.json")])
+    assert "XOR is learned" in capsys.readouterr().out
+    numbers = json.loads((tmp_path / "x.json").read_text())
+    assert numbers["learned"]
+    assert numbers["energy_balance"] < 1e-8
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    monkeypatch.setattr(cli, "NEEDED", ("no_such_package_anywhere",))
+    with pytest.raises(SystemExit, match=r'pip install "\.\[cli\]"'):
+        cli.main(["learn", "speech"])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["learn", "speech", "--seeds", "0"], "--seeds must be at least 1"),
+        (["learn", "speech", "--passes", "0"], "--passes must be at least 1"),
+        (["learn", "speech", "--recordings", "31"], "--recordings must be between 1 and 30"),
+        (["learn", "speech", "--output", "no/such/folder/a.png"], "no folder"),
+        (["learn", "digits", "--passes", "0"], "--passes must be at least 1"),
+        (["simulate", "xor", "--duration", "0"], "--duration must be at least 4"),
+        (["simulate", "xor", "--duration", "nan"], "--duration must be at least 4"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_runs(args, message):
+    with pytest.raises(SystemExit, match=message):
+        cli.main(args)
+
+
+def test_learn_digits_names_what_it_needs(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else found(name))
+    with pytest.raises(SystemExit, match=r'pip install "\.\[digits\]"'):
+        cli.main(["learn", "digits"])
+
+
+@pytest.mark.slow
+def test_learn_digits(tmp_path):
+    done = command("learn", "digits", "--passes", "3", "--json", "a.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads((tmp_path / "a.json").read_text())
+    assert numbers["test_accuracy"]["mean"] > 0.85
+    assert numbers["test_accuracy"]["mean"] == pytest.approx(numbers["sgd_test_accuracy"]["mean"], abs=0.04)
+    assert numbers["seeds"][0]["cosine"] > 0.99  # not 1: at the chosen m_x/m_W the neurons' mass is felt
+    assert f"test accuracy  {100 * numbers['test_accuracy']['mean']:.1f} %" in done.stdout
+    assert "1,008,970 weights" in done.stdout
+    assert (tmp_path / "digits.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.slow
+def test_digits_without_neuron_mass_are_learned_as_by_sgd():
+    """Weights after two passes against Optax's, which knows nothing of mechanics."""
+    train, test = digits.digits()
+    network = digits.convolutional(2, 8)
+    task = digits.make_task(0, network, train.select(slice(128)), test, passes=2)
+    run = digits_run.run_digits(0, task, digits.Constants(rate=0.03, mass_ratio=0.0, rate_sgd=0.03))
+    optimiser = optax.sgd(0.03, momentum=0.9)
+    W, memory = task.W, optimiser.init(task.W)
+
+    @jax.jit
+    def step(W, memory, images, targets):
+        def loss(W):
+            outputs = jax.vmap(lambda u: network.output(network.forward(W, u)))(images)
+            return jnp.mean(optax.softmax_cross_entropy(outputs, targets))
+
+        change, memory = optimiser.update(jax.grad(loss)(W), memory)
+        return optax.apply_updates(W, change), memory
+
+    for images, targets in zip(task.batches[:-1], task.targets[:-1], strict=True):
+        W, memory = step(W, memory, images, targets)
+    for ours, theirs, start in zip(*map(jax.tree.leaves, (run.W, W, task.W)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        assert np.max(np.abs(ours - start)) > 1e-3
+    assert run.accuracies == run.accuracies_sgd
+
+
+@pytest.mark.parametrize("args", [["--help"], ["learn", "speech", "--help"], ["simulate", "xor", "--help"]])
+def test_help(args, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(args)
+    assert ended.value.code == 0
+    assert "lagrangian-learning" in capsys.readouterr().out
+
+
+def test_nothing_is_imported_before_it_is_needed():
+    shown = "print([name for name in ('tyro', 'rich', 'matplotlib') if name in sys.modules])"
+    code = f"import sys, lagrangian_learning.commands.cli; {shown}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603  # our own code
+    assert done.stdout.strip() == "[]"
+
+
+def test_progress_is_told_in_lines_where_there_is_no_terminal():
+    told = io.StringIO()
+    console = Console(file=told)
+    with speech_report.progress(console, "seed 3") as tell:
+        tell(0, 100, 0.0)
+        tell(50, 100, 5.0)
+        tell(60, 100, 5.1)
+        tell(100, 100, 10.0)
+    assert told.getvalue().splitlines() == [
+        "  training, seed 3: 50 of 100 frames, 10 a second, 5 s left",
+        "  training, seed 3: 100 of 100 frames, 10 a second, 0 s left",
+    ]
+
+
+def test_some_recordings_of_each_speaker():
+    from lagrangian_learning import japanese_vowels
+
+    some = speech_command.some_recordings(japanese_vowels("train"), 2)
+    assert np.bincount(some.labels).tolist() == [2] * 9
+
+
+def test_verify_tells_a_table_and_exits_with_0(capsys):
+    cli.main(["verify", "--equation", "three-neuron example"])
+    told = capsys.readouterr().out
+    for word in ("(17)", "three-neuron", "holds", "all as documented"):
+        assert word in told
+
+
+def test_verify_prints_json_and_nothing_else(capsys):
+    cli.main(["verify", "--json", "--equation", "three-neuron example"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["equation"] for row in rows] == ["17", "three-neuron example"]
+
+
+def test_verify_exits_with_1_when_a_claim_surprises(monkeypatch, capsys):
+    surprise = dataclasses.replace(ll.check("three-neurons"), tolerance=-1.0)
+    monkeypatch.setattr(verification, "CHECKS", (surprise,))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify"])
+    assert ended.value.code == 1
+    assert "NOT as documented: three-neurons" in capsys.readouterr().out
+
+
+def test_verify_names_what_there_is_for_an_unknown_equation():
+    with pytest.raises(SystemExit, match=r"no check is about '99'. There are checks about: 1, 2, 3, .*Erratum 1"):
+        cli.main(["verify", "--equation", "99"])

@@ -1,0 +1,115 @@
+"""The studies run on tiny sizes and say what they should; what they find is for their full runs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks.studies.phase_diagram import Diagram, boundary
+from benchmarks.studies.robustness import Outcome, agreement, laws, outcome, signals, told
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Runs a study in a process of its own, in float32 as its users do; returns its numbers."""
+
+    def run(name):
+        folder = tmp_path_factory.mktemp(name)
+        call = [sys.executable, "-m", f"benchmarks.studies.{name}", "--quick", "--folder", str(folder)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+        done = subprocess.run(  # noqa: S603  # our own module
+            call, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        assert (folder / f"{name}.png").stat().st_size > 10_000
+        record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        assert record["question"].endswith("?")
+        assert {"device", "cores", "versions"} <= record["environment"].keys()
+        return record
+
+    return run
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_a_boundary_that_is_known_is_found(rising):
+    """cos = 0.99 exactly at x = 3 y^1.5, linear in log x; reversed for a diagram that is faithful at the right."""
+    across, up = np.geomspace(1e-2, 1e4, 61), np.geomspace(1, 50, 9)
+    steps = np.log(across[None] / (3 * up[:, None] ** 1.5))
+    cosine = 0.99 + (0.01 if rising else -0.01) * np.tanh(steps)
+    found = boundary(Diagram(across, up, cosine, np.ones_like(cosine)))
+    np.testing.assert_allclose(found.at, 3 * up**1.5, rtol=2e-3)
+    assert found.slope == pytest.approx(1.5, abs=2e-3)
+    assert found.place == pytest.approx(3, rel=5e-3)
+
+
+def test_a_row_without_a_boundary_has_none():
+    found = boundary(Diagram(np.arange(1.0, 4), np.arange(1.0, 4), np.array([[1, 1, 1], [1, 0, 0], [1, 1, 0.0]]), 0))
+    assert np.isnan(found.at[0])
+    assert np.all(np.isfinite(found.at[1:]))
+
+
+def test_shares_of_lanes():
+    """A lane that failed has learned nothing, whatever its loss."""
+    ok, none = np.array([True, True, True, False]), np.zeros(4)
+    again = np.array([False, True, True, False])
+    ours = Outcome(np.array([0.01, 0.5, 0.05, 0.01]), ok, none, none, again, {"non_finite": 1})
+    theirs = Outcome(np.array([0.02, 0.03, 2.0, 0.7]), np.ones(4, bool), none, none, ~ok & ok, {})
+    shares = agreement({"ours": ours, "theirs": theirs})
+    assert shares == {"both": 0.25, "action_alone": 0.25, "flow_alone": 0.25, "none": 0.25}
+    assert told(ours)["learned"] == 0.5
+    assert told(ours)["successful"] == 0.75
+    assert told(ours)["run_again_with_finer_steps"] == 0.5
+    assert told(ours)["learned_of_those"] == 0.5
+    assert told(theirs)["learned_of_those"] is None
+    assert told(theirs)["worse_than_at_the_start"] == 0.25
+
+
+@pytest.mark.slow
+def test_phase_diagram(study):
+    found = study("phase_diagram")
+    flow = found["continuous"]
+    speed, ratio = np.array(flow["up"]), np.array(flow["ratio"])
+    # Under an input that hardly moves the first layer has the stationary gain (1 + ϑ/c)^−L (THEORY §7).
+    np.testing.assert_allclose(ratio[1:, 0], (1 + 1 / speed[1:]) ** -3, rtol=0.05)
+    assert flow["slope"] == pytest.approx(1, abs=0.15)
+    assert np.array(flow["cosine"])[-1, 0] > 0.999
+    assert np.array(found["discrete"]["cosine"])[:, -1].min() > 0.99
+
+
+@pytest.mark.slow
+def test_robustness(study):
+    laws = study("robustness")["laws"]
+    for law in laws.values():
+        assert law["successful"] == 1
+        assert law["learned"] > 0.3
+    assert laws["cognitive action"]["largest_residual"] < 5e-6
+    assert laws["gradient flow"]["largest_residual"] == 0
+
+
+@pytest.mark.slow
+def test_lanes_that_constant_steps_do_not_resolve_are_run_again():
+    """Three that run away late (of the full study's lanes), where steps ever finer go, beside two of the others."""
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        lanes = np.array([0, 1158, 3175, 8966, 1])
+        given = jax.tree.map(lambda leaf: leaf[lanes], signals(10_000))
+        found = outcome(laws()["cognitive action"], given)
+    np.testing.assert_array_equal(found.again, [False, True, True, True, False])
+    assert found.successful.all()
+    assert (found.before_projection < 1e-3).sum() >= 3
+    assert (found.before_projection < 0.1).all()
+    assert (found.residual < 5e-6).all()
+
+
+@pytest.mark.slow
+def test_learning_curves(study):
+    for learner in study("learning_curves")["learners"].values():
+        assert learner["held_out_mean"][0] < 0.4
+        assert learner["held_out_mean"][-1] > 0.7
+        assert learner["test_mean"] > 0.8

@@ -1,0 +1,204 @@
+"""`verify`: every check behaves as documented, all of the paper is covered, and broken code is noticed."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagrangian_learning as ll
+from lagrangian_learning.learning.laws import backprop_diffusion, damped_descent
+from lagrangian_learning.networks import LayeredLinearisation
+from lagrangian_learning.verify import reduction, registry, verification
+from lagrangian_learning.verify.check import Check, Measured
+
+QUICK = (
+    "outputs-of-the-network",
+    "proof-of-proposition-1",
+    "stationary-costate",
+    "three-neurons",
+)
+ELSEWHERE = (
+    *("XOR example", "three-neuron example", "synchronisation", "video bound", "Proposition 1", "Table 1"),
+    *(f"Figure {number}" for number in (1, 2, 3)),
+    *(f"Erratum {number}" for number in range(1, 8)),
+    *(f"Remark {number}" for number in range(8, 12)),
+)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_quick_checks_behave_as_documented(name):
+    finding = ll.check(name).measure()
+    assert finding.as_documented, str(finding)
+
+
+@pytest.mark.slow
+def test_all_checks_behave_as_documented_and_the_table_tells_so():
+    told = []
+    found = ll.verify(progress=lambda done, total, check: told.append((done, total, check.name)))
+    assert found.as_documented, str(found)
+    assert told == [(k, len(ll.checks()), check.name) for k, check in enumerate(ll.checks())]
+    assert "all as documented" in str(found)
+    rows = json.loads(found.to_json())
+    assert {row["equation"] for row in rows} == {*map(str, range(1, 21)), *ELSEWHERE}
+    assert all(row["as_documented"] for row in rows)
+    assert all(row["residual"] <= row["tolerance"] for row in rows)
+
+
+def test_every_number_of_the_paper_and_every_erratum_has_a_check():
+    assert set(registry.labels()) == {*map(str, range(1, 21)), *ELSEWHERE}
+    assert registry.labels()[:20] == tuple(map(str, range(1, 21)))
+
+
+def test_checks_are_told_in_full_and_named_once():
+    names = [check.name for check in ll.checks()]
+    assert len(set(names)) == len(names)
+    for check in ll.checks():
+        assert check.claim.endswith("."), check.name
+        assert check.method, check.name
+        assert check.verdict in {"holds", "holds with a condition", "erratum"}, check.name
+        assert (check.verdict == "holds") == (not check.remark), check.name
+        assert check.tolerance <= 1e-8 or check.tolerance == 0.05, check.name  # algebra, or a fitted rate
+        if check.verdict == "erratum":
+            assert any(label.startswith("Erratum") for label in check.equations), check.name
+
+
+def test_json_names_every_equation_singly():
+    rows = json.loads(ll.verify("three-neuron example").to_json())
+    assert [row["equation"] for row in rows] == ["17", "three-neuron example"]
+    assert all(row["as_documented"] for row in rows)
+    assert {"claim", "method", "verdict", "residual", "tolerance", "reference"} <= set(rows[0])
+
+
+def test_several_equations_and_names_in_the_order_of_the_paper():
+    names = [check.name for check in verification.select(["weights-ascend", "(10)", 8])]
+    assert {"neuron-equation", "multipliers", "weights-ascend"} <= set(names)
+    assert names == [check.name for check in ll.checks() if check.name in names]
+    with pytest.raises(ValueError, match="no check is about '21'"):
+        verification.select(["10", "21"])
+
+
+def test_a_notebook_shows_a_table_of_markdown():
+    check = ll.Check("one|two", ("15",), "|u| is 1.", "", "erratum", 1e-10, lambda shared: None, "it is 2.")
+    lines = ll.Verification((ll.Finding(check, 1.0, {}, {}, 0.1),))._repr_markdown_().splitlines()
+    assert lines[0] == "about|claim|verdict|residual|tolerance|as documented"
+    assert lines[2] == r"(15)|\|u\| is 1. *it is 2.*|erratum|1.0e+00|1e-10|NO"
+    assert "residual 1.0e+00 over the tolerance 1e-10" in lines[4]
+
+
+def test_unknown_equations_and_names_are_told_what_there_is():
+    with pytest.raises(ValueError, match=r"no check is about '21'. There are checks about: .*15"):
+        ll.verify("21")
+    with pytest.raises(ValueError, match=r"no check is called 'nothing'. There are: .*three-neurons"):
+        ll.check("nothing")
+
+
+def test_float32_is_refused_with_the_remedy():
+    with jax.enable_x64(False), pytest.raises(ValueError, match="jax_enable_x64"):
+        ll.verify(15)
+
+
+# -- findings ----------------------------------------------------------------------------------------------------------
+
+
+def a_check(residual=0.0, demands=None, error=None, **changes):
+    def measure(shared):
+        if error is not None:
+            raise error
+        return Measured(residual, {"a number": 2.0}, demands or {})
+
+    fields = {"name": "a-check", "equations": ("15", "Erratum 1"), "claim": "A claim.", "method": "a method"}
+    return Check(
+        **{**fields, "verdict": "erratum", "tolerance": 1e-10, "remark": "a remark", **changes}, measured_by=measure
+    )
+
+
+def test_a_residual_over_its_tolerance_nan_or_an_unmet_demand_is_not_as_documented():
+    assert a_check(1e-11).measure().as_documented
+    assert not a_check(1e-9).measure().as_documented
+    assert a_check(1e-9).measure().reasons == ("residual 1.0e-09 over the tolerance 1e-10",)
+    assert not a_check(np.nan).measure().as_documented
+    unmet = a_check(0.0, {"the printed form fails": np.False_}).measure()
+    assert unmet.reasons == ("not so: the printed form fails",)
+    assert "NOT AS DOCUMENTED" in str(unmet)
+
+
+def test_a_finding_prints_claim_remark_and_numbers():
+    told = str(a_check().measure())
+    for words in ("A claim.", "a remark", "a number", "as documented", "15, Erratum 1"):
+        assert words in told
+
+
+def test_a_measurement_that_raises_fails_its_row_and_spares_the_others(monkeypatch):
+    broken, sound = a_check(error=RuntimeError("broken\nlong story")), a_check(name="sound")
+    monkeypatch.setattr(verification, "CHECKS", (broken, sound))
+    found = ll.verify("15")
+    assert [finding.as_documented for finding in found.findings] == [False, True]
+    assert "the measurement failed: RuntimeError: broken" in str(found)
+    assert "NOT as documented: a-check" in found.summary
+    rows = json.loads(found.to_json())
+    assert rows[0]["residual"] is None
+
+
+def test_a_condition_without_its_remark_is_refused():
+    with pytest.raises(ValueError, match="needs its remark"):
+        a_check(remark="")
+
+
+# -- broken on purpose -------------------------------------------------------------------------------------------------
+
+
+def fails(*names):
+    return {name for name in names if not ll.check(name).measure().as_documented} == set(names)
+
+
+@pytest.mark.slow
+def test_a_wrong_sign_of_the_force_on_the_weights_is_noticed(monkeypatch):
+    """(15) as printed in the place of the corrected one."""
+    right = reduction.descent_force
+    monkeypatch.setattr(reduction, "descent_force", lambda *args: jax.tree.map(jnp.negative, right(*args)))
+    assert fails("weights-ascend")
+
+
+def test_a_wrong_sign_of_damped_descent_is_noticed(monkeypatch):
+    """The same in (13): energy would rise."""
+    right = damped_descent.descent_force
+    monkeypatch.setattr(damped_descent, "descent_force", lambda *args: jax.tree.map(jnp.negative, right(*args)))
+    assert fails("dissipation")
+
+
+@pytest.mark.slow
+def test_a_wrong_sign_of_the_reaction_on_the_weights_is_noticed(monkeypatch):
+    """The reaction −G_Mᵀδ of (9), its sign turned."""
+    right = LayeredLinearisation.weight_vjp
+    monkeypatch.setattr(
+        LayeredLinearisation, "weight_vjp", lambda self, delta: jax.tree.map(jnp.negative, right(self, delta))
+    )
+    assert fails("weight-equation", "unconstrained-action", "action-to-gradient-flow")
+
+
+def test_multipliers_without_the_second_derivatives_of_the_constraints_are_noticed(monkeypatch):
+    """γ₂ = D²G at zero acceleration dropped from the closing equation."""
+    right = ll.EulerLagrange._bias
+    monkeypatch.setattr(ll.EulerLagrange, "_bias", lambda self, *args: jax.tree.map(jnp.zeros_like, right(self, *args)))
+    assert fails("smoothness-of-the-input")
+
+
+@pytest.mark.slow
+def test_multipliers_without_them_are_noticed_by_equation_10_itself(monkeypatch):
+    right = ll.EulerLagrange._bias
+    monkeypatch.setattr(ll.EulerLagrange, "_bias", lambda self, *args: jax.tree.map(jnp.zeros_like, right(self, *args)))
+    assert fails("multipliers", "reduced-coordinates")
+
+
+@pytest.mark.slow
+def test_the_term_that_20_loses_is_noticed(monkeypatch):
+    """(20) as printed, δ̇ without −ϑδ."""
+    right = backprop_diffusion.costate_rate
+
+    def printed(rule, speed, theta, *rest):
+        return right(rule, speed, 0 * theta, *rest)
+
+    monkeypatch.setattr(backprop_diffusion, "costate_rate", printed)
+    assert fails("backprop-diffusion", "costate-in-time")
