@@ -1,8 +1,9 @@
 """How much faster are structured multiplier solvers than dense ones, and at which neuron mass do they cross over?
 
 One evaluation of all accelerations and multipliers in float64 by waves, by block tridiagonal elimination and by the
-dense Schur complement that knows its diagonal G_M G_Mᵀ and is put together from blocks (`ll.NetworkSchur`), on layered
-networks of 256, 1024 and 4096 neurons; on one of 128 also by the whole saddle point (`ll.DenseSaddlePoint`). Then waves
+dense Schur complement that knows its diagonal G_M G_Mᵀ and is put together from blocks
+(`ll.multipliers.NetworkSchur`), on layered networks of 256, 1024 and 4096 neurons; on one of 128 also by the whole
+saddle point (`ll.multipliers.DenseSaddlePoint`). Then waves
 against block elimination while m_x/m_W grows: the times and the steps behind the automatic choice.
 
     python benchmarks/dense_against_structured.py [--quick]
@@ -59,15 +60,21 @@ def called(run, arrays, state):
 
 def structured(action):
     masses = action.network, action.mass_x, action.mass_W
-    return {"waves": ll.WaveMultipliers(*masses), "block tridiagonal": ll.BlockTridiagonal(*masses)}
+    return {
+        "waves": ll.multipliers.ConjugateGradients(*masses),
+        "block tridiagonal": ll.multipliers.BlockTridiagonal(*masses),
+    }
 
 
 def against_dense(sizes, rounds):
     """Seconds and largest relative difference of each solver from the Schur complement's."""
     action, stimulus, state = problem(sizes, 1e-3)
-    solvers = {**structured(action), "dense Schur": ll.NetworkSchur(action.network, action.mass_x, action.mass_W)}
+    solvers = {
+        **structured(action),
+        "dense Schur": ll.multipliers.NetworkSchur(action.network, action.mass_x, action.mass_W),
+    }
     if action.network.num_neurons <= SADDLE:
-        solvers["dense saddle point"] = ll.DenseSaddlePoint()
+        solvers["dense saddle point"] = ll.multipliers.DenseSaddlePoint()
     calls = {}
     for name, solver in solvers.items():
         arrays, run = jitted(action, solver, stimulus)

@@ -43,7 +43,7 @@ def problem(network, width, dtype, potential=None):
     action = ll.CognitiveAction(
         network, potential, mass_x=1e-3 / width * MASS_W, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
     )
-    waves = ll.WaveMultipliers(network, action.mass_x, action.mass_W, rtol=RESIDUAL[dtype])
+    waves = ll.multipliers.ConjugateGradients(network, action.mass_x, action.mass_W, rtol=RESIDUAL[dtype])
     law = action.law(multiplier_solver=waves)
     entries = jnp.arange(int(np.prod(network.input_shape)), dtype=dtype).reshape(network.input_shape)
     frequency = 0.5 + 1.5 * entries / entries.size
@@ -151,7 +151,7 @@ def others(*, quick):
     """Networks of other structure, by name, with the width of their layers and their potential."""
     scale = 100 if quick else 1
     kernels = chain(8 // (4 if quick else 1))
-    batch = ll.SharedWeights(kernels, 2 if quick else 32)
+    batch = ll.Batched(kernels, 2 if quick else 32)
     return {
         "digraph": (digraph(100_000 // scale, 1_000_000 // scale, levels=20), 10, None),
         "convolutions": (kernels, 100, None),

@@ -83,7 +83,7 @@ def seconds_a_step(run: Callable[[int], Any], steps: int, rounds: int = 5) -> fl
     return (min(times["many"]) - min(times["few"])) / (steps - few)
 
 
-def compiled_run(law: Any, state: Any, stimulus: Any, told: ll.Estimate) -> tuple[Callable, int]:
+def compiled_run(law: Any, state: Any, stimulus: Any, told: ll.costs.Estimate) -> tuple[Callable, int]:
     """A run of what is at once on the device, compiled, and the bytes that XLA tells of it: side by side, or in turn in
     chunks of which each core has one.
     """
@@ -103,7 +103,7 @@ def compiled_run(law: Any, state: Any, stimulus: Any, told: ll.Estimate) -> tupl
     return compiled, chunks * (used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes)
 
 
-def measured(sizes: tuple[int, ...], lanes: int, steps: int, hardware: ll.Hardware) -> Point:
+def measured(sizes: tuple[int, ...], lanes: int, steps: int, hardware: ll.costs.Hardware) -> Point:
     law, state, stimulus = problem(sizes, lanes)
     one = state if lanes == 1 else jax.tree.map(lambda leaf: leaf[0], state)
     saved = jax.ShapeDtypeStruct((sizes[-1],), jnp.float32)
@@ -143,7 +143,7 @@ def drawn(points: list[Point]) -> Any:
 
 def main() -> None:
     quick = options(__doc__)
-    hardware = ll.measure_hardware(2**22 if quick else 2**25)
+    hardware = ll.costs.measure_hardware(2**22 if quick else 2**25)
     points = []
     print(
         f"{'network':>24} {'weights':>11} {'lanes':>6} {'told':>9} {'measured':>9} {'ratio':>6} memory told, measured"

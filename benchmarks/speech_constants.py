@@ -36,7 +36,7 @@ RESULTS = Path(__file__).parent / "results" / "speech_constants.json"
 
 
 def tasks():
-    train = ll.japanese_vowels("train")
+    train = ll.data.japanese_vowels("train")
     choices = [train.hold_out(jax.random.key(1000 + seed), 3) for seed in range(SEEDS)]
     return [make_task(seed, fit, held) for seed, (fit, held) in enumerate(choices)]
 
@@ -108,7 +108,7 @@ def measured(constants, tasks, together, steps_a_frame=2):
 
 def _judged(task, W):
     outputs = task.outputs(W)
-    codes = ll.label_codes(NETWORK.num_outputs)[task.judged.labels]
+    codes = ll.data.label_codes(NETWORK.num_outputs)[task.judged.labels]
     return task.accuracy(W), float(jnp.mean((task.judged.mean_outputs(outputs) - jnp.asarray(codes, jnp.float32)) ** 2))
 
 

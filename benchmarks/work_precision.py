@@ -85,7 +85,7 @@ def by_diffrax(problem, law, solver):
             stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance), max_steps=None,
         )  # fmt: skip
         q = unravel(solution.ys[-1]).q
-        return problem.both(q) if isinstance(law, ll.ReducedCoordinates) else ravel(q), solution.stats["num_steps"]
+        return problem.both(q) if isinstance(law, ll.laws.ReducedDynamics) else ravel(q), solution.stats["num_steps"]
 
     return run
 
@@ -107,9 +107,12 @@ def by_simulate(problem, law, solver):
 def compiled_methods(problem):
     action = problem.action
     masses = problem.network, action.mass_x, action.mass_W
-    waves = action.law(multiplier_solver=ll.WaveMultipliers(*masses))
-    block = action.law(multiplier_solver=ll.BlockTridiagonal(*masses))
-    dense, schur = action.law("full", ll.DenseSaddlePoint()), action.law("full", ll.DenseSchur())
+    waves = action.law(multiplier_solver=ll.multipliers.ConjugateGradients(*masses))
+    block = action.law(multiplier_solver=ll.multipliers.BlockTridiagonal(*masses))
+    dense, schur = (
+        action.law("full", ll.multipliers.DenseSaddlePoint()),
+        action.law("full", ll.multipliers.DenseSchur()),
+    )
     methods = {
         "waves, Dopri8, simulate": by_simulate(problem, waves, diffrax.Dopri8()),
         "waves, ExponentialRK4, simulate": by_simulate(problem, waves, ll.ExponentialRK4()),

@@ -163,7 +163,7 @@ def flops_of_xor() -> int:
     return program.flops + 9 * program.transcendentals
 
 
-def other(sizes: tuple[int, ...], count: int, hardware: ll.Hardware, *, quick: bool) -> dict:
+def other(sizes: tuple[int, ...], count: int, hardware: ll.costs.Hardware, *, quick: bool) -> dict:
     """A layered network in float32, by the engine that `simulate_batch` picks."""
     network = ll.Layered(sizes)
     steps = 2 if quick else 8 if network.num_weights > 1e5 else 128
@@ -262,7 +262,7 @@ def picture(rows: list[dict], long: dict, others: dict[str, list[dict]]) -> None
 
 def main(*, quick: bool = False) -> None:
     jax.config.update("jax_enable_x64", True)
-    hardware = ll.measure_hardware(2**20 if quick else 2**25)
+    hardware = ll.costs.measure_hardware(2**20 if quick else 2**25)
     refused: dict[str, str] = {}
     libraries = {dtype: compiled_c(dtype, refused) for dtype in LANES}
     rows = []

@@ -62,7 +62,7 @@ BLUE, RED, GREY = "#1f5fa8", "#c8481c", "#8a8f98"
 patterns = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
 targets = np.array([0.0, 1.0, 0.0, 1.0])
 
-network = ll.xor_network()
+network = ll.networks.xor_network()
 stimulus = ll.Stimulus(
     input=ll.Patterns(patterns, dwell=1.0, rise=0.5, periodic=True),
     target=ll.Patterns(targets[:, None], dwell=1.0, rise=0.5, periodic=True),
@@ -238,11 +238,11 @@ plt.show()
 # %% [markdown]
 # ## The verdict
 #
-# The library keeps a list of the paper's equations and claims, each with a measurement: `ll.checks()`, and on the command line
+# The library keeps a list of the paper's equations and claims, each with a measurement: `ll.verify.claims()`, and on the command line
 # `lagrangian-learning verify`. Those on (8)–(10) compare the derived equations with the printed ones on many networks and seeds:
 
 # %%
-verdicts = ll.verify(["neuron-equation", "weight-equation", "multipliers"])
+verdicts = ll.verify.run(["neuron-equation", "weight-equation", "multipliers"])
 verdicts
 
 # %% [markdown]

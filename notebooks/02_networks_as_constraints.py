@@ -102,13 +102,13 @@ G_M
 sp.simplify(G_M * G_M.T)
 
 # %% [markdown]
-# The library has the same network as `ll.xor_network()`. It knows only `forward` and `constraint`; its Jacobians are automatic derivatives. At
+# The library has the same network as `ll.networks.xor_network()`. It knows only `forward` and `constraint`; its Jacobians are automatic derivatives. At
 # random points, *on no constraint at all*, both must give the same numbers:
 
 # %%
 numbers = [{"Sigma": np.tanh, "Slope": lambda a: 1 - np.tanh(a) ** 2}, "numpy"]
 by_sympy = sp.lambdify([list(neurons), list(weights), [e1, e2]], [G, G_xi, G_M], numbers)
-network = ll.xor_network(activation="tanh")
+network = ll.networks.xor_network(activation="tanh")
 
 
 @jax.jit
@@ -234,7 +234,7 @@ for scale in scales:
 # of the first is a linear relation among the rows with $d_j=0$. ∎
 #
 # Measured on a graph with two loops, at 400 random points. In half of them weights are scaled so that $G_\xi$ is singular exactly, and some neurons are set to zero, so that some $d_j$ vanish. First way:
-# NumPy's rank of the explicit matrix, from the formulas above. Second way: the criterion. Third: `ll.constraint_rank`.
+# NumPy's rank of the explicit matrix, from the formulas above. Second way: the criterion. Third: `ll.networks.constraint_rank`.
 
 # %%
 edges = [(0, 1), (1, 1), (1, 2), (2, 3), (3, 2)]
@@ -261,13 +261,13 @@ criterion = np.array(
         for rows, free in zip(by_neuron, d, strict=True)
     ]
 )
-report = jax.jit(jax.vmap(lambda x, W: ll.constraint_rank(loops, x, W, rtol=1e-10)))(x, W)
+report = jax.jit(jax.vmap(lambda x, W: ll.networks.constraint_rank(loops, x, W, rtol=1e-10)))(x, W)
 
 print(f"{'':<24}{'full rank':>10}{'rank lost':>10}")
 for name, rows in (("G_ξ regular", ~singular), ("G_ξ singular", singular)):
     print(f"{name:<24}{np.sum(rank[rows] == 4):>10}{np.sum(rank[rows] < 4):>10}")
 agree = np.mean(criterion == (rank == 4)), np.mean(np.asarray(report.rank) == rank)
-print(f"\nthe criterion agrees at {agree[0]:.0%} of all points, ll.constraint_rank at {agree[1]:.0%}")
+print(f"\nthe criterion agrees at {agree[0]:.0%} of all points, ll.networks.constraint_rank at {agree[1]:.0%}")
 
 # %% [markdown]
 # ## What it looks like
@@ -288,7 +288,7 @@ x_fold = brentq(
 )  # where w(x) = (arctanh x − e)/x is extremal
 w_fold = (np.arctanh(x_fold) - E) / x_fold
 special = {"fold": ([E, x_fold], [1.0, w_fold]), "crossing": ([0.0, 0.0], [1.0, 1.0])}
-reports = {name: ll.constraint_rank(LOOP, *map(jnp.asarray, point)) for name, point in special.items()}
+reports = {name: ll.networks.constraint_rank(LOOP, *map(jnp.asarray, point)) for name, point in special.items()}
 for name, told in reports.items():
     print(f"at the {name}\n{told}\n")
 
@@ -341,7 +341,7 @@ print(
 
 # %%
 try:
-    ll.guard_rank(LOOP, jnp.array([0.0, 0.0]), jnp.array([1.0, 1.0]))
+    ll.networks.guard_rank(LOOP, jnp.array([0.0, 0.0]), jnp.array([1.0, 1.0]))
     refusal = ""
 except eqx.EquinoxRuntimeError as error:
     refusal = next(line.split(": ", 1)[1] for line in str(error).splitlines() if "EquinoxRuntimeError: " in line)
@@ -351,7 +351,7 @@ print(refusal)
 # ## The verdict
 
 # %%
-verdicts = ll.verify(
+verdicts = ll.verify.run(
     ["neurons-as-constraints", "xor-example", "proposition-1", "rank-on-cycles", "proof-of-proposition-1"]
 )
 verdicts

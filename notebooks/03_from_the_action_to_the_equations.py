@@ -215,7 +215,7 @@ def by_hand(t, q, v, *, keep_gamma_2=True):
 
 # %%
 action = ll.CognitiveAction(
-    ll.xor_network(), mass_x=MASS_X, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
+    ll.networks.xor_network(), mass_x=MASS_X, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
 )
 stimulus = ll.Stimulus(input=lambda t: jnp.stack([jnp.sin(t), jnp.cos(2 * t)]), target=lambda t: 0.3 * jnp.sin(t)[None])
 law = action.law("full")
@@ -358,7 +358,9 @@ pull = ll.delta_errors(network, ll.SquaredError(), neurons, W, y)  # any load wi
 load = (*jax.tree.map(jnp.zeros_like, neurons)[:-1], pull[-1])
 ratios = np.array([0.0, 1e-6, 1e-4, 1e-2, 1.0, 100.0])
 steps = jax.jit(
-    jax.vmap(lambda ratio: ll.WaveMultipliers(network, ratio, jnp.ones(())).solution(linearised, load).steps)
+    jax.vmap(
+        lambda ratio: ll.multipliers.ConjugateGradients(network, ratio, jnp.ones(())).solution(linearised, load).steps
+    )
 )(ratios)
 print("m_x/m_W      ", *(f"{ratio:>8g}" for ratio in ratios))
 print("waves, steps ", *(f"{count:>8d}" for count in steps))
@@ -367,11 +369,11 @@ print("waves, steps ", *(f"{count:>8d}" for count in steps))
 masses = {"mass_x": 0.1, "mass_W": 1.0}
 moving = ll.Stimulus(input=ll.Sinusoids(jnp.array([1.0, 1.7, 0.6]), 1.0, jnp.array([0.3, 0.1, 1.0])), target=y)
 solvers = {
-    "dense saddle point": ll.DenseSaddlePoint(),
-    "dense Schur complement, (10)": ll.DenseSchur(),
-    "Schur, G_M G_Mᵀ known diagonal": ll.NetworkSchur(network, *map(jnp.asarray, masses.values())),
-    "block tridiagonal": ll.BlockTridiagonal(network, *map(jnp.asarray, masses.values())),
-    "waves (conjugate gradients)": ll.WaveMultipliers(network, *map(jnp.asarray, masses.values())),
+    "dense saddle point": ll.multipliers.DenseSaddlePoint(),
+    "dense Schur complement, (10)": ll.multipliers.DenseSchur(),
+    "Schur, G_M G_Mᵀ known diagonal": ll.multipliers.NetworkSchur(network, *map(jnp.asarray, masses.values())),
+    "block tridiagonal": ll.multipliers.BlockTridiagonal(network, *map(jnp.asarray, masses.values())),
+    "waves (conjugate gradients)": ll.multipliers.ConjugateGradients(network, *map(jnp.asarray, masses.values())),
 }
 deep = ll.CognitiveAction(network, **masses)
 deltas = {}
@@ -388,7 +390,7 @@ for name, difference in spread.items():
 # ## The verdict
 
 # %%
-verdicts = ll.verify(
+verdicts = ll.verify.run(
     ["constrained-functional", "neuron-equation", "weight-equation", "multipliers", "explicit-multipliers"]
 )
 verdicts

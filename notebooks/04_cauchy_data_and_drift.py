@@ -56,7 +56,7 @@ BLUE, RED, GREY, GREEN = "#1f5fa8", "#c8481c", "#8a8f98", "#2a7f62"
 # the *stimulus*, which must start at rest. That is an erratum. Measured, by differentiating the library's constraints in $t$, and the result in $x$ and $W$:
 
 # %%
-network = ll.xor_network()
+network = ll.networks.xor_network()
 W = jnp.array([0.5, -0.8, 0.3, 1.1, -0.6, 0.9])
 moving = ll.Stimulus(input=ll.Sinusoids(jnp.array([1.0, 1.6]), 0.7, jnp.array([0.0, 0.5])), target=jnp.array([0.4]))
 
@@ -302,7 +302,7 @@ plt.show()
 # ## The verdict
 
 # %%
-verdicts = ll.verify(
+verdicts = ll.verify.run(
     [
         "cauchy-data",
         "time-term-of-the-constraints",

@@ -362,7 +362,7 @@ print(f"ϑ = 10000  and plain SGD with rate h/γ differ by {error_plain:.0e}")
 # ## The verdict
 
 # %%
-verdicts = ll.verify(
+verdicts = ll.verify.run(
     [
         "weights-ascend",
         "multipliers-of-the-limit",

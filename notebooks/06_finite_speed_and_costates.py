@@ -377,7 +377,7 @@ plt.show()
 # Here is the atlas of all rules over $\vartheta/c$, in NumPy: eigenvalues of the assembled matrix, rest points by
 # dense solves, and how well the force on the weights follows the gradient while the input moves slowly. The library's
 # own atlas is `python -m benchmarks.studies.stability_atlas`; its formulas, `law.growth_rate` and
-# `ll.layer_gains`, are compared below.
+# `ll.laws.layer_gains`, are compared below.
 
 # %%
 SIZES, C = (3, 4, 4, 2), 40.0
@@ -503,10 +503,10 @@ off_growth = max(
 )
 sound = np.abs(ratios - 1) > 0.2  # at ϑ = c the rest point of the derived rule does not exist
 off_gains = max(
-    np.abs(np.stack([ll.layer_gains(name, C, C * r, 3) for r in ratios[sound]]) / gains[rule][sound] - 1).max()
+    np.abs(np.stack([ll.laws.layer_gains(name, C, C * r, 3) for r in ratios[sound]]) / gains[rule][sound] - 1).max()
     for rule, name in ((1, "forward"), (-1, "sign_flip"))
 )
-vanishing = float(ll.layer_gains("forward", C, 1e3 * C, 3)[1])
+vanishing = float(ll.laws.layer_gains("forward", C, 1e3 * C, 3)[1])
 print(f"growth rates by formula and by eigenvalues: {off_growth:.0e} apart;  gains: {off_gains:.0e}")
 print(f"ϑ = 1000 c, two layers below the output: δ at rest is {vanishing:.0e} of backprop's")
 
@@ -632,7 +632,7 @@ plt.show()
 # The library's own list of checks says the same of random networks and seeds:
 
 # %%
-verdicts = ll.verify(
+verdicts = ll.verify.run(
     ["neuron-delay", "euler-equations-of-19", "missing-term", "multiplier-rule", "stationary-costate", "locality"]
 )
 verdicts

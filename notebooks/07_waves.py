@@ -55,7 +55,7 @@ BLUE, RED, GREY, GREEN = "#1f5fa8", "#c8481c", "#8a8f98", "#1d8a4a"
 # %% [markdown]
 # ## A · The waves, and what they carry
 #
-# `ll.backprop_waves` runs them. By hand they are a dozen lines of NumPy. A network of ten levels, as in the paper's
+# `ll.waves.backprop_waves` runs them. By hand they are a dozen lines of NumPy. A network of ten levels, as in the paper's
 # figures ($L=9$), random weights, random frames.
 
 # %%
@@ -82,7 +82,7 @@ def by_hand(W, u, y):
     return x, delta
 
 
-waves = ll.backprop_waves(network, W, u, y, ll.SquaredError())
+waves = ll.waves.backprop_waves(network, W, u, y, ll.SquaredError())
 x, delta = by_hand([np.asarray(w) for w in W], u, y)
 off_waves = max(np.abs(a - b).max() for a, b in zip([*waves.x, *waves.delta], [*x, *delta[1:]], strict=True))
 off_gradient = max(
@@ -106,8 +106,8 @@ wrong_frames = {
 print("places and times at which another frame was found than the formulas say:", wrong_frames)
 
 told = [("layer of weights l", layers)]
-told.append(("target of the error − input it meets", [ll.target_mismatch(l, L) for l in layers]))
-told.append(("input it meets − input that made it", [ll.causing_input_mismatch(l, L) for l in layers]))
+told.append(("target of the error − input it meets", [ll.waves.target_mismatch(l, L) for l in layers]))
+told.append(("input it meets − input that made it", [ll.waves.causing_input_mismatch(l, L) for l in layers]))
 print()
 for name, values in told:
     print(f"{name:<38}" + "".join(f"{value:>5}" for value in values))
@@ -133,7 +133,7 @@ def loss(W, u, y):
 true = jax.grad(loss)(W, still, goal)
 inputs = jnp.concatenate([u[:20], jnp.tile(still, (2 * L + 4, 1))])
 targets = jnp.concatenate([y[:20], jnp.tile(goal, (2 * L + 4, 1))])
-held = ll.backprop_waves(network, W, inputs, targets, ll.SquaredError()).gradient
+held = ll.waves.backprop_waves(network, W, inputs, targets, ll.SquaredError()).gradient
 off = np.stack([np.abs(g[20:] - r).max(axis=(1, 2)) / np.abs(r).max() for g, r in zip(held, true, strict=True)], axis=1)
 exact_from = 1 + np.argmax(off < 1e-10, axis=0)  # ticks held, the first one counted as 1
 print("layer                   " + "".join(f"{l:>5}" for l in layers))
@@ -189,7 +189,7 @@ def errors(u, y):
     """Relative error of g_{t,l} against the gradients of two frames: [2, L]."""
 
     def both(W):
-        told = [ll.wave_fidelity(network, W, u, y, ll.SquaredError(), frame) for frame in ("cause", "target")]
+        told = [ll.waves.wave_fidelity(network, W, u, y, ll.SquaredError(), frame) for frame in ("cause", "target")]
         return jnp.stack([fidelity.relative_error for fidelity in told])
 
     return jnp.mean(jax.vmap(both)(weights), axis=0)
@@ -232,7 +232,7 @@ for l in (1, 5, 9):
     g = np.einsum("ti,tj->tij", delta[l][when], x[l - 1][when])
     reference = gradients_by_hand(one, u_slow[when - 2 * L + l], y_slow[when - L + l])[l - 1]
     mine = np.linalg.norm(g - reference) / np.linalg.norm(reference)
-    its = ll.wave_fidelity(
+    its = ll.waves.wave_fidelity(
         network, tuple(map(jnp.asarray, one)), u_slow, y_slow, ll.SquaredError(), "cause"
     ).relative_error
     same.append(abs(mine - float(its[l - 1])))
@@ -255,7 +255,7 @@ for l in (1, 5, 9):
 
 # %%
 linear = ll.Layered((3, 4, 4, 4, 4, 2), "identity")  # L = 5, l_s = 3
-exact = ll.wave_fidelity(
+exact = ll.waves.wave_fidelity(
     linear,
     linear.init(jax.random.key(2)),
     rng.normal(size=(60, 3)),
@@ -303,7 +303,7 @@ def largest_mismatch(k, shown=40):
     """How many frames of the video are apart, at most, of input and target that meet."""
     numbers = jnp.repeat(jnp.arange(float(shown)), k)[: 20 * (L + 1)]
     # ∂V/∂x = y: the error is the number of the target's frame
-    waves = ll.backprop_waves(carry, identities, numbers[:, None], numbers[:, None], lambda x, y: x @ y)
+    waves = ll.waves.backprop_waves(carry, identities, numbers[:, None], numbers[:, None], lambda x, y: x @ y)
     full = slice(2 * L, None)
     return max(int(jnp.abs(waves.delta[l - 1][full] - waves.x[l - 1][full]).max()) for l in range(1, L + 1))
 
@@ -313,12 +313,14 @@ apart = np.array([largest_mismatch(int(k)) for k in ticks])
 print("ticks a frame          " + "".join(f"{k:>7}" for k in ticks))
 print("Δt in milliseconds     " + "".join(f"{1000 / FRAME_RATE / k:>7.2f}" for k in ticks))
 print("frames apart, at most  " + "".join(f"{value:>7}" for value in apart))
-bound = ll.largest_time_step(FRAME_RATE, L)
+bound = ll.waves.largest_time_step(FRAME_RATE, L)
 printed = FRAME_RATE / (L - 1)
 print(
     f"\nbound 1/(f_v (L − 1)) = {1000 * bound:.0f} ms.  As printed f_v/(L − 1) = {printed:.3f}: taken as seconds a layer,"
 )
-print(f"the waves that meet would be {ll.synchronisation_time(L, printed) * FRAME_RATE:.0f} frames of the video apart")
+print(
+    f"the waves that meet would be {ll.waves.synchronisation_time(L, printed) * FRAME_RATE:.0f} frames of the video apart"
+)
 
 # %% [markdown]
 # ## The verdict
@@ -331,7 +333,7 @@ print(f"the waves that meet would be {ll.synchronisation_time(L, printed) * FRAM
 # * $\Delta t\le1/(f_v(L-1))$.
 
 # %%
-verdicts = ll.verify(
+verdicts = ll.verify.run(
     [
         "time-delay-model",
         "forward-wave",

@@ -66,11 +66,11 @@ BLUE, RED, GREY = "#1f5fa8", "#c8481c", "#8a8f98"
 # others. A thirteenth input stays 1.
 
 # %%
-train, test = ll.standardise(ll.japanese_vowels("train"), ll.japanese_vowels("test"))
+train, test = ll.data.standardise(ll.data.japanese_vowels("train"), ll.data.japanese_vowels("test"))
 PASSES, PIECE = 6, 1000
 order_key, weight_key = jax.random.split(jax.random.key(0))
 order = train.shuffled(order_key, PASSES)
-stimulus = train.stream(order, ll.label_codes(9))  # frame n at time n
+stimulus = train.stream(order, ll.data.label_codes(9))  # frame n at time n
 frames, codes = (np.asarray(signal.frames, float) for signal in (stimulus.input, stimulus.target))
 print(f"{len(frames):,} frames of {PASSES} passes over {train.num_recordings} recordings")
 
@@ -215,7 +215,7 @@ print(f"left over, relative to the largest term: (8) {left_8:.1e}, (9) {left_9:.
 errors = [None, None, codes[late] - x[2]]
 for l in (1, 0):
     errors[l] = np.einsum("tji,tj->ti", W[l], slopes[l + 1] * errors[l + 1])
-fidelity = ll.fidelity([jnp.asarray(d) for d in delta], [jnp.asarray(e) for e in errors])
+fidelity = ll.learning.fidelity([jnp.asarray(d) for d in delta], [jnp.asarray(e) for e in errors])
 for name, cosine, ratio in zip(("input", "hidden", "output"), fidelity.cosine, fidelity.norm_ratio, strict=True):
     print(f"{name:<7} cosine {cosine:.5f}   norm ratio {ratio:.5f}")
 
@@ -252,7 +252,7 @@ plt.show()
 # weights are pulled so as to make the output move less, **whatever the target says**. If the input is played $s$
 # times slower, $\vartheta\dot x$ falls as $1/s$ and $\ddot x$ as $1/s^2$.
 #
-# `ll.neuron_mass_force` tells the term and $V_x$. By hand we differentiate the forward pass twice by the chain rule.
+# `ll.learning.neuron_mass_force` tells the term and $V_x$. By hand we differentiate the forward pass twice by the chain rule.
 
 # %%
 between = np.arange(3.25, 500, 7.0)  # instants between frames
@@ -261,7 +261,7 @@ between = np.arange(3.25, 500, 7.0)  # instants between frames
 @eqx.filter_jit
 def inertia_and_loss(law, W, W_dot, spaced, ts):
     def one(t):
-        inertia, loss = ll.neuron_mass_force(law, t, ll.State(W, W_dot), spaced)
+        inertia, loss = ll.learning.neuron_mass_force(law, t, ll.State(W, W_dot), spaced)
         rate = jax.jacfwd(spaced.input)
         return inertia, loss, (spaced.input(t), rate(t), jax.jacfwd(rate)(t))
 
@@ -288,7 +288,7 @@ W_now = states[4].q  # the weights after 4000 frames
 rest = jax.tree.map(jnp.zeros_like, W_now)
 ratios, off = [], []
 for s in slowness:
-    spaced = train.stream(order, ll.label_codes(9), spacing=float(s))
+    spaced = train.stream(order, ll.data.label_codes(9), spacing=float(s))
     inertia, loss, e = inertia_and_loss(law, W_now, rest, spaced, jnp.asarray(between * s, jnp.float32))
     hand = [
         -MASS_X * (ddot + THETA * dot) for _, dot, ddot in forward_in_time(*(np.asarray(part, float) for part in e))
@@ -309,7 +309,7 @@ print(f"by hand the same, to {max(off):.0e}")
 
 # %%
 HEAVY, PIECES = 40 * MASS_X, 8
-slower = train.stream(order, ll.label_codes(9), spacing=4.0)
+slower = train.stream(order, ll.data.label_codes(9), spacing=4.0)
 
 
 def ratio_along(law, states, stimulus, spacing):
@@ -373,7 +373,7 @@ plt.show()
 #   neurons do when the input is slower.
 # * A warning from longer runs: $m_x/m_W=10^{-3}$ still looks well after a few passes, but $|W_1|$ keeps growing, and
 #   after 20 passes it has forgotten everything (10 % accuracy, with finer steps too; measured in
-#   `benchmarks/results/speech_constants.json`). The command prints the ratio, `ll.neuron_mass_ratio` tells it for any
+#   `benchmarks/results/speech_constants.json`). The command prints the ratio, `ll.learning.neuron_mass_ratio` tells it for any
 #   law.
 
 # %%

@@ -26,7 +26,7 @@
 #
 # The nine notebooks before this one took them apart. This one puts the verdicts side by side, each with its number,
 # measured now: on random networks, layered, acyclic and with cycles, on several seeds, in float64. Every claim is
-# measured in two ways that share no code; `ll.check(name)` prints how.
+# measured in two ways that share no code; `ll.verify.claim(name)` prints how.
 
 # %%
 import jax
@@ -62,9 +62,9 @@ LEFT_OUT = {
     "slow-input": 7,
     "mismatch-of-the-waves": 7,
 }
-verdicts = ll.verify([check.name for check in ll.checks() if check.name not in LEFT_OUT])
+verdicts = ll.verify.run([check.name for check in ll.verify.claims() if check.name not in LEFT_OUT])
 found = {finding.check.name: finding for finding in verdicts.findings}
-print(f"{len(found)} of {len(ll.checks())} checks measured; as documented: {verdicts.as_documented}")
+print(f"{len(found)} of {len(ll.verify.claims())} checks measured; as documented: {verdicts.as_documented}")
 
 
 def table(verdict):
@@ -205,7 +205,7 @@ print(f"change of the loss with Ẇ = +σ′δx: {plus:+.5f};  with the printed 
 #   grows (Ostrogradsky), with the other sign it can learn (`benchmarks/studies/second_order.py`). What they are good for is
 #   not known.
 # * **Weight transport.** The backward wave still uses $W^{\mathsf T}$: every synapse is passed in both directions
-#   with the same strength. Locality in space and time is measured here (`ll.check("locality")`); that the brain has
+#   with the same strength. Locality in space and time is measured here (`ll.verify.claim("locality")`); that the brain has
 #   symmetric synapses is not a claim that a computation can settle, nor is the word "plausible" in the title.
 # * **Size.** All of this is measured on small networks and one small data set. One larger run stands beside it, a
 #   million convolutional weights on images of digits (`lagrangian-learning learn digits`), which does as well as SGD;
@@ -213,7 +213,7 @@ print(f"change of the loss with Ẇ = +σ′δx: {plus:+.5f};  with the printed 
 
 # %%
 assert verdicts.as_documented, verdicts.summary
-assert set(LEFT_OUT) <= {check.name for check in ll.checks()}
+assert set(LEFT_OUT) <= {check.name for check in ll.verify.claims()}
 algebraic = [f for f in verdicts.findings if f.check.verdict == "holds" and f.check.tolerance <= 1e-10]
 assert len(algebraic) >= 15
 assert max(f.residual for f in algebraic) < 1e-10

@@ -59,7 +59,7 @@ def test_a_row_links_equation_code_notebook_and_its_checks(label):
     assert links(code)[0].startswith("../lagrangian_learning/")
     assert links(notebook)[0].startswith("../notebooks/")
     named = re.findall(r"\[`(.+?)`\]\((.+?)\)", checks)
-    expected = {check.name: check for check in ll.checks() if label in check.equations}
+    expected = {check.name: check for check in ll.verify.claims() if label in check.equations}
     assert {name for name, _ in named} == set(expected)
     for name, file in named:
         assert file.endswith(expected[name].measured_by.__module__.rsplit(".", 1)[-1] + ".py")
@@ -83,12 +83,12 @@ def test_every_reference_of_a_check_is_explained_and_names_it():
         title.lower().replace(" ", "-"): body
         for title, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
     }
-    for check in ll.checks():
+    for check in ll.verify.claims():
         if check.reference is not None:
             section = check.reference.split("#")[1]
             assert f"`{check.name}`" in sections[section], (check.name, section)
     named = set(re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", page))
-    assert named <= {check.name for check in ll.checks()}
+    assert named <= {check.name for check in ll.verify.claims()}
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def test_a_batch():
 
 @pytest.mark.slow
 def test_mini_batches():
-    code = next(block for block in blocks("python") if "SharedWeights" in block)
+    code = next(block for block in blocks("python") if "Batched" in block)
     told = run(code)
     assert "Trajectory" in told
     losses = [float(number) for number in re.findall(r"[\d.]+", told.splitlines()[-1])]

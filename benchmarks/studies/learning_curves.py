@@ -39,11 +39,11 @@ class Curves(NamedTuple):
 
 def learning_curves(seeds: int = SEEDS, passes: int = PASSES, *, progress: bool = False) -> dict[str, Curves]:
     """Curves of the cognitive action and of backpropagation, in float32."""
-    train, test = ll.japanese_vowels("train"), ll.japanese_vowels("test")
+    train, test = ll.data.japanese_vowels("train"), ll.data.japanese_vowels("test")
     learned, held_out = train.hold_out(jax.random.key(HOLD_OUT_KEY))
     tasks = [make_task(seed, learned, held_out, passes) for seed in range(seeds)]
     # Scaled by what is learned from, as the held-out ones are.
-    _, tested = ll.standardise(learned, test)
+    _, tested = ll.data.standardise(learned, test)
     W = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(task.W for task in tasks))
     stimuli = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(task.stimulus for task in tasks))
     ends = np.linspace(0, tasks[0].num_frames - 1, passes + 1).round()
@@ -84,13 +84,13 @@ def _by_backprop(W: PyTree, stimuli: ll.Stimulus, ends: np.ndarray) -> PyTree:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *weights)
 
 
-def _judged(weights: PyTree, task: Task, tested: ll.Recordings) -> Curves:
+def _judged(weights: PyTree, task: Task, tested: ll.data.Recordings) -> Curves:
     held_out = _accuracies(weights, task.judged)
     last = jax.tree.map(lambda leaf: leaf[:, -1:], weights)
     return Curves(held_out, _accuracies(last, tested)[:, 0])
 
 
-def _accuracies(weights: PyTree, recordings: ll.Recordings) -> np.ndarray:
+def _accuracies(weights: PyTree, recordings: ll.data.Recordings) -> np.ndarray:
     """The share of recordings told right [seeds, times]."""
     inputs = jnp.asarray(recordings.inputs())
 

@@ -121,7 +121,7 @@ def _likeness(W: PyTree, stimulus: ll.Stimulus, ts: Array, waves: dict[str, PyTr
         return descent_force(NETWORK, x, W, ll.delta_errors(NETWORK, ll.SquaredError(), x, W, stimulus.target(t)))
 
     formed = jax.vmap(lambda x, delta: descent_force(NETWORK, x, W, delta))(waves["x"], waves["multipliers"])
-    likeness = ll.fidelity(formed, jax.vmap(true)(ts))
+    likeness = ll.learning.fidelity(formed, jax.vmap(true)(ts))
     return likeness.cosine, likeness.norm_ratio
 
 

@@ -76,7 +76,7 @@ def _gains(law: ll.BackpropDiffusion, x: tuple[Array, ...], W: tuple[Array, ...]
     stationary = unravel(jnp.linalg.solve(matrix, -direction(law.costate) * law.speed * slope))
     if law.costate == "parity":
         stationary = without_gains(law.costate, law.speed, law.theta, stationary)
-    formula = ll.layer_gains(law.costate, law.speed, law.theta, len(W))
+    formula = ll.laws.layer_gains(law.costate, law.speed, law.theta, len(W))
     formula = jnp.ones_like(formula) if law.costate == "parity" else formula
     gain = jnp.stack([jnp.vdot(s, b) / jnp.vdot(b, b) for s, b in zip(stationary, backprop, strict=True)])
     return gain, formula
@@ -94,7 +94,7 @@ def _cosine(law: ll.BackpropDiffusion, W: tuple[Array, ...], stimulus: ll.Stimul
     t = jnp.asarray(2.0)
     x_now = law.network.forward(weights, stimulus.input(t))
     delta = ll.delta_errors(law.network, law.potential, x_now, weights, stimulus.target(t))
-    return ll.fidelity(force, descent_force(law.network, x_now, weights, delta)).cosine
+    return ll.learning.fidelity(force, descent_force(law.network, x_now, weights, delta)).cosine
 
 
 def draw(atlas: Atlas, path: str | pathlib.Path) -> pathlib.Path:

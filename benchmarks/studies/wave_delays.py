@@ -37,7 +37,7 @@ def delayed_gradient(
     """g of layers 1, …, L at one phase of the signals, each factor read `rate` times its delay in frames before.
 
     network: without biases;  signals: phase ↦ (input, target);  rate: ω, radians a frame; 0: the present gradient.
-    The loss is `ll.SquaredError`. To rounding this is the gradient of `ll.backprop_waves` from frame 2L − 1 on.
+    The loss is `ll.SquaredError`. To rounding this is the gradient of `ll.waves.backprop_waves` from frame 2L − 1 on.
     """
     L = len(W)
     read = [signals(phase - rate * delay) for delay in range(2 * L)]

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.estimate.peak_memory import most_alive
+from lagrangian_learning.costs.peak_memory import most_alive
 from lagrangian_learning.simulate.augmented import start_of
 from lagrangian_learning.simulate.records import Recorder
 from lagrangian_learning.simulate.run import Plan

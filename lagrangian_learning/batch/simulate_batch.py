@@ -75,12 +75,12 @@ def simulate_batch(
         in_axes: (law, state, args): which axis of their arrays counts lanes; each None, an integer, or a pytree prefix,
             as in `jax.vmap`. A law whose constants vary comes from `jax.vmap(make_law)(constants)`, with axis 0.
         mesh: the devices that share the lanes, a `jax.sharding.Mesh` of any shape. None: JAX's default device. A mesh
-            over several processes divides the batch, which all give whole, among them by `ll.local_lanes`.
+            over several processes divides the batch, which all give whole, among them by `ll.batch.local_lanes`.
         chunk: the most lanes at once; None: what is estimated to fit a quarter of the memory, at most 1024 a CPU, 8192
             small ones by an engine of one core ("fused", "serial"), and 262,144 another device.
         engine: "diffrax": `jax.vmap` of Diffrax, any law and any setting; "serial": the same, one lane after the other;
             "fused": small systems written out on scalars, the same steps to rounding; "pallas": the same as one kernel
-            of a GPU, `ll.PallasEngine`; each is refused with a reason where it cannot. Or an engine of your own.
+            of a GPU, `ll.fused.PallasEngine`; each is refused with a reason where it cannot. Or an engine of your own.
             "auto": on a CPU fused for 64 small lanes and more with constant steps, serial for states of more than 1024
             numbers; else diffrax, and what took the first part of a run that is resumed; the printed batch tells.
             Name the engine where bits of small and large batches are to be compared.

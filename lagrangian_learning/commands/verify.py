@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lagrangian_learning.verify import Verification, verify
-from lagrangian_learning.verify.check import Check
+from lagrangian_learning.verify import Verification, run
+from lagrangian_learning.verify.claim import Claim
 
 PIPED_WIDTH = 132
 
@@ -19,10 +19,10 @@ def verify_command(as_json: bool, equation: str | None) -> Verification:
     try:
         with told.status("", spinner="line") as status:
 
-            def progress(done: int, total: int, check: Check) -> None:
+            def progress(done: int, total: int, check: Claim) -> None:
                 status.update(f"{done} of {total} measured; now {check.name} …")
 
-            found = verify(equation, progress=progress)
+            found = run(equation, progress=progress)
     except ValueError as error:
         raise SystemExit(f"verify: {error}") from None
     if as_json:

@@ -43,7 +43,7 @@ class PallasEngine(AbstractEngine):
         if not self.interpret and jax.default_backend() != "gpu":
             return (
                 f"its kernel is for GPUs, and JAX runs on a {jax.default_backend()} here; "
-                "engine=ll.PallasEngine(interpret=True) computes it anywhere, slowly."
+                "engine=ll.fused.PallasEngine(interpret=True) computes it anywhere, slowly."
             )
         if not _has_pallas():
             return "this JAX has no Pallas for GPUs; a newer one has."

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning.learning.multipliers.block_tridiagonal import BlockTridiagonal
 from lagrangian_learning.learning.multipliers.network_multipliers import AbstractNetworkMultipliers, check_feedforward
-from lagrangian_learning.learning.multipliers.waves import WaveMultipliers
+from lagrangian_learning.learning.multipliers.waves import ConjugateGradients
 from lagrangian_learning.mechanics.unrolling import unrolled_solver
 from lagrangian_learning.networks import AbstractLinearisation, AbstractNetwork
 
@@ -42,7 +42,8 @@ class UnrolledMultipliers(AbstractNetworkMultipliers):
         if self.network.num_neurons > MAX_UNROLLED_NEURONS:
             raise ValueError(
                 f"elimination is unrolled for networks of at most {MAX_UNROLLED_NEURONS} neurons, and this one has "
-                f"{self.network.num_neurons}: use ll.WaveMultipliers, or ll.BlockTridiagonal for ll.Layered."
+                f"{self.network.num_neurons}: use ll.multipliers.ConjugateGradients, or "
+                "ll.multipliers.BlockTridiagonal for ll.Layered."
             )
 
     def solve(self, linearised: AbstractLinearisation, load: PyTree) -> tuple[PyTree, PyTree]:
@@ -80,7 +81,7 @@ def eliminated(matrix: Float[Array, "n n"], right: Float[Array, " n"]) -> Float[
     return jnp.stack(x)
 
 
-@unrolled_solver.register(WaveMultipliers)
+@unrolled_solver.register(ConjugateGradients)
 @unrolled_solver.register(BlockTridiagonal)
 def _(solver: AbstractNetworkMultipliers) -> AbstractNetworkMultipliers:
     if solver.network.num_neurons > MAX_UNROLLED_NEURONS:

@@ -7,18 +7,17 @@ from .laws import (
     AbstractNetworkLaw as AbstractNetworkLaw,
     BackpropDiffusion as BackpropDiffusion,
     DampedDescent as DampedDescent,
-    FiniteSpeed as FiniteSpeed,
-    FiniteSpeedMultipliers as FiniteSpeedMultipliers,
-    FullCoordinates as FullCoordinates,
+    FiniteSpeedDynamics as FiniteSpeedDynamics,
+    FullDynamics as FullDynamics,
     GradientFlow as GradientFlow,
-    ReducedCoordinates as ReducedCoordinates,
+    ReducedDynamics as ReducedDynamics,
     growth_rate as growth_rate,
     layer_gains as layer_gains,
 )
 from .multipliers import (
     BlockTridiagonal as BlockTridiagonal,
+    ConjugateGradients as ConjugateGradients,
     NetworkSchur as NetworkSchur,
-    WaveMultipliers as WaveMultipliers,
 )
 from .neuron_mass import neuron_mass_force as neuron_mass_force, neuron_mass_ratio as neuron_mass_ratio
 from .potential import (
@@ -34,7 +33,7 @@ from .potential import (
 from .waves import (
     WaveFidelity as WaveFidelity,
     WaveFrames as WaveFrames,
-    Waves as Waves,
+    WaveRecord as WaveRecord,
     backprop_waves as backprop_waves,
     causing_input_mismatch as causing_input_mismatch,
     largest_time_step as largest_time_step,

@@ -10,12 +10,13 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import cast, is_concrete, require, tree_add, tree_dot, tree_scale
 from lagrangian_learning.learning.laws.backprop_diffusion import positive_speed
-from lagrangian_learning.learning.laws.coordinates import FullCoordinates, ReducedCoordinates
-from lagrangian_learning.learning.laws.finite_speed import FiniteSpeed, FiniteSpeedMultipliers
+from lagrangian_learning.learning.laws.coordinates import FullDynamics, ReducedDynamics
+from lagrangian_learning.learning.laws.finite_speed import FiniteSpeedDynamics
 from lagrangian_learning.learning.laws.swept import SweptEquations
 from lagrangian_learning.learning.multipliers.block_tridiagonal import BlockTridiagonal, eliminates_faster
+from lagrangian_learning.learning.multipliers.finite_speed import FiniteSpeedMultipliers
 from lagrangian_learning.learning.multipliers.network_multipliers import AbstractNetworkMultipliers
-from lagrangian_learning.learning.multipliers.waves import NetworkSchur, WaveMultipliers
+from lagrangian_learning.learning.multipliers.waves import ConjugateGradients, NetworkSchur
 from lagrangian_learning.mechanics import (
     AbstractDissipation,
     AbstractMultiplierSolver,
@@ -123,7 +124,7 @@ class CognitiveAction(eqx.Module):
 
     def law(
         self, coordinates: str | None = None, multiplier_solver: AbstractMultiplierSolver | None = None
-    ) -> FullCoordinates | ReducedCoordinates | FiniteSpeed:
+    ) -> FullDynamics | ReducedDynamics | FiniteSpeedDynamics:
         """The Euler–Lagrange equations (8)–(10) as a law for `simulate`.
 
         Arguments:
@@ -145,10 +146,10 @@ class CognitiveAction(eqx.Module):
             )
         equations = self.euler_lagrange(multiplier_solver)
         if self.speed is not None:
-            return FiniteSpeed(self.network, self.potential, equations, self.speed)
+            return FiniteSpeedDynamics(self.network, self.potential, equations, self.speed)
         if coordinates == "full" or not sweeps:
-            return FullCoordinates(self.network, self.potential, equations)
-        return ReducedCoordinates(self.network, self.potential, equations, self._swept(equations.multiplier_solver))
+            return FullDynamics(self.network, self.potential, equations)
+        return ReducedDynamics(self.network, self.potential, equations, self._swept(equations.multiplier_solver))
 
     def __call__(self, path: Any, stimulus: Stimulus, *, normalised: bool = False) -> Float[Array, ""]:
         """The value of the action along a trajectory, by quadrature over its saved times (fourth order).
@@ -195,7 +196,7 @@ class CognitiveAction(eqx.Module):
         if isinstance(solver, AbstractNetworkMultipliers | NetworkSchur | FiniteSpeedMultipliers) and not structured:
             raise ValueError(
                 "terms of order 1 or 2 can change the inertia, which structured multiplier solvers take to be m_x and "
-                "m_W: use ll.DenseSaddlePoint(), or declare order=0 for terms of t, x and W alone."
+                "m_W: use ll.multipliers.DenseSaddlePoint(), or declare order=0 for terms of t, x and W alone."
             )
         if solver is not None:
             return solver
@@ -206,7 +207,7 @@ class CognitiveAction(eqx.Module):
         if eliminates_faster(self.network, self.mass_x, self.mass_W):
             return BlockTridiagonal(self.network, self.mass_x, self.mass_W)
         if self.network.feedforward:
-            return WaveMultipliers(self.network, self.mass_x, self.mass_W)
+            return ConjugateGradients(self.network, self.mass_x, self.mass_W)
         massless = is_concrete(self.mass_x) and not bool(jnp.all(self.mass_x > 0))
         return DenseSaddlePoint() if massless else NetworkSchur(self.network, self.mass_x, self.mass_W)
 

@@ -65,7 +65,7 @@ def as_potential(potential: Callable[..., Array]) -> AbstractPotential:
 
 
 class BatchSum(AbstractPotential):
-    """V = Σ_b V₁(x_b, y_b): a potential of one example, summed over the batch of an `ll.SharedWeights`.
+    """V = Σ_b V₁(x_b, y_b): a potential of one example, summed over the batch of an `ll.Batched`.
 
     The target has a batch axis [B, …] before every array. Raises ValueError when the batches differ.
     """

@@ -18,11 +18,12 @@ from .jets import Jet
 LinearMap = Callable[[PyTree], PyTree]
 
 _COUPLED = (
-    "the dense Schur complement needs a diagonal inertia, and here velocities are coupled. Use ll.DenseSaddlePoint()."
+    "the dense Schur complement needs a diagonal inertia, and here velocities are coupled. "
+    "Use ll.multipliers.DenseSaddlePoint()."
 )
 _MASSLESS = (
     "the dense Schur complement divides by every mass, and one is not positive (mass_x = 0?). "
-    "Use ll.DenseSaddlePoint(), or the solver of the network (multiplier_solver=None)."
+    "Use ll.multipliers.DenseSaddlePoint(), or the solver of the network (multiplier_solver=None)."
 )
 
 

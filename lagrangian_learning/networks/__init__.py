@@ -1,7 +1,7 @@
 """Neurons as constraints: networks, their forward and backward waves, and the rank of their constraints."""
 
 from .activations import ACTIVATIONS as ACTIVATIONS, Activation as Activation
-from .batched import SharedWeights as SharedWeights
+from .batched import Batched as Batched
 from .chain import Chain as Chain
 from .digraph import Digraph as Digraph
 from .examples import xor_network as xor_network

@@ -15,7 +15,7 @@ from .network import AbstractNetwork, check_input, check_leaves, positive_int
 from .shared_sweeps import linearised_batch, taylor_sweep_batch
 
 
-class SharedWeights(AbstractNetwork):
+class Batched(AbstractNetwork):
     """G(x_b, W, u_b) = 0 for b = 1 … B: (4) for every example of a batch, with one W.
 
     x is that of the network with a batch axis [B, …] before every array, W is the network's own; u and the outputs are
@@ -35,7 +35,7 @@ class SharedWeights(AbstractNetwork):
 
     def __check_init__(self) -> None:
         if not isinstance(self.network, AbstractNetwork):
-            raise ValueError("ll.SharedWeights takes a network, such as ll.SharedWeights(ll.Layered((2, 8, 1)), 64).")
+            raise ValueError("ll.Batched takes a network, such as ll.Batched(ll.Layered((2, 8, 1)), 64).")
         if not self.network.feedforward:
             raise ValueError(
                 "weights are shared between the examples of a feedforward network, and this one has cycles: "
@@ -117,7 +117,7 @@ class SharedWeights(AbstractNetwork):
         W = jax.eval_shape(lambda: self.init(jax.random.key(0), dtype))
         shapes = jax.eval_shape(self.forward, W, jax.ShapeDtypeStruct(self.input_shape, dtype))
         remedy = f"x is that of the network with a batch axis of {self.batch} first, as forward(W, u) makes it"
-        return check_leaves("neurons of SharedWeights", x, shapes, remedy)
+        return check_leaves("neurons of Batched", x, shapes, remedy)
 
     def check_input(self, u: ArrayLike) -> None:
         check_input(u, self.input_shape)

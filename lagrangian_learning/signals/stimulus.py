@@ -111,7 +111,7 @@ def _check_shape(signal: AbstractSignal, expected: tuple[int, ...], t0: Array) -
         raise ValueError(
             f"the network has {math.prod(expected)} input neurons, so that the input must have shape {expected}, "
             f"but it has shape {shape}: give one channel an input neuron; for a batch use jax.vmap, or "
-            "ll.SharedWeights where one W learns from all signals."
+            "ll.Batched where one W learns from all signals."
         )
 
 

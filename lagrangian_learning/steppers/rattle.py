@@ -39,7 +39,7 @@ class Rattle(diffrax.AbstractSolver):
     each step, so that nothing is left to project. Constant steps, short against 1/ϑ; the exponential steppers are for
     large ϑ.
 
-    For `EulerLagrange` and `FullCoordinates` laws of first order with a holonomic constraint, which may move with t, or
+    For `EulerLagrange` and `FullDynamics` laws of first order with a holonomic constraint, which may move with t, or
     none (then it is the conformal leapfrog).
 
     Arguments:

@@ -4,7 +4,7 @@
 is compared with them; every other module measures one section.
 """
 
-from .check import Check as Check, Finding as Finding
-from .registry import check as check, checks as checks
+from .claim import Claim as Claim, Finding as Finding
+from .registry import claim as claim, claims as claims
 from .table_one import TableOne as TableOne, table_one as table_one
-from .verification import Verification as Verification, verify as verify
+from .verification import Verification as Verification, run as run

@@ -15,7 +15,7 @@ from lagrangian_learning.mechanics import ExponentialDissipation, Lagrangian, St
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Sinusoids, Stimulus
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .handwritten import by_hand
 from .problems import Problem, layers, problems, relative, tree_of, worst
 from .stepping import Field, rk4
@@ -228,7 +228,7 @@ def _drift(shared: Shared) -> Measured:
     return Measured(projected, details, {"(10) alone leaves the constraints": bare > 1e-6})
 
 
-VALUE = Check(
+VALUE = Claim(
     name="action",
     equations=("5",),
     claim="A(x, W) = ∫ ½ (m_x|ẋ|² + m_W|Ẇ|²) ϖ dt + ∫ F dt.",
@@ -237,7 +237,7 @@ VALUE = Check(
     tolerance=1e-10,
     measured_by=_value,
 )
-KEPT = Check(
+KEPT = Claim(
     name="subsidiary-conditions",
     equations=("6",),
     claim="G^j(t, x(t), W(t)) = 0 along the motion.",
@@ -246,7 +246,7 @@ KEPT = Check(
     tolerance=1e-12,
     measured_by=_kept,
 )
-FUNCTIONAL = Check(
+FUNCTIONAL = Claim(
     name="constrained-functional",
     equations=("7", "8", "9"),
     claim="The Euler–Lagrange equations of A* are (8) and (9), with L_F = F_q − d(F_q̇)/dt + d²(F_q̈)/dt².",
@@ -255,7 +255,7 @@ FUNCTIONAL = Check(
     tolerance=1e-10,
     measured_by=_functional,
 )
-TABLE_1 = Check(
+TABLE_1 = Claim(
     name="stationary-action",
     equations=("Table 1",),
     claim="The cognitive action is the dual of the action in mechanics.",
@@ -264,7 +264,7 @@ TABLE_1 = Check(
     tolerance=1e-8,
     measured_by=_stationary,
 )
-DRIFT = Check(
+DRIFT = Claim(
     name="index-reduction-drifts",
     equations=("10", "Remark 8"),
     claim="Differentiating the constraints twice and solving (8)–(10) keeps them.",
@@ -274,4 +274,4 @@ DRIFT = Check(
     measured_by=_drift,
     remark="only in exact integration: G drifts unless it is stabilised, or x slaved to W (reduced coordinates).",
 )
-CHECKS = (VALUE, KEPT, FUNCTIONAL, TABLE_1, DRIFT)
+CLAIMS = (VALUE, KEPT, FUNCTIONAL, TABLE_1, DRIFT)

@@ -7,12 +7,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.learning import CognitiveAction, SquaredError
-from lagrangian_learning.learning.laws import FullCoordinates
+from lagrangian_learning.learning.laws import FullDynamics
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Stimulus
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .euler_lagrange import MASS_W, MASS_X, action_of
 from .problems import Problem, feedforward_problems, problem, relative, worst
 
@@ -41,7 +41,7 @@ def _at_rest(p: Problem) -> Stimulus:
 
 def _rates_of_constraints(p: Problem, cauchy: str, stimulus: Stimulus, w_dot: np.ndarray) -> float:
     """max |G|, |ġ| in NumPy at the states that the package makes."""
-    law = FullCoordinates(p.network, SquaredError(), action_of(p.network).euler_lagrange())
+    law = FullDynamics(p.network, SquaredError(), action_of(p.network).euler_lagrange())
 
     def start(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[Array, Array]:
         state = law.initial_state(t, W, stimulus, W_dot, cauchy=cauchy)
@@ -87,7 +87,7 @@ def _time_term(shared: Shared) -> Measured:
 
 
 def _is_refused(p: Problem) -> bool:
-    law = FullCoordinates(p.network, SquaredError(), action_of(p.network).euler_lagrange())
+    law = FullDynamics(p.network, SquaredError(), action_of(p.network).euler_lagrange())
     try:
         law.initial_state(0.3, p.network.init(jax.random.key(0)), p.stimulus, cauchy="paper")
     except ValueError:
@@ -139,7 +139,7 @@ def _jumps(p: Problem) -> tuple[np.ndarray, np.ndarray]:
     return tuple(after - before)
 
 
-CAUCHY = Check(
+CAUCHY = Claim(
     name="cauchy-data",
     equations=("11", "Remark 9"),
     claim="G = 0, G_τ = 0, ẋ = 0 and Ẇ = 0 at the start is one consistent way to impose Cauchy conditions.",
@@ -149,7 +149,7 @@ CAUCHY = Check(
     measured_by=_cauchy,
     remark="only where ė(0) = 0, and more than is needed: any Ẇ(0) is consistent with ẋ(0) = −G_ξ⁻¹(G_t + G_M Ẇ).",
 )
-TIME_TERM = Check(
+TIME_TERM = Claim(
     name="time-term-of-the-constraints",
     equations=("11", "Erratum 5"),
     claim="G_τ(0, x(0), W(0)) = 0 is an additional constraint on x(0) and W(0).",
@@ -159,7 +159,7 @@ TIME_TERM = Check(
     measured_by=_time_term,
     remark="G_τ = −ė contains neither x nor W: it constrains the stimulus.",
 )
-SMOOTHNESS = Check(
+SMOOTHNESS = Claim(
     name="smoothness-of-the-input",
     equations=("4", "10", "Erratum 6"),
     claim="e of class C¹ is enough.",
@@ -169,4 +169,4 @@ SMOOTHNESS = Check(
     measured_by=_smoothness,
     remark="(10) contains G_ττ = −ë: e must be of class C².",
 )
-CHECKS = (CAUCHY, TIME_TERM, SMOOTHNESS)
+CLAIMS = (CAUCHY, TIME_TERM, SMOOTHNESS)

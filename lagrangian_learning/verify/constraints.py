@@ -8,7 +8,7 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning.networks import Digraph, Layered, constraint_rank, state_jacobian, weight_jacobian, xor_network
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .handwritten import by_hand
 from .problems import Problem, feedforward_problems, problems, relative, tree_of, worst
 
@@ -143,7 +143,7 @@ def _proof(shared: Shared) -> Measured:
     return Measured(max(later), details, demands)
 
 
-NEURONS = Check(
+NEURONS = Claim(
     name="neurons-as-constraints",
     equations=("4",),
     claim="One constraint a neuron: ξ_j − e_j for inputs, ξ_j − σ(m_jk ξ^k) for all others.",
@@ -152,7 +152,7 @@ NEURONS = Check(
     tolerance=1e-12,
     measured_by=_neurons,
 )
-XOR_EXAMPLE = Check(
+XOR_EXAMPLE = Claim(
     name="xor-example",
     equations=("XOR example",),
     claim="G¹ … G⁵ as printed; a network of five neurons that computes XOR.",
@@ -161,7 +161,7 @@ XOR_EXAMPLE = Check(
     tolerance=1e-10,
     measured_by=_xor,
 )
-PROPOSITION = Check(
+PROPOSITION = Claim(
     name="proposition-1",
     equations=("Proposition 1", "Remark 10"),
     claim="(G_ξ G_M) has full rank.",
@@ -171,7 +171,7 @@ PROPOSITION = Check(
     measured_by=_proposition,
     remark="for W strictly lower triangular, or acyclic in any numbering: the hypothesis belongs in the statement.",
 )
-CYCLES = Check(
+CYCLES = Claim(
     name="rank-on-cycles",
     equations=("Proposition 1", "Remark 10"),
     claim="The proposition depends heavily on a triangular W.",
@@ -180,7 +180,7 @@ CYCLES = Check(
     tolerance=1e-12,
     measured_by=_cycles,
 )
-PROOF = Check(
+PROOF = Claim(
     name="proof-of-proposition-1",
     equations=("Proposition 1", "Erratum 7"),
     claim="In the proof: G^i_ξi = 1, and G^i_ξi = 0 for all i > j.",
@@ -190,4 +190,4 @@ PROOF = Check(
     measured_by=_proof,
     remark="read G^j_ξi = 0 for i > j.",
 )
-CHECKS = (NEURONS, XOR_EXAMPLE, PROPOSITION, CYCLES, PROOF)
+CLAIMS = (NEURONS, XOR_EXAMPLE, PROPOSITION, CYCLES, PROOF)

@@ -17,7 +17,7 @@ from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Sinusoids, Stimulus
 from lagrangian_learning.simulate import simulate
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .limits import MASSES, SLOPE, limits, rate
 from .problems import Problem, feedforward_problems, problem, relative, slope, tree_of, worst
 from .stepping import rk4
@@ -187,7 +187,7 @@ def _locality(shared: Shared) -> Measured:
     return Measured(max(foreign), dict(zip(names, foreign, strict=True)), {"neighbours do act": reach > 0})
 
 
-IN_TIME = Check(
+IN_TIME = Claim(
     name="costate-in-time",
     equations=("20", "Erratum 3"),
     claim="The differential equation of δ in (20) gives the correct updating rule.",
@@ -197,7 +197,7 @@ IN_TIME = Check(
     measured_by=_in_time,
     remark="forward in time it grows as e^{ct}: it is a boundary-value problem, or its sign must be flipped.",
 )
-GAINS = Check(
+GAINS = Claim(
     name="stationary-costate",
     equations=("20", "Erratum 2"),
     claim="In the limit ϑ → ∞ with ϑ m_W = γ, δ of (20) is the delta error.",
@@ -207,7 +207,7 @@ GAINS = Check(
     measured_by=_gains,
     remark="at rest δ is (1 − ϑ/c)^{−(L−l+1)} times backprop's: ϑ/c → 0 is needed, and ϑ → ∞ at fixed c gives δ → 0.",
 )
-SIGN_FLIP = Check(
+SIGN_FLIP = Claim(
     name="infinite-speed",
     equations=("20", "Erratum 3"),
     claim="As c → ∞, (20) reproduces backpropagation.",
@@ -217,7 +217,7 @@ SIGN_FLIP = Check(
     measured_by=_sign_flip,
     remark="with the sign of δ̇ flipped, so that it can be integrated forward in time.",
 )
-BOUNDARY_VALUE = Check(
+BOUNDARY_VALUE = Claim(
     name="boundary-value-reading",
     equations=("20", "Erratum 3"),
     claim="As c → ∞, (20) reproduces backpropagation.",
@@ -227,7 +227,7 @@ BOUNDARY_VALUE = Check(
     measured_by=_boundary_value,
     remark="as a boundary-value problem with δ(t₁) = 0, at interior times and with ϑ/c → 0.",
 )
-MISPRINTED_LIMIT = Check(
+MISPRINTED_LIMIT = Claim(
     name="limit-before-20",
     equations=("20", "Erratum 7"),
     claim="The limit is m_x → 0, m_x → 0 and m_x/m_W → 0.",
@@ -237,7 +237,7 @@ MISPRINTED_LIMIT = Check(
     measured_by=_misprinted_limit,
     remark="the second one is m_W → 0, without which the weights keep their inertia.",
 )
-LOCALITY = Check(
+LOCALITY = Claim(
     name="locality",
     equations=("20",),
     claim="The diffusion is fully local in space and time.",
@@ -246,4 +246,4 @@ LOCALITY = Check(
     tolerance=0.0,
     measured_by=_locality,
 )
-CHECKS = (IN_TIME, GAINS, SIGN_FLIP, BOUNDARY_VALUE, MISPRINTED_LIMIT, LOCALITY)
+CLAIMS = (IN_TIME, GAINS, SIGN_FLIP, BOUNDARY_VALUE, MISPRINTED_LIMIT, LOCALITY)

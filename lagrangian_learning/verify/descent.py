@@ -17,7 +17,7 @@ from lagrangian_learning.mechanics import EulerLagrange, ExponentialDissipation,
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .problems import Problem, feedforward_problems, problem, relative, worst
 
 POTENTIAL = SquaredError()
@@ -152,7 +152,7 @@ def _outputs_of_the_package(p: Problem) -> np.ndarray:
     return p.on_every_seed(respond)[0]
 
 
-OUTPUTS = Check(
+OUTPUTS = Claim(
     name="outputs-of-the-network",
     equations=("12", "Erratum 7"),
     claim="The outputs f^i_W are the values of x^{ν−i}, i = 1, …, η.",
@@ -162,7 +162,7 @@ OUTPUTS = Check(
     measured_by=_outputs,
     remark="x^{ν−i+1}, i = 1, …, η; E(t) in the loss beside it is not defined, and e(t) is meant.",
 )
-UNCONSTRAINED = Check(
+UNCONSTRAINED = Claim(
     name="unconstrained-action",
     equations=("12",),
     claim="With m_x = 0 the constrained theory is equivalent to the unconstrained one of (12).",
@@ -171,7 +171,7 @@ UNCONSTRAINED = Check(
     tolerance=1e-10,
     measured_by=_unconstrained,
 )
-DAMPED = Check(
+DAMPED = Claim(
     name="damped-descent",
     equations=("13",),
     claim="The Euler equations of (12) are Ẅ + ϑẆ = −V_W/m_W.",
@@ -180,7 +180,7 @@ DAMPED = Check(
     tolerance=1e-10,
     measured_by=_damped,
 )
-DISSIPATION = Check(
+DISSIPATION = Claim(
     name="dissipation",
     equations=("13",),
     claim="ϖ(t) is responsible for the dissipative behaviour, without which nothing is learned.",
@@ -189,4 +189,4 @@ DISSIPATION = Check(
     tolerance=1e-12,
     measured_by=_dissipation,
 )
-CHECKS = (OUTPUTS, UNCONSTRAINED, DAMPED, DISSIPATION)
+CLAIMS = (OUTPUTS, UNCONSTRAINED, DAMPED, DISSIPATION)

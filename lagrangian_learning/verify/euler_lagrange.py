@@ -13,7 +13,7 @@ from lagrangian_learning._arrays import tree_dot
 from lagrangian_learning.learning import CognitiveAction, Term
 from lagrangian_learning.mechanics import ScheduledDissipation, State
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .problems import Problem, feedforward_problems, problem, problems, relative, worst
 
 MASS_X, MASS_W = 0.25, 0.8
@@ -213,7 +213,7 @@ def _force_of_kinetic(p: Problem, k: int, x_ddot: np.ndarray) -> tuple[np.ndarra
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-NEURON_EQUATION = Check(
+NEURON_EQUATION = Claim(
     name="neuron-equation",
     equations=("8",),
     claim="The constrained Euler–Lagrange equation of the neurons.",
@@ -222,7 +222,7 @@ NEURON_EQUATION = Check(
     tolerance=1e-10,
     measured_by=_neuron_equation,
 )
-WEIGHT_EQUATION = Check(
+WEIGHT_EQUATION = Claim(
     name="weight-equation",
     equations=("9",),
     claim="The constrained Euler–Lagrange equation of the weights.",
@@ -231,7 +231,7 @@ WEIGHT_EQUATION = Check(
     tolerance=1e-10,
     measured_by=_weight_equation,
 )
-REDUCED = Check(
+REDUCED = Claim(
     name="reduced-coordinates",
     equations=("8", "9", "10"),
     claim="Neurons can be eliminated: the constraints are solved for x, and the motion of the weights stays the same.",
@@ -240,7 +240,7 @@ REDUCED = Check(
     tolerance=1e-10,
     measured_by=_reduced,
 )
-MULTIPLIERS = Check(
+MULTIPLIERS = Claim(
     name="multipliers",
     equations=("10",),
     claim="A linear system gives the multipliers explicitly.",
@@ -249,7 +249,7 @@ MULTIPLIERS = Check(
     tolerance=1e-10,
     measured_by=_multipliers,
 )
-EXPLICIT = Check(
+EXPLICIT = Claim(
     name="explicit-multipliers",
     equations=("10", "Remark 8"),
     claim="(10) expresses the multipliers by coordinates and velocities, whatever F is.",
@@ -259,4 +259,4 @@ EXPLICIT = Check(
     measured_by=_explicit,
     remark="F at most affine in ẋ and Ẇ and free of ẍ and Ẅ: otherwise L_F contains the accelerations.",
 )
-CHECKS = (NEURON_EQUATION, WEIGHT_EQUATION, REDUCED, MULTIPLIERS, EXPLICIT)
+CLAIMS = (NEURON_EQUATION, WEIGHT_EQUATION, REDUCED, MULTIPLIERS, EXPLICIT)

@@ -11,7 +11,7 @@ from lagrangian_learning.learning import CognitiveAction
 from lagrangian_learning.learning.laws import BackpropDiffusion
 from lagrangian_learning.mechanics import DAlembert, EulerLagrange, ExponentialDissipation, State
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .problems import Problem, problems, relative, worst
 
 MASS_X, MASS_W, THETA, SPEED = 0.3, 0.7, 1.3, 2.5
@@ -207,7 +207,7 @@ def _dalembert(shared: Shared) -> Measured:
     return Measured(max(worst(still), worst(taught)), details, demands)
 
 
-NEURON_DELAY = Check(
+NEURON_DELAY = Claim(
     name="neuron-delay",
     equations=("18",),
     claim="c⁻¹ẋ = −x + σ(Wx), which in stationary situation is the neuron equation of (6).",
@@ -216,7 +216,7 @@ NEURON_DELAY = Check(
     tolerance=1e-12,
     measured_by=_neuron_delay,
 )
-DELAYED_CONSTRAINTS = Check(
+DELAYED_CONSTRAINTS = Claim(
     name="delayed-constraints",
     equations=("19", "Erratum 7"),
     claim="G^i = c⁻¹ẋ^i + x^i − σ(w_ik x^k), i = 1, …, r.",
@@ -226,7 +226,7 @@ DELAYED_CONSTRAINTS = Check(
     measured_by=_delayed_constraints,
     remark="i = 1, …, ν, and for input neurons c⁻¹ẋ + x − e: as printed they would forget their input.",
 )
-WITH_LAMBDA = Check(
+WITH_LAMBDA = Claim(
     name="euler-equations-of-19",
     equations=("19",),
     claim="The three Euler equations of A* in terms of λ.",
@@ -235,7 +235,7 @@ WITH_LAMBDA = Check(
     tolerance=1e-10,
     measured_by=_with_lambda,
 )
-MISSING_TERM = Check(
+MISSING_TERM = Claim(
     name="missing-term",
     equations=("20", "Erratum 2"),
     claim="In terms of δ = e^{−ϑt}λ: −m_x ẍ − m_x ϑẋ + c⁻¹δ̇ − δG_ξ − V_ξ = 0.",
@@ -245,7 +245,7 @@ MISSING_TERM = Check(
     measured_by=_missing_term,
     remark="c⁻¹(δ̇ + ϑδ) in place of c⁻¹δ̇: the derivative of e^{ϑt} has been lost, here and in (20).",
 )
-DIFFUSION = Check(
+DIFFUSION = Claim(
     name="backprop-diffusion",
     equations=("20",),
     claim="For vanishing masses and ϑ m_W = γ the equations reduce to (20).",
@@ -255,7 +255,7 @@ DIFFUSION = Check(
     measured_by=_diffusion,
     remark="with −ϑδ in the equation of δ, c m_x → 0 and m_W → 0 (the paper prints “m_x → 0” twice).",
 )
-DALEMBERT = Check(
+DALEMBERT = Claim(
     name="multiplier-rule",
     equations=("19", "Remark 11"),
     claim="Stationarity under non-holonomic constraints by the rule of the Lagrange multipliers.",
@@ -265,4 +265,4 @@ DALEMBERT = Check(
     measured_by=_dalembert,
     remark="the rule is the vakonomic one; under d'Alembert's, that of mechanics, no force acts on W.",
 )
-CHECKS = (NEURON_DELAY, DELAYED_CONSTRAINTS, WITH_LAMBDA, MISSING_TERM, DIFFUSION, DALEMBERT)
+CLAIMS = (NEURON_DELAY, DELAYED_CONSTRAINTS, WITH_LAMBDA, MISSING_TERM, DIFFUSION, DALEMBERT)

@@ -14,7 +14,7 @@ from lagrangian_learning.learning.laws import DampedDescent, GradientFlow
 from lagrangian_learning.mechanics import ExponentialDissipation, State
 from lagrangian_learning.signals import Stimulus
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .problems import Problem, feedforward_problems, slope, tree_of
 from .stepping import rk4
 
@@ -116,7 +116,7 @@ def _distances_from_backprop(p: Problem, ratios: Array, mass_W: float = 1e-3) ->
     return np.max(p.on_every_seed(distances), axis=0)
 
 
-GRADIENT_FLOW = Check(
+GRADIENT_FLOW = Claim(
     name="gradient-flow",
     equations=("14",),
     claim="For ϑ → ∞ with ϑ m_W → γ, (13) becomes the gradient method.",
@@ -125,7 +125,7 @@ GRADIENT_FLOW = Check(
     tolerance=SLOPE,
     measured_by=_to_gradient_flow,
 )
-FROM_THE_ACTION = Check(
+FROM_THE_ACTION = Claim(
     name="action-to-gradient-flow",
     equations=("14",),
     claim="For m_x → 0, m_W → 0 and m_x/m_W → 0, (8)–(10) reproduce (14).",
@@ -134,7 +134,7 @@ FROM_THE_ACTION = Check(
     tolerance=SLOPE,
     measured_by=_from_the_action,
 )
-MULTIPLIERS_TEND = Check(
+MULTIPLIERS_TEND = Claim(
     name="limit-of-the-multipliers",
     equations=("10", "16"),
     claim="In the limit, (10) becomes (16).",
@@ -143,4 +143,4 @@ MULTIPLIERS_TEND = Check(
     tolerance=SLOPE,
     measured_by=_multipliers_tend,
 )
-CHECKS = (GRADIENT_FLOW, FROM_THE_ACTION, MULTIPLIERS_TEND)
+CLAIMS = (GRADIENT_FLOW, FROM_THE_ACTION, MULTIPLIERS_TEND)

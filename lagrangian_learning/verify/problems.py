@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning.networks import AbstractNetwork, Digraph, Layered
 from lagrangian_learning.signals import Sinusoids, Stimulus
 
-from .check import Shared
+from .claim import Shared
 from .handwritten import HandNetwork, by_hand
 
 SEEDS = 4

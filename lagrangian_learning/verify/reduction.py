@@ -10,7 +10,7 @@ from lagrangian_learning.learning import SquaredError, delta_errors
 from lagrangian_learning.learning.delta_errors import descent_force, loss
 from lagrangian_learning.networks import Layered, state_jacobian
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .problems import Problem, cosine, feedforward_problems, relative, worst
 
 POTENTIAL = SquaredError()
@@ -128,7 +128,7 @@ def _three_neurons(shared: Shared) -> Measured:
     return Measured(worst(errors), {}, {})
 
 
-WEIGHTS_ASCEND = Check(
+WEIGHTS_ASCEND = Claim(
     name="weights-ascend",
     equations=("15", "Erratum 1"),
     claim="Weights move by Ẇ = −σ′(a_i) δ_i x_j/γ.",
@@ -138,7 +138,7 @@ WEIGHTS_ASCEND = Check(
     measured_by=_weights_ascend,
     remark="the sign must be +: with (17), the printed form climbs the gradient.",
 )
-LIMIT_MULTIPLIERS = Check(
+LIMIT_MULTIPLIERS = Claim(
     name="multipliers-of-the-limit",
     equations=("16",),
     claim="In the limit (10) becomes G_ξ G_ξᵀ δ = −G_ξ V_ξ.",
@@ -147,7 +147,7 @@ LIMIT_MULTIPLIERS = Check(
     tolerance=1e-10,
     measured_by=_multipliers_of_the_limit,
 )
-BACKWARD_STRUCTURE = Check(
+BACKWARD_STRUCTURE = Claim(
     name="backward-structure",
     equations=("17",),
     claim="Tδ = −V_x with T upper triangular: δ is the delta error of backpropagation.",
@@ -156,7 +156,7 @@ BACKWARD_STRUCTURE = Check(
     tolerance=1e-10,
     measured_by=_backward_structure,
 )
-THREE_NEURONS = Check(
+THREE_NEURONS = Claim(
     name="three-neurons",
     equations=("17", "three-neuron example"),
     claim="On a chain of input, hidden and output neuron: T as printed, δ₃ = −V_x₃, δ₂ = σ′w₃₂δ₃, δ₁ = σ′w₂₁δ₂.",
@@ -165,4 +165,4 @@ THREE_NEURONS = Check(
     tolerance=1e-12,
     measured_by=_three_neurons,
 )
-CHECKS = (WEIGHTS_ASCEND, LIMIT_MULTIPLIERS, BACKWARD_STRUCTURE, THREE_NEURONS)
+CLAIMS = (WEIGHTS_ASCEND, LIMIT_MULTIPLIERS, BACKWARD_STRUCTURE, THREE_NEURONS)

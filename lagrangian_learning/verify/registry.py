@@ -16,13 +16,13 @@ from . import (
     wave_figures,
     waves,
 )
-from .check import Check
+from .claim import Claim
 
 WAVES = (waves, wave_figures, synchronisation)
 FAMILIES = (*WAVES, action, constraints, euler_lagrange, cauchy, descent, limits, reduction, finite_speed, costate)
 
 
-def _place(check: Check) -> float:
+def _place(check: Claim) -> float:
     """Where the paper comes to it: by the last of its numbered equations, as the others follow from the text."""
     numbers = [int(label) for label in check.equations if label.isdigit()]
     return max(numbers, default=PLACES.get(check.equations[0], 0.0))
@@ -39,24 +39,27 @@ PLACES = {
     "XOR example": 3.7,
     "Proposition 1": 6.5,
 }
-CHECKS: tuple[Check, ...] = tuple(sorted(itertools.chain(*(family.CHECKS for family in FAMILIES)), key=_place))
+CLAIMS: tuple[Claim, ...] = tuple(sorted(itertools.chain(*(family.CLAIMS for family in FAMILIES)), key=_place))
 
 
-def checks() -> tuple[Check, ...]:
+def claims() -> tuple[Claim, ...]:
     """Every check of `verify`, in the order of the paper."""
-    return CHECKS
+    return CLAIMS
 
 
-def check(name: str) -> Check:
-    """The check of this name; `ll.check("weights-ascend").measure()` measures it. ValueError for a name unknown."""
-    for known in CHECKS:
+def claim(name: str) -> Claim:
+    """The check of this name; `ll.verify.claim("weights-ascend").measure()` measures it.
+
+    Raises ValueError for an unknown name.
+    """
+    for known in CLAIMS:
         if known.name == name:
             return known
-    raise ValueError(f"no check is called {name!r}. There are: {', '.join(known.name for known in CHECKS)}.")
+    raise ValueError(f"no check is called {name!r}. There are: {', '.join(known.name for known in CLAIMS)}.")
 
 
 def labels() -> tuple[str, ...]:
     """Every label that some check is about: numbers first, then the others by name."""
-    found = {label for known in CHECKS for label in known.equations}
+    found = {label for known in CLAIMS for label in known.equations}
     numbers = sorted((label for label in found if label.isdigit()), key=int)
     return (*numbers, *sorted(label for label in found if not label.isdigit()))

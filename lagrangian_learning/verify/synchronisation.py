@@ -16,7 +16,7 @@ from lagrangian_learning.learning.waves import (
 from lagrangian_learning.learning.waves.fidelity import wave_fidelity
 from lagrangian_learning.networks import Layered
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .problems import layers
 from .wave_figures import TEN_LEVELS, errors
 
@@ -118,7 +118,7 @@ def _video(shared: Shared) -> Measured:
     return Measured(abs(mismatch - 1) + abs(synchronisation_time(L, dt) * frame_rate - 1), details, demands)
 
 
-SYNCHRONISED = Check(
+SYNCHRONISED = Claim(
     name="synchronised-gradient",
     equations=("synchronisation", "Figure 2", "Figure 3", "Erratum 4"),
     claim="At l_s = (L + 1)/2 there is perfect synchronisation and the gradient is computed correctly.",
@@ -128,7 +128,7 @@ SYNCHRONISED = Check(
     measured_by=_synchronised_gradient,
     remark="input and target are of one frame there, the output is older: exact only if the error ignores the output.",
 )
-MISMATCHES = Check(
+MISMATCHES = Claim(
     name="mismatch-of-the-waves",
     equations=("synchronisation",),
     claim="Forward and backward steps differ by (l − 1) − (L − l): not at all at l_s, by L − 1 at most.",
@@ -137,7 +137,7 @@ MISMATCHES = Check(
     tolerance=0.0,
     measured_by=_mismatches,
 )
-VIDEO = Check(
+VIDEO = Claim(
     name="video-bound",
     equations=("video bound", "Erratum 7"),
     claim="A video stream of f_v frames a second needs time intervals bounded by Δt = τ_s/(L − 1) = f_v/(L − 1).",
@@ -147,4 +147,4 @@ VIDEO = Check(
     measured_by=_video,
     remark="τ_s ≤ 1/f_v gives Δt ≤ 1/(f_v (L − 1)).",
 )
-CHECKS = (SYNCHRONISED, MISMATCHES, VIDEO)
+CLAIMS = (SYNCHRONISED, MISMATCHES, VIDEO)

@@ -8,10 +8,10 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .check import Check, Finding, Shared, require_x64
-from .registry import CHECKS, labels
+from .claim import Claim, Finding, Shared, require_x64
+from .registry import CLAIMS, labels
 
-Progress = Callable[[int, int, Check], None]
+Progress = Callable[[int, int, Claim], None]
 Wanted = str | int | Sequence[str | int] | None
 HEADER = ("about", "claim", "verdict", "residual", "tolerance", "as documented")
 WIDTHS = (16, 62, 12, 8, 9, 13)
@@ -65,7 +65,7 @@ class Verification:
         return str(self)
 
 
-def verify(equation: Wanted = None, *, progress: Progress | None = None) -> Verification:
+def run(equation: Wanted = None, *, progress: Progress | None = None) -> Verification:
     """Measures every equation and claim of the paper, or those about some of them.
 
     Arguments:
@@ -87,24 +87,24 @@ def verify(equation: Wanted = None, *, progress: Progress | None = None) -> Veri
     return Verification(tuple(findings))
 
 
-def select(equation: Wanted) -> tuple[Check, ...]:
+def select(equation: Wanted) -> tuple[Claim, ...]:
     """The checks about what is wanted, in the order of the paper; ValueError for what none is about."""
     if equation is None:
-        return CHECKS
+        return CLAIMS
     labelled = [equation] if isinstance(equation, str | int) else equation
     found = {check.name for label in labelled for check in _about(label)}
-    return tuple(check for check in CHECKS if check.name in found)
+    return tuple(check for check in CLAIMS if check.name in found)
 
 
-def _about(label: str | int) -> list[Check]:
+def _about(label: str | int) -> list[Claim]:
     wanted = _plain(str(label))
-    found = [check for check in CHECKS if wanted in map(_plain, (*check.equations, check.name))]
+    found = [check for check in CLAIMS if wanted in map(_plain, (*check.equations, check.name))]
     if not found:
         raise ValueError(f"no check is about {label!r}. There are checks about: {', '.join(labels())}.")
     return found
 
 
-def _measured(check: Check, shared: Shared) -> Finding:
+def _measured(check: Claim, shared: Shared) -> Finding:
     try:
         return check.measure(shared)
     except Exception as error:  # noqa: BLE001  # whatever is broken, the other rows must still be told

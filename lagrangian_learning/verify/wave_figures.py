@@ -12,7 +12,7 @@ from lagrangian_learning.learning.waves.fidelity import wave_fidelity
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.plot.waves.scenes import SIZES
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .problems import layers, worst
 
 SEEDS, MEASURED = 3, 600
@@ -105,7 +105,7 @@ def _rapid(shared: Shared) -> Measured:
     return Measured(float(np.mean(~wrong)), details, {})
 
 
-CONSTANT = Check(
+CONSTANT = Claim(
     name="constant-input",
     equations=("Figure 1",),
     claim="With input and supervision constant, the gradient is that of backpropagation where both waves have passed.",
@@ -115,7 +115,7 @@ CONSTANT = Check(
     measured_by=_constant,
     remark="held for 2L steps; layer l needs 2L − l + 1.",
 )
-SLOW_INPUT = Check(
+SLOW_INPUT = Claim(
     name="slow-input",
     equations=("Figure 2",),
     claim="With slowly varying input the diffusion approximates the gradient very well.",
@@ -124,7 +124,7 @@ SLOW_INPUT = Check(
     tolerance=0.05,
     measured_by=_slow,
 )
-RAPID_INPUT = Check(
+RAPID_INPUT = Claim(
     name="rapid-input",
     equations=("Figure 3",),
     claim="With rapidly changing input the diffusion does not properly approximate the gradient.",
@@ -133,4 +133,4 @@ RAPID_INPUT = Check(
     tolerance=0.0,
     measured_by=_rapid,
 )
-CHECKS = (CONSTANT, SLOW_INPUT, RAPID_INPUT)
+CLAIMS = (CONSTANT, SLOW_INPUT, RAPID_INPUT)

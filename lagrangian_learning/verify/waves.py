@@ -12,7 +12,7 @@ from lagrangian_learning.learning import SquaredError
 from lagrangian_learning.learning.waves import backprop_waves
 from lagrangian_learning.networks import Layered
 
-from .check import Check, Measured, Shared
+from .claim import Claim, Measured, Shared
 from .problems import layers, relative, worst
 
 SHAPE, FRAMES, SEEDS = (3, 4, 5, 4, 2), 24, 3
@@ -91,7 +91,7 @@ def _backward(run: Run, start: int, steps: int) -> np.ndarray:
     return delta
 
 
-TIME_DELAY = Check(
+TIME_DELAY = Claim(
     name="time-delay-model",
     equations=("1",),
     claim="x_{t+1,l+1} = σ(W_l x_{t,l}).",
@@ -100,7 +100,7 @@ TIME_DELAY = Check(
     tolerance=1e-12,
     measured_by=_time_delay,
 )
-FORWARD_WAVE = Check(
+FORWARD_WAVE = Claim(
     name="forward-wave",
     equations=("2",),
     claim="The input of frame t is forwarded to layer κ at t + κ: x_{t+κ,κ} = σ(W … σ(W₀ x_{t,0}) …).",
@@ -109,7 +109,7 @@ FORWARD_WAVE = Check(
     tolerance=1e-12,
     measured_by=_forward_wave,
 )
-BOTH_WAVES = Check(
+BOTH_WAVES = Claim(
     name="gradient-of-the-waves",
     equations=("3",),
     claim="g_{t,l} = δ_{t,l} · x_{t,l−1} joins the forward wave of u_{t−l+1} to the backward wave of δ_{t−L+l,L}.",
@@ -118,4 +118,4 @@ BOTH_WAVES = Check(
     tolerance=1e-12,
     measured_by=_both_waves,
 )
-CHECKS = (TIME_DELAY, FORWARD_WAVE, BOTH_WAVES)
+CLAIMS = (TIME_DELAY, FORWARD_WAVE, BOTH_WAVES)

@@ -59,7 +59,7 @@ def pendulums():
     for name, engine in (
         ("fused", "fused"),
         ("serial", "serial"),
-        ("pallas", ll.PallasEngine(block=4, interpret=True)),
+        ("pallas", ll.fused.PallasEngine(block=4, interpret=True)),
     ):
         few = {"chunk": None, "dt0": 0.1, "engine": engine}
         found[name] = same_bits(run(mesh=mesh, **few), run(**few))
@@ -121,7 +121,7 @@ def sharded_weights(network):
     law = ll.CognitiveAction(network, mass_x=1e-4).law()
     stimulus = ll.Stimulus(ll.Sinusoids(jnp.linspace(0.5, 2, 8), 0.7, 0.1), jnp.linspace(-0.2, 0.4, 4))
     W = network.init(jax.random.key(0))
-    cut = ll.shard_weights(network, W, jax.make_mesh((2, 2), ("x", "y")))
+    cut = ll.networks.shard_weights(network, W, jax.make_mesh((2, 2), ("x", "y")))
     paths = [
         ll.simulate(law, law.initial_state(0.0, weights, stimulus), TS, stimulus, **SETTINGS) for weights in (W, cut)
     ]

@@ -20,7 +20,7 @@ def same_bits(left, right, share):
 
 
 mesh = jax.make_mesh((jax.device_count(),), ("lanes",))
-lanes = ll.local_lanes(len(GRAVITY), mesh)
+lanes = ll.batch.local_lanes(len(GRAVITY), mesh)
 share = slice(lanes.start, lanes.stop)
 whole, mine = run(), run(mesh=mesh)
 found = {

@@ -87,14 +87,14 @@ def test_two_hosts_share_a_batch(tmp_path):
 def test_bad_meshes():
     network = ll.Layered((2, 3, 1))
     W = network.init(jax.random.key(0))
-    shard = getattr(ll.shard_weights, "__wrapped__", ll.shard_weights)
+    shard = getattr(ll.networks.shard_weights, "__wrapped__", ll.networks.shard_weights)
     with pytest.raises(ValueError, match=r"mesh must be a jax\.sharding\.Mesh"):
         shard(network, W, 4)
     with pytest.raises(ValueError, match=r"network must be a network such as ll\.Layered, got tuple"):
         shard(W, network, jax.make_mesh((1,), ("x",)))
     with pytest.raises(ValueError, match="expected shapes"):
         shard(network, W[:1], jax.make_mesh((1,), ("x",)))
-    placed = ll.shard_weights(network, W, jax.make_mesh((1,), ("x",)))
+    placed = ll.networks.shard_weights(network, W, jax.make_mesh((1,), ("x",)))
     np.testing.assert_array_equal(placed[0], W[0])
-    assert ll.local_lanes(7) == range(7) == ll.local_lanes(7, jax.make_mesh((1,), ("x",)))
+    assert ll.batch.local_lanes(7) == range(7) == ll.batch.local_lanes(7, jax.make_mesh((1,), ("x",)))
     assert jnp.asarray(placed[1]).shape == (1, 3)

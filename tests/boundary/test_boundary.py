@@ -131,7 +131,7 @@ def pieces(law, path, stimulus):
         )
         return jax.tree.map(lambda leaf: leaf[0], solution.ys)
 
-    v = path.v if isinstance(law, ll.FiniteSpeed) else None
+    v = path.v if isinstance(law, ll.laws.FiniteSpeedDynamics) else None
     cut = jax.tree.map(lambda leaf: leaf[:-1], (path.q, v, path.multipliers))
     return jax.vmap(piece)(TS[:-1], TS[1:], *cut)
 

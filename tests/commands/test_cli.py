@@ -220,7 +220,7 @@ def test_verify_prints_json_and_nothing_else(capsys):
 
 
 def test_verify_exits_with_1_when_a_claim_surprises(monkeypatch, capsys):
-    surprise = dataclasses.replace(ll.check("three-neurons"), tolerance=-1.0)
+    surprise = dataclasses.replace(ll.verify.claim("three-neurons"), tolerance=-1.0)
     monkeypatch.setattr(verification, "CHECKS", (surprise,))
     with pytest.raises(SystemExit) as ended:
         cli.main(["verify"])

@@ -125,7 +125,7 @@ def test_a_lane_that_runs_out_of_steps_says_so():
 
 def xor_lanes(dtype, coordinates="reduced"):
     """The paper's network under signals of two speeds: law, states, stimuli."""
-    network = ll.xor_network()
+    network = ll.networks.xor_network()
     action = ll.CognitiveAction(network, mass_x=5e-3, mass_W=0.5, dissipation=ll.ExponentialDissipation(1.0))
     law = action.law(coordinates)
     frequencies = jnp.linspace(0.5, 2.0, 6, dtype=dtype).reshape(2, 3)

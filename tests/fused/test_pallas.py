@@ -17,7 +17,7 @@ from lagrangian_learning.simulate.settings import checked_times
 from tests.fused.test_fused import TS, agree, both, released, swings, xor_lanes
 from tests.laws import Motion, NaNAfter, Oscillator, Pendulum, oscillator_at
 
-INTERPRETED = ll.PallasEngine(block=4, interpret=True)
+INTERPRETED = ll.fused.PallasEngine(block=4, interpret=True)
 
 
 def interpreted(law, states, args=None, **settings):
@@ -68,7 +68,7 @@ def lowered(law, states, args, axes, **settings):
     lanes = lanes_of(Inputs(law, jax.tree.map(np.asarray, states), args), axes)
 
     def run(varied, shared, times, tolerances):
-        return ll.PallasEngine().run_chunk(varied, shared, times, tolerances, plan).records
+        return ll.fused.PallasEngine().run_chunk(varied, shared, times, tolerances, plan).records
 
     traced = jax.jit(run).trace(lanes.chunk(0, lanes.count), lanes.shared, times, tolerances)
     return traced.lower(lowering_platforms=("cuda",)).as_text()
@@ -141,4 +141,4 @@ def test_tables_are_refused_in_words(entries):
 
 def test_blocks_are_powers_of_two():
     with pytest.raises(ValueError, match="power of two, got 48"):
-        ll.PallasEngine(block=48)
+        ll.fused.PallasEngine(block=48)

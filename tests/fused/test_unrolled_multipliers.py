@@ -14,7 +14,7 @@ from lagrangian_learning.mechanics.unrolling import unrolled
 
 NETWORKS = {
     "layered with bias": ll.Layered((2, 3, 2), bias=True),
-    "feedforward digraph": ll.xor_network("softplus"),
+    "feedforward digraph": ll.networks.xor_network("softplus"),
 }
 
 
@@ -46,19 +46,21 @@ def test_equal_to_the_dense_saddle_point(name, mass_x, key):
     action, stimulus, W, W_dot = problem(network, mass_x, key)
     solver = UnrolledMultipliers(network, action.mass_x, action.mass_W)
     top, delta = accelerations(action, solver, W, W_dot, stimulus)
-    dense_top, dense_delta = accelerations(action, ll.DenseSaddlePoint(), W, W_dot, stimulus)
+    dense_top, dense_delta = accelerations(action, ll.multipliers.DenseSaddlePoint(), W, W_dot, stimulus)
     assert difference(top, dense_top) < 1e-12
     assert difference(delta, dense_delta) < 1e-12
 
 
 def test_differentiates_as_the_dense_solve_does(key):
-    network = ll.xor_network()
+    network = ll.networks.xor_network()
     _, stimulus, W, W_dot = problem(network, 0.1, key)
 
     def number(constants, dense):
         mass_x, weights = constants
         action = ll.CognitiveAction(network, mass_x=mass_x, mass_W=0.5)
-        solver = ll.DenseSaddlePoint() if dense else UnrolledMultipliers(network, action.mass_x, action.mass_W)
+        solver = (
+            ll.multipliers.DenseSaddlePoint() if dense else UnrolledMultipliers(network, action.mass_x, action.mass_W)
+        )
         law = action.law("full", solver)
         flat = ravel_pytree(law.accelerations(0.3, law.initial_state(0.3, weights, stimulus, W_dot), stimulus))[0]
         return flat @ jnp.cos(jnp.arange(flat.size))
@@ -70,7 +72,7 @@ def test_differentiates_as_the_dense_solve_does(key):
 
 def test_a_batch_is_elementwise(key):
     """No factorisation, no loop, no product of matrices is left in what vmap compiles."""
-    network = ll.xor_network()
+    network = ll.networks.xor_network()
     action, stimulus, W, _ = problem(network, 0.1, key)
     linearised = network.linearised(network.forward(W, stimulus.input(0.3)), W)
     solver = UnrolledMultipliers(network, action.mass_x, action.mass_W)
@@ -87,7 +89,10 @@ def test_elimination_against_numpy():
 
 
 def test_the_law_of_a_batch_uses_it_where_it_can():
-    small, large = ll.CognitiveAction(ll.xor_network()).law(), ll.CognitiveAction(ll.Layered((30, 30, 1))).law()
+    small, large = (
+        ll.CognitiveAction(ll.networks.xor_network()).law(),
+        ll.CognitiveAction(ll.Layered((30, 30, 1))).law(),
+    )
     assert unrolled(small).equations.multiplier_solver.name == UnrolledMultipliers.name
     assert unrolled(large).equations.multiplier_solver.name == large.equations.multiplier_solver.name
 

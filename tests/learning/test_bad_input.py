@@ -103,13 +103,15 @@ def test_reduced_coordinates_on_a_cycle():
 
 def test_structured_solvers_with_terms_that_may_change_the_inertia():
     term = ll.Term(lambda t, x, x_dot, x_ddot, W, W_dot, W_ddot, s: W_dot[0][0, 0] ** 2)
-    with pytest.raises(ValueError, match=r"use ll.DenseSaddlePoint\(\), or declare order=0"):
-        action(terms=term).law(multiplier_solver=ll.NetworkSchur(NETWORK, jnp.asarray(0.1), jnp.asarray(1.0)))
+    with pytest.raises(ValueError, match=r"use ll.multipliers.DenseSaddlePoint\(\), or declare order=0"):
+        action(terms=term).law(
+            multiplier_solver=ll.multipliers.NetworkSchur(NETWORK, jnp.asarray(0.1), jnp.asarray(1.0))
+        )
 
 
 def test_waves_on_a_cycle():
-    with pytest.raises(ValueError, match=r"feedforward.*ll.NetworkSchur"):
-        ll.WaveMultipliers(LOOP, jnp.asarray(0.1), jnp.asarray(1.0))
+    with pytest.raises(ValueError, match=r"feedforward.*ll.multipliers.NetworkSchur"):
+        ll.multipliers.ConjugateGradients(LOOP, jnp.asarray(0.1), jnp.asarray(1.0))
 
 
 # -- Cauchy data -------------------------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def test_settings_of_a_start():
 
 
 def test_a_signal_that_is_not_smooth_enough():
-    class Kinked(ll.AbstractSignal):
+    class Kinked(ll.signals.AbstractSignal):
         smoothness = 0
         domain = None
 

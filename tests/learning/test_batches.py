@@ -174,7 +174,7 @@ def test_lanes_of_many_numbers_one_after_the_other_are_those_side_by_side():
 def unlearnable():
     """The XOR network before targets of other frequencies than its inputs', float32: what cannot be learned drives its
     weights up, and its neurons flip ever faster (measured: |ẋ| 6 in the first 50 units of time, 35 after 450)."""
-    network = ll.xor_network()
+    network = ll.networks.xor_network()
     law = ll.CognitiveAction(network, mass_x=5e-3, mass_W=0.5, dissipation=ll.ExponentialDissipation(1.0)).law("full")
     frequencies = jnp.linspace(0.5, 2.0, 6, dtype=jnp.float32).reshape(2, 3)
     stimuli = jax.vmap(lambda f: ll.Stimulus(ll.Sinusoids(f[:2]), ll.Sinusoids(f[2:])))(frequencies)

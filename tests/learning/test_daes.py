@@ -94,7 +94,7 @@ def reference():
 
 def action_and_stimulus():
     action = ll.CognitiveAction(
-        ll.xor_network(), mass_x=MASS_X, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
+        ll.networks.xor_network(), mass_x=MASS_X, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
     )
     return action, ll.Stimulus(ll.Sinusoids(FREQUENCY, AMPLITUDE, PHASE), ll.Sinusoids(jnp.array([1.0]), 0.4))
 

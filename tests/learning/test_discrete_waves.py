@@ -7,7 +7,7 @@ import pytest
 
 from lagrangian_learning.learning import CrossEntropy, SquaredError
 from lagrangian_learning.learning.delta_errors import loss
-from lagrangian_learning.learning.waves.discrete import Waves, backprop_waves
+from lagrangian_learning.learning.waves.discrete import backprop_waves
 from lagrangian_learning.networks import Layered, xor_network
 
 

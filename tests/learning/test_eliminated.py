@@ -21,7 +21,7 @@ TOLERANCE = 1e-11
 
 
 class Case(NamedTuple):
-    network: ll.AbstractNetwork
+    network: ll.networks.AbstractNetwork
     activations: tuple  # of the hidden and of the output neurons, written out
     potential: ll.AbstractPotential
     loss: object

@@ -80,7 +80,7 @@ def test_vakonomic_law_equals_the_handwritten_system_on_a_cycle(key, stimulus):
 
 def test_under_the_rule_of_dalembert_nothing_is_learned(key, stimulus):
     """Erratum remark 11: the d'Alembert forces act on x alone, Ẅ = −ϑẆ whatever the loss."""
-    network = ll.xor_network()
+    network = ll.networks.xor_network()
     action = ll.CognitiveAction(network, mass_x=0.3, mass_W=0.7, dissipation=ll.ExponentialDissipation(2.0), speed=3.0)
     vakonomic = action.law().equations
     dalembert = ll.EulerLagrange(action.lagrangian, ll.DAlembert(vakonomic.constraint.fn))
@@ -153,7 +153,7 @@ def test_atlas_spectrum_and_gains_match_the_formulas(atlas):
 
 
 def test_gains_take_plain_numbers():
-    np.testing.assert_allclose(ll.layer_gains("forward", 4, 1.0, 2), 0.75 ** -np.arange(3.0, 0, -1))
+    np.testing.assert_allclose(ll.laws.layer_gains("forward", 4, 1.0, 2), 0.75 ** -np.arange(3.0, 0, -1))
 
 
 def test_atlas_fidelity_of_slow_input(atlas):

@@ -37,7 +37,7 @@ def test_the_action_is_stationary_along_a_solution_and_nowhere_near_by():
     law = action.law()
     ts = jnp.linspace(0.0, 2.0, 801)
     path = ll.simulate(law, law.initial_state(0.0, network.init(jax.random.key(4)), stimulus), ts, stimulus)
-    table = ll.table_one(path, action, stimulus)
+    table = ll.verify.table_one(path, action, stimulus)
     np.testing.assert_allclose(table.action, action(path, stimulus), rtol=1e-12)
     assert "9 of weights, 6 of neurons, at 801 times" in str(table)
     keys = jax.random.split(jax.random.key(5), 6)

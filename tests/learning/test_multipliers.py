@@ -8,14 +8,14 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
-from lagrangian_learning.learning.multipliers import NetworkSchur, WaveMultipliers
+from lagrangian_learning.learning.multipliers import ConjugateGradients, NetworkSchur
 
 MASS_W, THETA, TIME = 0.5, 2.0, 0.3
 # 2 → 5 → 2 is a cycle; neuron 1 feeds it and 3, 4 hang on it.
 CYCLE = ((0, 3), (1, 2), (2, 3), (3, 4), (2, 5), (4, 5), (5, 2), (0, 5))
 NETWORKS = {
     "layered with bias": ll.Layered((2, 3, 2), bias=True),
-    "feedforward digraph": ll.xor_network("softplus"),
+    "feedforward digraph": ll.networks.xor_network("softplus"),
     "cyclic digraph": ll.Digraph(6, CYCLE, 2, 1),
 }
 
@@ -24,10 +24,13 @@ def solvers(network, mass_x, mass_W):
     mass_x, mass_W = jnp.asarray(mass_x), jnp.asarray(mass_W)
     structured = {"Schur complement of the network": NetworkSchur(network, mass_x, mass_W)}
     if network.feedforward:
-        structured["waves"] = WaveMultipliers(network, mass_x, mass_W)
+        structured["waves"] = ConjugateGradients(network, mass_x, mass_W)
     if isinstance(network, ll.Layered):
-        structured["block tridiagonal"] = ll.BlockTridiagonal(network, mass_x, mass_W)
-    return structured | {"dense saddle point": ll.DenseSaddlePoint(), "dense Schur complement": ll.DenseSchur()}
+        structured["block tridiagonal"] = ll.multipliers.BlockTridiagonal(network, mass_x, mass_W)
+    return structured | {
+        "dense saddle point": ll.multipliers.DenseSaddlePoint(),
+        "dense Schur complement": ll.multipliers.DenseSchur(),
+    }
 
 
 def problem(network, key, mass_x, dtype=None, moving=True):
@@ -90,8 +93,8 @@ def test_solvers_agree_and_leave_nothing_over(name, key):
 
 
 def waves_and_dense(network, action):
-    waves = WaveMultipliers(network, action.mass_x, action.mass_W)
-    return {"waves": waves, "dense": ll.DenseSaddlePoint()}
+    waves = ConjugateGradients(network, action.mass_x, action.mass_W)
+    return {"waves": waves, "dense": ll.multipliers.DenseSaddlePoint()}
 
 
 def test_solvers_agree_in_float32(key):
@@ -141,25 +144,25 @@ def test_network_schur_divides_by_the_mass_of_neurons(key):
     action, stimulus, W, W_dot = problem(network, key, 0.0)
     law = action.law("full", NetworkSchur(network, action.mass_x, action.mass_W))
     state = law.initial_state(TIME, W, stimulus, W_dot)
-    with pytest.raises(RuntimeError, match=r"divides by mass_x, which is 0. Give neurons a mass.*WaveMultipliers"):
+    with pytest.raises(RuntimeError, match=r"divides by mass_x, which is 0. Give neurons a mass.*ConjugateGradients"):
         eqx.filter_jit(law.accelerations)(TIME, state, stimulus)
 
 
 @pytest.mark.parametrize(
     ("network", "mass_x", "terms", "expected"),
     [
-        (ll.Layered((2, 2, 1)), 0.1, (), WaveMultipliers),
-        (ll.Layered((2, 2, 1)), 0.0, ll.WeightDecay(0.1), WaveMultipliers),
-        (ll.Layered((2, 2, 1)), 20.0, (), ll.BlockTridiagonal),
-        (ll.Layered((2, 513, 1)), 20.0, (), WaveMultipliers),
-        (ll.xor_network(), 20.0, (), WaveMultipliers),
+        (ll.Layered((2, 2, 1)), 0.1, (), ConjugateGradients),
+        (ll.Layered((2, 2, 1)), 0.0, ll.WeightDecay(0.1), ConjugateGradients),
+        (ll.Layered((2, 2, 1)), 20.0, (), ll.multipliers.BlockTridiagonal),
+        (ll.Layered((2, 513, 1)), 20.0, (), ConjugateGradients),
+        (ll.networks.xor_network(), 20.0, (), ConjugateGradients),
         (NETWORKS["cyclic digraph"], 0.1, (), NetworkSchur),
-        (NETWORKS["cyclic digraph"], 0.0, (), ll.DenseSaddlePoint),
+        (NETWORKS["cyclic digraph"], 0.0, (), ll.multipliers.DenseSaddlePoint),
         (
             ll.Layered((2, 2, 1)),
             0.1,
             ll.Term(lambda t, x, xd, xdd, W, Wd, Wdd, s: Wd[0][0, 0] ** 2),
-            ll.DenseSaddlePoint,
+            ll.multipliers.DenseSaddlePoint,
         ),
     ],
 )
@@ -173,18 +176,18 @@ def test_a_traced_mass_chooses_no_solver():
     def chosen(mass_x):
         return ll.CognitiveAction(ll.Layered((2, 2, 1)), mass_x=mass_x).law().equations.multiplier_solver
 
-    assert isinstance(eqx.filter_eval_shape(chosen, jnp.asarray(20.0)), WaveMultipliers)
+    assert isinstance(eqx.filter_eval_shape(chosen, jnp.asarray(20.0)), ConjugateGradients)
 
 
 def test_conjugate_gradients_differentiate_as_the_dense_solve_does(key):
-    """d/d(m_x, W) of a number made of accelerations and multipliers, through `WaveMultipliers` and through LU."""
+    """d/d(m_x, W) of a number made of accelerations and multipliers, through `ConjugateGradients` and through LU."""
     network = ll.Layered((2, 3, 1))
     _, stimulus, W, W_dot = problem(network, key, 0.1)
 
     def number(constants, dense):
         mass_x, weights = constants
         action = ll.CognitiveAction(network, mass_x=mass_x, mass_W=MASS_W)
-        law = action.law("full", ll.DenseSaddlePoint() if dense else None)
+        law = action.law("full", ll.multipliers.DenseSaddlePoint() if dense else None)
         state = law.initial_state(TIME, weights, stimulus, W_dot)
         flat = ravel_pytree(law.accelerations(TIME, state, stimulus))[0]
         return flat @ jnp.cos(jnp.arange(flat.size))

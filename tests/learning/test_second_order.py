@@ -128,5 +128,5 @@ def test_what_a_second_order_action_needs(key):
     law = action.law()
     with pytest.raises(ValueError, match=r"unknown initial data .*W_jerk.*takes W, W_dot, W_ddot, W_dddot"):
         law.initial_state(TIME, law.network.init(key), stimulus, W_jerk=1.0)
-    with pytest.raises(ValueError, match=r"use ll.DenseSaddlePoint"):
-        action.law(multiplier_solver=ll.WaveMultipliers(action.network, action.mass_x, action.mass_W))
+    with pytest.raises(ValueError, match=r"use ll.multipliers.DenseSaddlePoint"):
+        action.law(multiplier_solver=ll.multipliers.ConjugateGradients(action.network, action.mass_x, action.mass_W))

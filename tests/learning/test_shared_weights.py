@@ -21,10 +21,10 @@ def conv_chain():
 
 NETWORKS = {
     "chain": conv_chain(),
-    "batch of a layered network, kernels known": ll.SharedWeights(ll.Layered((2, 3, 2), bias=True), BATCH),
-    "batch of a layered network, larger than its layers": ll.SharedWeights(ll.Layered((1, 2, 1), bias=True), 5),
-    "batch of a digraph": ll.SharedWeights(ll.xor_network("softplus"), BATCH),
-    "batch of a chain": ll.SharedWeights(conv_chain(), 2),
+    "batch of a layered network, kernels known": ll.Batched(ll.Layered((2, 3, 2), bias=True), BATCH),
+    "batch of a layered network, larger than its layers": ll.Batched(ll.Layered((1, 2, 1), bias=True), 5),
+    "batch of a digraph": ll.Batched(ll.networks.xor_network("softplus"), BATCH),
+    "batch of a chain": ll.Batched(conv_chain(), 2),
 }
 SLOW = ("batch of a digraph", "batch of a chain")
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NETWORKS]
@@ -70,7 +70,7 @@ def test_waves_agree_with_the_dense_saddle_point(name):
     state = ll.State(W, jax.tree.map(jnp.cos, W))
     stimulus = moving(network)
     found = accelerations(law_of(network), state, stimulus)
-    dense = accelerations(law_of(network, ll.DenseSaddlePoint()), state, stimulus)
+    dense = accelerations(law_of(network, ll.multipliers.DenseSaddlePoint()), state, stimulus)
     assert difference(found[0], dense[0]) < 1e-10
     assert difference(found[1], dense[1]) < 1e-10
 
@@ -80,7 +80,7 @@ def test_the_schur_complement_takes_shared_weights():
     network = NETWORKS["batch of a layered network, kernels known"]
     W = weights_of(network)
     state = ll.State(W, jax.tree.map(jnp.cos, W))
-    solver = ll.NetworkSchur(network, jnp.asarray(MASS_X), jnp.asarray(MASS_W))
+    solver = ll.multipliers.NetworkSchur(network, jnp.asarray(MASS_X), jnp.asarray(MASS_W))
     found = accelerations(law_of(network, solver), state, moving(network))
     assert difference(found, accelerations(law_of(network), state, moving(network))) < 1e-10
 
@@ -101,14 +101,14 @@ def test_a_chain_without_sharing_is_the_layered_network():
 
 def test_a_batch_is_a_digraph_whose_weights_are_tied_by_hand():
     """Unconnected copies of the XOR network as one digraph, and one w for all of them in the Lagrangian."""
-    one = ll.xor_network()
+    one = ll.networks.xor_network()
     shift = one.num_neurons
 
     # In a digraph inputs come first and outputs last: copy b has neuron k at place[b, k].
     place = np.array([[2 * b, 2 * b + 1, 6 + 2 * b, 7 + 2 * b, 12 + b] for b in range(BATCH)])
     edges = np.concatenate([place[b][one.edges] for b in range(BATCH)])
     copies = ll.Digraph(BATCH * shift, edges, 2 * BATCH, BATCH)
-    shared = ll.SharedWeights(one, BATCH)
+    shared = ll.Batched(one, BATCH)
     w = weights_of(one)
     stimulus = moving(shared)
 
@@ -122,7 +122,7 @@ def test_a_batch_is_a_digraph_whose_weights_are_tied_by_hand():
     by_hand = ll.EulerLagrange(
         ll.Lagrangian(density, ll.ExponentialDissipation(THETA)),
         ll.Holonomic(tied),
-        multiplier_solver=ll.DenseSaddlePoint(),
+        multiplier_solver=ll.multipliers.DenseSaddlePoint(),
     )
 
     @jax.jit
@@ -144,7 +144,7 @@ def test_without_neuron_mass_it_is_the_gradient_of_the_mini_batch():
     u, y = rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
     network = ll.Layered((3, 5, 2))
     A, B = W = weights_of(network)
-    law = law_of(ll.SharedWeights(network, 4), mass_x=0.0, potential=ll.BatchMean(ll.SquaredError()))
+    law = law_of(ll.Batched(network, 4), mass_x=0.0, potential=ll.BatchMean(ll.SquaredError()))
     state = ll.State(W, jax.tree.map(jnp.zeros_like, W))
     W_ddot, _ = accelerations(law, state, ll.Stimulus(u, y))
     A, B = np.asarray(A), np.asarray(B)
@@ -160,7 +160,7 @@ def test_a_batch_of_images_has_the_gradient_of_its_modules():
     """The gradient through the Equinox modules themselves; damped descent and gradient flow agree."""
     chain = conv_chain()
     W = weights_of(chain)
-    network = ll.SharedWeights(chain, 2)
+    network = ll.Batched(chain, 2)
     rng = np.random.default_rng(4)
     u, y = rng.normal(size=(2, 1, 3)), rng.normal(size=(2, 1))
 
@@ -207,9 +207,9 @@ def test_potentials_of_a_batch():
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: ll.SharedWeights(ll.Digraph(3, [(0, 1), (1, 1), (1, 2)], 1, 1), 2), "this one has cycles"),
-        (lambda: ll.SharedWeights(ll.Layered((2, 1)), 0), "batch must be a positive integer, got 0"),
-        (lambda: ll.SharedWeights(jnp.tanh, 2), r"takes a network, such as ll.SharedWeights\(ll.Layered"),
+        (lambda: ll.Batched(ll.Digraph(3, [(0, 1), (1, 1), (1, 2)], 1, 1), 2), "this one has cycles"),
+        (lambda: ll.Batched(ll.Layered((2, 1)), 0), "batch must be a positive integer, got 0"),
+        (lambda: ll.Batched(jnp.tanh, 2), r"takes a network, such as ll.Batched\(ll.Layered"),
     ],
 )
 def test_what_cannot_share_is_refused(made, message, unchecked):
@@ -218,10 +218,10 @@ def test_what_cannot_share_is_refused(made, message, unchecked):
 
 
 def test_signals_of_the_wrong_batch_are_refused():
-    network = ll.SharedWeights(ll.Layered((2, 1)), 4)
+    network = ll.Batched(ll.Layered((2, 1)), 4)
     W = weights_of(network)
     law = law_of(network)
-    with pytest.raises(ValueError, match=r"must have shape \(4, 2\), but it has shape \(2,\).*ll.SharedWeights"):
+    with pytest.raises(ValueError, match=r"must have shape \(4, 2\), but it has shape \(2,\).*ll.Batched"):
         law.initial_state(0.0, W, ll.Stimulus(np.ones(2), np.ones((4, 1))))
     with pytest.raises(ValueError, match=r"outputs have shape \(4, 1\) and the target \(1,\)"):
         law.initial_state(0.0, W, ll.Stimulus(np.ones((4, 2)), np.ones(1)))

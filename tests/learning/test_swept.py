@@ -12,7 +12,7 @@ import lagrangian_learning as ll
 TIME = 0.3
 NETWORKS = {
     "layered with bias": ll.Layered((2, 3, 2), bias=True, output_activation="softplus"),
-    "feedforward digraph": ll.xor_network("softplus"),
+    "feedforward digraph": ll.networks.xor_network("softplus"),
 }
 
 
@@ -45,6 +45,9 @@ def test_rates_power_and_observables_are_those_derived(name, key):
     def everything(law):
         return law.rates(TIME, state, stimulus), law.observables(TIME, state, stimulus)
 
-    swept, derived = everything(action.law()), everything(action.law(multiplier_solver=ll.DenseSaddlePoint()))
+    swept, derived = (
+        everything(action.law()),
+        everything(action.law(multiplier_solver=ll.multipliers.DenseSaddlePoint())),
+    )
     assert jax.tree.structure(swept) == jax.tree.structure(derived)
     np.testing.assert_allclose(ravel_pytree(swept)[0], ravel_pytree(derived)[0], rtol=1e-11, atol=1e-12)

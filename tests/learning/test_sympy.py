@@ -40,7 +40,7 @@ def derived_by_sympy():
 @pytest.fixture(scope="module")
 def found():
     action = ll.CognitiveAction(
-        ll.xor_network(), mass_x=MASS_X, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
+        ll.networks.xor_network(), mass_x=MASS_X, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
     )
     stimulus = ll.Stimulus(lambda t: jnp.stack([jnp.sin(t), jnp.cos(2 * t)]), lambda t: 0.3 * jnp.sin(t)[None])
     law = action.law("full")

@@ -6,8 +6,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from lagrangian_learning.networks import (
+    Batched,
     Chain,
-    SharedWeights,
     constraint_rank,
     state_jacobian,
     weight_gram_matrix,
@@ -119,7 +119,7 @@ def test_the_kernel_of_linear_layers_is_their_dense_gram_matrix(batch):
     """A single example and a batch of two know K; nine of widths 3 and 4 go through their weights."""
     layers = [eqx.nn.Linear(3, 4, key=KEYS[0]), jnp.sin, eqx.nn.Linear(4, 3, use_bias=False, key=KEYS[1])]
     chain = Chain(layers)
-    network = chain if batch is None else SharedWeights(chain, batch)
+    network = chain if batch is None else Batched(chain, batch)
     rng = np.random.default_rng(4)
     W = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), chain.init(jax.random.key(0)))
     like = jax.eval_shape(network.forward, W, jax.ShapeDtypeStruct(network.input_shape, W[0].weight.dtype))

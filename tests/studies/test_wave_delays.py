@@ -29,7 +29,7 @@ def test_the_delayed_gradient_is_what_waves_form_once_they_are_full():
     network, W = chain(4)
     rate, frames = 0.7, np.arange(12.0)
     inputs, targets = jax.vmap(lambda t: signals(rate * t, OFFSETS))(frames)
-    waves = ll.backprop_waves(network, W, inputs, targets, ll.SquaredError())
+    waves = ll.waves.backprop_waves(network, W, inputs, targets, ll.SquaredError())
     at = functools.partial(signals, offsets=OFFSETS)
     for t in (7, 11):
         told = delayed_gradient(network, W, at, jnp.asarray(rate * t), jnp.asarray(rate))

@@ -11,7 +11,7 @@ import lagrangian_learning as ll
 from lagrangian_learning.learning.laws import backprop_diffusion, damped_descent
 from lagrangian_learning.networks import LayeredLinearisation
 from lagrangian_learning.verify import reduction, registry, verification
-from lagrangian_learning.verify.check import Check, Measured
+from lagrangian_learning.verify.claim import Claim, Measured
 
 QUICK = (
     "outputs-of-the-network",
@@ -29,16 +29,16 @@ ELSEWHERE = (
 
 @pytest.mark.parametrize("name", QUICK)
 def test_quick_checks_behave_as_documented(name):
-    finding = ll.check(name).measure()
+    finding = ll.verify.claim(name).measure()
     assert finding.as_documented, str(finding)
 
 
 @pytest.mark.slow
 def test_all_checks_behave_as_documented_and_the_table_tells_so():
     told = []
-    found = ll.verify(progress=lambda done, total, check: told.append((done, total, check.name)))
+    found = ll.verify.run(progress=lambda done, total, check: told.append((done, total, check.name)))
     assert found.as_documented, str(found)
-    assert told == [(k, len(ll.checks()), check.name) for k, check in enumerate(ll.checks())]
+    assert told == [(k, len(ll.verify.claims()), check.name) for k, check in enumerate(ll.verify.claims())]
     assert "all as documented" in str(found)
     rows = json.loads(found.to_json())
     assert {row["equation"] for row in rows} == {*map(str, range(1, 21)), *ELSEWHERE}
@@ -52,9 +52,9 @@ def test_every_number_of_the_paper_and_every_erratum_has_a_check():
 
 
 def test_checks_are_told_in_full_and_named_once():
-    names = [check.name for check in ll.checks()]
+    names = [check.name for check in ll.verify.claims()]
     assert len(set(names)) == len(names)
-    for check in ll.checks():
+    for check in ll.verify.claims():
         assert check.claim.endswith("."), check.name
         assert check.method, check.name
         assert check.verdict in {"holds", "holds with a condition", "erratum"}, check.name
@@ -65,7 +65,7 @@ def test_checks_are_told_in_full_and_named_once():
 
 
 def test_json_names_every_equation_singly():
-    rows = json.loads(ll.verify("three-neuron example").to_json())
+    rows = json.loads(ll.verify.run("three-neuron example").to_json())
     assert [row["equation"] for row in rows] == ["17", "three-neuron example"]
     assert all(row["as_documented"] for row in rows)
     assert {"claim", "method", "verdict", "residual", "tolerance", "reference"} <= set(rows[0])
@@ -74,14 +74,14 @@ def test_json_names_every_equation_singly():
 def test_several_equations_and_names_in_the_order_of_the_paper():
     names = [check.name for check in verification.select(["weights-ascend", "(10)", 8])]
     assert {"neuron-equation", "multipliers", "weights-ascend"} <= set(names)
-    assert names == [check.name for check in ll.checks() if check.name in names]
+    assert names == [check.name for check in ll.verify.claims() if check.name in names]
     with pytest.raises(ValueError, match="no check is about '21'"):
         verification.select(["10", "21"])
 
 
 def test_a_notebook_shows_a_table_of_markdown():
-    check = ll.Check("one|two", ("15",), "|u| is 1.", "", "erratum", 1e-10, lambda shared: None, "it is 2.")
-    lines = ll.Verification((ll.Finding(check, 1.0, {}, {}, 0.1),))._repr_markdown_().splitlines()
+    check = ll.verify.Claim("one|two", ("15",), "|u| is 1.", "", "erratum", 1e-10, lambda shared: None, "it is 2.")
+    lines = ll.verify.Verification((ll.verify.Finding(check, 1.0, {}, {}, 0.1),))._repr_markdown_().splitlines()
     assert lines[0] == "about|claim|verdict|residual|tolerance|as documented"
     assert lines[2] == r"(15)|\|u\| is 1. *it is 2.*|erratum|1.0e+00|1e-10|NO"
     assert "residual 1.0e+00 over the tolerance 1e-10" in lines[4]
@@ -89,14 +89,14 @@ def test_a_notebook_shows_a_table_of_markdown():
 
 def test_unknown_equations_and_names_are_told_what_there_is():
     with pytest.raises(ValueError, match=r"no check is about '21'. There are checks about: .*15"):
-        ll.verify("21")
+        ll.verify.run("21")
     with pytest.raises(ValueError, match=r"no check is called 'nothing'. There are: .*three-neurons"):
-        ll.check("nothing")
+        ll.verify.claim("nothing")
 
 
 def test_float32_is_refused_with_the_remedy():
     with jax.enable_x64(False), pytest.raises(ValueError, match="jax_enable_x64"):
-        ll.verify(15)
+        ll.verify.run(15)
 
 
 # -- findings ----------------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def a_check(residual=0.0, demands=None, error=None, **changes):
         return Measured(residual, {"a number": 2.0}, demands or {})
 
     fields = {"name": "a-check", "equations": ("15", "Erratum 1"), "claim": "A claim.", "method": "a method"}
-    return Check(
+    return Claim(
         **{**fields, "verdict": "erratum", "tolerance": 1e-10, "remark": "a remark", **changes}, measured_by=measure
     )
 
@@ -132,8 +132,8 @@ def test_a_finding_prints_claim_remark_and_numbers():
 
 def test_a_measurement_that_raises_fails_its_row_and_spares_the_others(monkeypatch):
     broken, sound = a_check(error=RuntimeError("broken\nlong story")), a_check(name="sound")
-    monkeypatch.setattr(verification, "CHECKS", (broken, sound))
-    found = ll.verify("15")
+    monkeypatch.setattr(verification, "CLAIMS", (broken, sound))
+    found = ll.verify.run("15")
     assert [finding.as_documented for finding in found.findings] == [False, True]
     assert "the measurement failed: RuntimeError: broken" in str(found)
     assert "NOT as documented: a-check" in found.summary
@@ -150,7 +150,7 @@ def test_a_condition_without_its_remark_is_refused():
 
 
 def fails(*names):
-    return {name for name in names if not ll.check(name).measure().as_documented} == set(names)
+    return {name for name in names if not ll.verify.claim(name).measure().as_documented} == set(names)
 
 
 @pytest.mark.slow

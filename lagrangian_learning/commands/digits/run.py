@@ -133,7 +133,7 @@ def _multipliers_and_deltas(law: Any, state: ll.State, stimulus: ll.Stimulus) ->
     x = law.network.forward(state.q, stimulus.input(t))
     deltas = ll.delta_errors(law.network, law.potential, x, state.q, stimulus.target(t))
     multipliers = law.accelerations(t, state, stimulus)[1]
-    ratio = ll.neuron_mass_ratio(law, t, state, stimulus)
+    ratio = ll.learning.neuron_mass_ratio(law, t, state, stimulus)
     return ravel_pytree(multipliers)[0], ravel_pytree(deltas)[0], ratio
 
 

@@ -101,7 +101,7 @@ class Constants:
 
     def law(self, network: ll.Chain, batch: int) -> Any:
         """The Euler–Lagrange equations (8)–(10) of a network that sees `batch` images at once; V is their mean."""
-        shared = ll.SharedWeights(network, batch)  # pyright: ignore[reportCallIssue]
+        shared = ll.Batched(network, batch)  # pyright: ignore[reportCallIssue]
         action = ll.CognitiveAction(
             shared,
             ll.BatchMean(ll.CrossEntropy()),
@@ -109,7 +109,7 @@ class Constants:
             mass_W=self.mass_W,
             dissipation=ll.ExponentialDissipation(self.theta),
         )
-        waves = ll.WaveMultipliers(shared, action.mass_x, action.mass_W, rtol=RTOL)
+        waves = ll.multipliers.ConjugateGradients(shared, action.mass_x, action.mass_W, rtol=RTOL)
         return action.law(multiplier_solver=waves)
 
 

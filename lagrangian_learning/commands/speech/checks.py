@@ -36,9 +36,9 @@ class Sample(NamedTuple):
         return np.max(self.residuals, axis=0)
 
     @property
-    def fidelity(self) -> ll.Fidelity:
+    def fidelity(self) -> ll.learning.Fidelity:
         """How well the multipliers match the delta errors, layer by layer."""
-        return ll.fidelity(self.multipliers, self.deltas)
+        return ll.learning.fidelity(self.multipliers, self.deltas)
 
     @property
     def mass_ratio(self) -> float:
@@ -67,7 +67,7 @@ def _examined(law: Any, ts: Array, records: tuple[PyTree, ...], stimulus: ll.Sti
 def _one(law: Any, t: Array, record: tuple[PyTree, ...], stimulus: ll.Stimulus) -> Sample:
     W, W_dot, delta = record[1], record[3], record[-1]
     residuals = relative_residuals(law, t, record, stimulus)
-    mass, loss = ll.neuron_mass_force(law, t, ll.State(W, W_dot), stimulus)
+    mass, loss = ll.learning.neuron_mass_force(law, t, ll.State(W, W_dot), stimulus)
     deltas = delta_errors(W, stimulus.input(t), stimulus.target(t))
     return Sample(residuals, delta, deltas, _square(mass), _square(loss))
 

@@ -25,7 +25,7 @@ def speech_command(
             raise SystemExit(f"learn speech: --{name} must be at least 1.")
     check_folders("learn speech", output, numbers)
     console, constants = Console(), Constants()
-    train, test = ll.japanese_vowels("train"), ll.japanese_vowels("test")
+    train, test = ll.data.japanese_vowels("train"), ll.data.japanese_vowels("test")
     train = train if recordings is None else some_recordings(train, recordings)
     runs, learner = [], None
     for number in range(seed, seed + seeds):
@@ -45,7 +45,7 @@ def speech_command(
     return runs
 
 
-def some_recordings(train: ll.Recordings, each: int) -> ll.Recordings:
+def some_recordings(train: ll.data.Recordings, each: int) -> ll.data.Recordings:
     """The first recordings of every speaker, so many of each."""
     most = int(np.bincount(train.labels).min())
     if not 1 <= each <= most:

@@ -48,7 +48,7 @@ class Constants:
         """m_x."""
         return self.mass_ratio * self.mass_W
 
-    def law(self) -> ll.ReducedCoordinates:
+    def law(self) -> ll.laws.ReducedDynamics:
         """The Euler–Lagrange equations (8)–(10) of the cognitive action with these constants."""
         action = ll.CognitiveAction(
             NETWORK,
@@ -63,8 +63,8 @@ class Constants:
 class Task(NamedTuple):
     """What is learned: the stream, the start, and the recordings that only are measured."""
 
-    train: ll.Recordings
-    judged: ll.Recordings
+    train: ll.data.Recordings
+    judged: ll.data.Recordings
     order: np.ndarray
     stimulus: ll.Stimulus
     W: PyTree
@@ -88,12 +88,12 @@ class Task(NamedTuple):
         return float(self.judged.accuracy(self.outputs(W)))
 
 
-def make_task(seed: int, train: ll.Recordings, judged: ll.Recordings, passes: int = PASSES) -> Task:
+def make_task(seed: int, train: ll.data.Recordings, judged: ll.data.Recordings, passes: int = PASSES) -> Task:
     """The stream of `passes` shuffled passes and the initial weights of a seed; scales come from `train` alone."""
     order_key, weight_key = jax.random.split(jax.random.key(seed))
-    train, judged = ll.standardise(train, judged)
+    train, judged = ll.data.standardise(train, judged)
     order = train.shuffled(order_key, passes)
-    stimulus = train.stream(order, ll.label_codes(NETWORK.num_outputs))
+    stimulus = train.stream(order, ll.data.label_codes(NETWORK.num_outputs))
     return Task(train, judged, order, stimulus, NETWORK.init(weight_key, jnp.float32))
 
 

@@ -41,7 +41,7 @@ class Motion(NamedTuple):
 
 def learn_xor(seed: int, duration: float = DURATION) -> Motion:
     """The motion of the cognitive action from the weights of a seed. Call it with x64 on."""
-    network = ll.xor_network()
+    network = ll.networks.xor_network()
     stimulus = ll.Stimulus(
         input=ll.Patterns(np.array(INPUTS), DWELL, RISE, periodic=True),
         target=ll.Patterns(np.array(TARGETS)[:, None], DWELL, RISE, periodic=True),

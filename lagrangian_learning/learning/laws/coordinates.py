@@ -26,7 +26,7 @@ from .start import known_regular, regular_start, weights_state
 from .swept import SweptEquations
 
 
-class FullCoordinates(AbstractUnreducedLaw, AbstractMechanicalLaw):
+class FullDynamics(AbstractUnreducedLaw, AbstractMechanicalLaw):
     """(8)–(10) on q = (x, W): neurons are integrated and kept on their constraints by stabilisation.
 
     `accelerations` returns ((ẍ, Ẅ), δ). Made by `CognitiveAction.law("full")`.
@@ -39,7 +39,7 @@ class FullCoordinates(AbstractUnreducedLaw, AbstractMechanicalLaw):
     def initial_state(
         self, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree = None, *, cauchy: str = "general", **higher: PyTree
     ) -> State:
-        """Consistent Cauchy data from weights: x is the forward pass, ẋ its derivative; see `ReducedCoordinates`."""
+        """Consistent Cauchy data from weights: x is the forward pass, ẋ its derivative; see `ReducedDynamics`."""
         reduced = weights_state(self, t0, W, stimulus, W_dot, cauchy, **higher)
         t0 = as_time(t0, reduced.q)
         reduced = eqx.tree_at(lambda s: s.q, reduced, self._guarded(reduced.q, stimulus.input(t0)))
@@ -52,8 +52,8 @@ class FullCoordinates(AbstractUnreducedLaw, AbstractMechanicalLaw):
         x = guard_rank(self.network, self.network.forward(W, u), W)
         return require(W, all_finite(x), "the neurons of this network are not finite at the start.")
 
-    def damping_drift(self) -> "FullCoordinates":
-        return FullCoordinates(self.network, self.potential, self.equations.damping_drift())
+    def damping_drift(self) -> "FullDynamics":
+        return FullDynamics(self.network, self.potential, self.equations.damping_drift())
 
     @property
     def euler_lagrange(self) -> EulerLagrange:
@@ -74,7 +74,7 @@ class FullCoordinates(AbstractUnreducedLaw, AbstractMechanicalLaw):
         return _description(self, "full (x and W)")
 
 
-class ReducedCoordinates(AbstractNetworkLaw):
+class ReducedDynamics(AbstractNetworkLaw):
     """(8)–(10) on q = W: x, ẋ follow from (W, Ẇ) by the forward pass and its derivative, so that nothing drifts.
 
     The mass matrix of these coordinates is m_W I + m_x JᵀJ, J = ∂x/∂W (THEORY §3); it is never formed, since Ẅ and δ
@@ -147,7 +147,7 @@ class ReducedCoordinates(AbstractNetworkLaw):
     def project(self, t: Any, state: State, args: Stimulus, **settings: Any) -> tuple[State, Array]:
         return state, jnp.asarray(True)
 
-    def baumgarte(self, alpha: Any, beta: Any) -> "ReducedCoordinates":
+    def baumgarte(self, alpha: Any, beta: Any) -> "ReducedDynamics":
         raise ValueError("reduced coordinates satisfy the constraints exactly: leave the stabilisation out.")
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:

@@ -1,17 +1,18 @@
 """The cognitive action with information of finite speed: vakonomic constraints (19), all masses finite."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning._arrays import as_time, cast, tree_scale, tree_sub
+from lagrangian_learning._arrays import as_time, cast, tree_scale
 from lagrangian_learning.learning.checks import checked_velocities, like_neurons
 from lagrangian_learning.learning.delta_errors import potential_gradient
+from lagrangian_learning.learning.multipliers.finite_speed import FiniteSpeedMultipliers
 from lagrangian_learning.learning.potential import AbstractPotential
-from lagrangian_learning.mechanics import AbstractBoundaryLaw, AbstractMultiplierSolver, EulerLagrange, State, momenta
+from lagrangian_learning.mechanics import AbstractBoundaryLaw, EulerLagrange, State, momenta
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
@@ -27,26 +28,7 @@ from .finite_speed_motion import FiniteSpeedMotion
 from .network_law import AbstractUnreducedLaw
 
 
-class FiniteSpeedMultipliers(AbstractMultiplierSolver):
-    """The saddle point of (19) in closed form: G_v = (1/c, 0), so ẍ = c g, Ẅ = f_W/m_W, and −δ̇ = c (f_x − m_x ẍ).
-
-    For any digraph, cycles included, and m_x = 0; no linear system is left to solve.
-    """
-
-    mass_x: Array
-    mass_W: Array
-    speed: Array
-    name: ClassVar[str] = "closed form of the finite speed"
-
-    def __call__(self, system: Any, force: PyTree, closing: PyTree) -> tuple[PyTree, PyTree]:
-        f_x, f_W = force
-        mass_x, mass_W, speed = (cast(constant, f_x) for constant in (self.mass_x, self.mass_W, self.speed))
-        x_ddot = tree_scale(speed, closing)
-        minus_delta_dot = tree_scale(speed, tree_sub(f_x, tree_scale(mass_x, x_ddot)))
-        return (x_ddot, tree_scale(1 / mass_W, f_W)), minus_delta_dot
-
-
-class FiniteSpeed(AbstractUnreducedLaw, AbstractBoundaryLaw):
+class FiniteSpeedDynamics(AbstractUnreducedLaw, AbstractBoundaryLaw):
     """The equations before (20), with c, m_x, m_W and ϑ all finite, on any digraph (THEORY §7):
 
         ẋ = c (σ(Wx) − x),   Ẅ = −ϑ Ẇ + σ′(a_i) δ_i x_j/m_W,   δ̇ = c [m_x (ẍ + ϑ ẋ) + G_ξᵀ δ + V_ξ] − ϑ δ,
@@ -133,7 +115,7 @@ class FiniteSpeed(AbstractUnreducedLaw, AbstractBoundaryLaw):
         (momentum,) = momenta(self.equations.lagrangian, t, (state.q, state.v), args)
         return tree_scale(cast(self.speed, t), momentum[0])
 
-    def slowed(self, factor: Any) -> "FiniteSpeed":
+    def slowed(self, factor: Any) -> "FiniteSpeedDynamics":
         """Heavier weights at the same ϑ, so that the friction γ = ϑ m_W grows with them."""
         return eqx.tree_at(_weight_masses, self, [mass * cast(factor, mass) for mass in _weight_masses(self)])
 

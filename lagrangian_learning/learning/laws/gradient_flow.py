@@ -42,7 +42,7 @@ class GradientFlow(AbstractUnconstrainedLaw):
     gamma: Float[Array, "..."] = eqx.field(converter=friction, default=1.0)  # pyright: ignore[reportAssignmentType]
 
     def initial_state(self, t0: Any, W: PyTree, stimulus: Stimulus) -> State:
-        """The weights, checked together with the stimulus; errors as in `ReducedCoordinates.initial_state`."""
+        """The weights, checked together with the stimulus; errors as in `ReducedDynamics.initial_state`."""
         W = self.network.check_weights(W)
         check_stimulus(self.network, self.potential, _SMOOTHNESS, as_time(t0, W), stimulus)
         return State(W, None)

@@ -19,7 +19,7 @@ class BlockTridiagonal(AbstractNetworkMultipliers):
     """(G_ξ G_ξᵀ + (m_x/m_W) G_M G_Mᵀ) δ = G_ξ f by block Cholesky: the matrix of (10) is block tridiagonal.
 
     With B_l = σ′(a_l) W_l its pivots are S_0 = I, S_l = I + (m_x/m_W) D_l + B_l (I − S_{l−1}⁻¹) B_lᵀ. Direct, as fast
-    for heavy neurons as for light ones: O(n³) for each layer of width n, where `WaveMultipliers` take O(n²) a step.
+    for heavy neurons as for light ones: O(n³) for each layer of width n, where `ConjugateGradients` take O(n²) a step.
 
     Arguments:
         network: an `ll.Layered`.  mass_x, mass_W: its masses; m_x = 0 is backpropagation.
@@ -33,8 +33,9 @@ class BlockTridiagonal(AbstractNetworkMultipliers):
     def __check_init__(self) -> None:
         if not isinstance(self.network, Layered):
             raise ValueError(
-                "the multiplier matrix is block tridiagonal for ll.Layered networks only: use ll.WaveMultipliers for "
-                "other feedforward networks, ll.NetworkSchur for networks with cycles."
+                "the multiplier matrix is block tridiagonal for ll.Layered networks only: use "
+                "ll.multipliers.ConjugateGradients for other feedforward networks, ll.multipliers.NetworkSchur for "
+                "networks with cycles."
             )
 
     def solve(self, linearised: AbstractLinearisation, load: Layers) -> tuple[Layers, Layers]:

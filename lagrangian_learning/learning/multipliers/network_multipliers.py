@@ -92,5 +92,5 @@ def check_feedforward(network: AbstractNetwork) -> None:
     if not network.feedforward:
         raise ValueError(
             "waves cross feedforward networks, and this one has cycles, on which G_ξ can be singular: "
-            "use ll.NetworkSchur, or ll.DenseSaddlePoint() for mass_x = 0."
+            "use ll.multipliers.NetworkSchur, or ll.multipliers.DenseSaddlePoint() for mass_x = 0."
         )

@@ -24,7 +24,7 @@ from .conjugate_gradients import Solution, conjugate_gradients
 from .network_multipliers import AbstractNetworkMultipliers, check_feedforward
 
 
-class WaveMultipliers(AbstractNetworkMultipliers):
+class ConjugateGradients(AbstractNetworkMultipliers):
     """(I + (m_x/m_W) G_ξ⁻¹ G_M G_Mᵀ G_ξ⁻ᵀ) μ = f by conjugate gradients; then δ = G_ξ⁻ᵀ μ (THEORY §3).
 
     Each step is one backward and one forward wave through the network, Θ(m) in the number m of weights; no matrix is
@@ -96,7 +96,8 @@ def _jacobian(network: AbstractNetwork, x: PyTree, W: PyTree) -> Array:
 
 _NEEDS_MASS = (
     "this multiplier solver divides by mass_x, which is 0. Give neurons a mass, use a feedforward network "
-    "(multiplier_solver=None then takes ll.WaveMultipliers), or multiplier_solver=ll.DenseSaddlePoint()."
+    "(multiplier_solver=None then takes ll.multipliers.ConjugateGradients), or "
+    "multiplier_solver=ll.multipliers.DenseSaddlePoint()."
 )
 
 

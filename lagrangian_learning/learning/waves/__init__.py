@@ -1,6 +1,6 @@
 """Discrete waves (1)–(3): their run, their timing, and how close their gradients come."""
 
-from .discrete import Waves as Waves, backprop_waves as backprop_waves
+from .discrete import WaveRecord as WaveRecord, backprop_waves as backprop_waves
 from .fidelity import WaveFidelity as WaveFidelity, wave_fidelity as wave_fidelity
 from .frames import WaveFrames as WaveFrames, wave_frames as wave_frames
 from .timing import (

@@ -17,7 +17,7 @@ from lagrangian_learning.networks.activations import resolve, slope
 EXACT = jax.lax.Precision.HIGHEST
 
 
-class Waves(eqx.Module):
+class WaveRecord(eqx.Module):
     """What `backprop_waves` returns: T frames of an L-layer network, time axis first.
 
     Fields:
@@ -81,7 +81,7 @@ def backprop_waves(
     targets: PyTree,
     potential: Callable[..., Array],
     rate: Float[ArrayLike, ""] | float | None = None,
-) -> Waves:
+) -> WaveRecord:
     """x_{t+1,l+1} = σ(W_l x_{t,l}) (1), (2);  δ_{t+1,l−1} = σ′(a_{t+1,l−1}) ⊙ W_{l−1}ᵀ δ_{t,l},
     δ_{t,L} = σ′(a_{t,L}) ⊙ ∂V/∂x_L;  g_{t,l} = δ_{t,l} x_{t,l−1}ᵀ (3).
 
@@ -98,7 +98,7 @@ def backprop_waves(
         potential: V(x_out, y).
         rate: None for frozen weights; else η, and W_l ← W_l − η g_{t,l+1} after each frame.
 
-    Returns `Waves`. Raises ValueError for another network, shapes that do not fit, and NaN or infinity.
+    Returns `WaveRecord`. Raises ValueError for another network, shapes that do not fit, and NaN or infinity.
     """
     W, inputs, targets = _checked(network, W, inputs, targets)
     eta = None if rate is None else cast(_checked_rate(rate), W)
@@ -108,7 +108,7 @@ def backprop_waves(
 @eqx.filter_jit
 def _run(
     network: Layered, W: PyTree, inputs: Array, targets: PyTree, potential: AbstractPotential, eta: Array | None
-) -> Waves:
+) -> WaveRecord:
     def step(front: _Front, frame: tuple[Array, PyTree]) -> tuple[_Front, tuple]:
         x, delta = _meet(network, potential, front, *frame)
         return _advance(network, front.W, x, delta, eta), (x, delta)

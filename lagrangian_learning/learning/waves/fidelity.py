@@ -15,7 +15,7 @@ from lagrangian_learning.learning.fidelity import fidelity
 from lagrangian_learning.learning.potential import AbstractPotential, as_potential
 from lagrangian_learning.networks import Layered
 
-from .discrete import Waves, backprop_waves
+from .discrete import WaveRecord, backprop_waves
 
 Reference = Literal["cause", "input", "target", "current"]
 
@@ -73,7 +73,7 @@ def wave_fidelity(
 
 @eqx.filter_jit
 def _compare(
-    network: Layered, W: PyTree, waves: Waves, targets: PyTree, potential: AbstractPotential, reference: Reference
+    network: Layered, W: PyTree, waves: WaveRecord, targets: PyTree, potential: AbstractPotential, reference: Reference
 ) -> WaveFidelity:
     first = 2 * (len(network.sizes) - 1) - 1
     full = [g[first:] for g in _by_layer(waves.gradient)]

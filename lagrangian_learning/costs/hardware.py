@@ -62,7 +62,7 @@ def as_hardware(hardware: Any) -> Hardware:
         return measure_hardware()
     if hardware not in KNOWN:
         raise ValueError(
-            f"hardware must be an ll.Hardware, None (measure the device at hand) or one of {', '.join(KNOWN)}; "
+            f"hardware must be an ll.costs.Hardware, None (measure the device at hand) or one of {', '.join(KNOWN)}; "
             f"got {hardware!r}."
         )
     return KNOWN[hardware]

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from lagrangian_learning.estimate.peak_memory import most_alive
+from lagrangian_learning.costs.peak_memory import most_alive
 
 N = 100
 A = 8 * N  # bytes of one array

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
-from lagrangian_learning.estimate import cost_of
-from lagrangian_learning.estimate.cost import num_bytes
+from lagrangian_learning.costs import cost_of
+from lagrangian_learning.costs.cost import num_bytes
 
-FLAT = ll.Hardware(
+FLAT = ll.costs.Hardware(
     "test", {"float32": 1e12, "float64": 1e12}, bandwidth=1e9, memory=1e9, cache_bandwidth=1e9, cache=0.0,
     launch=0.0, link_bandwidth=1e9, link_latency=1e-3,
 )  # fmt: skip
@@ -156,7 +156,7 @@ def test_lanes_at_once_are_those_of_a_chunk():
 
 @pytest.mark.slow
 def test_the_device_at_hand_is_measured():
-    here = ll.measure_hardware(entries=2**22)
+    here = ll.costs.measure_hardware(entries=2**22)
     assert min(here.bandwidth, here.cache_bandwidth, here.launch, here.memory, here.scalars, *here.flops.values()) > 0
     assert here.elementwise > here.scalars
     assert here.cache_bandwidth >= here.bandwidth

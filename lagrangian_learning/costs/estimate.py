@@ -106,7 +106,7 @@ def estimate(
         solver: the Diffrax stepper; `Dopri8` in float64 and `Tsit5` in float32 by default, as in `simulate`.
         lanes: how many runs;  lane_devices: over how many devices they are spread.
         weight_devices: how many devices share the weights of one lane.
-        hardware: an `ll.Hardware`, "h100", "h200", or None: the device at hand, measured in a few seconds.
+        hardware: an `ll.costs.Hardware`, "h100", "h200", or None: the device at hand, measured in a few seconds.
         solver_steps: steps of an iterative multiplier solve; 3 in float32 and 5 in float64 by default.
         saved: example of what one saved time records (arrays or shapes); all observables by default.
 
@@ -117,7 +117,7 @@ def estimate(
     hardware = as_hardware(hardware)
     if dtype.name not in hardware.flops:
         raise ValueError(
-            f"the peak of {hardware.name} is not known in {dtype.name}: give an ll.Hardware that tells it."
+            f"the peak of {hardware.name} is not known in {dtype.name}: give an ll.costs.Hardware that tells it."
         )
     _check_counts(lanes=lanes, lane_devices=lane_devices, weight_devices=weight_devices)
     times = np.asarray(ts, np.float64)

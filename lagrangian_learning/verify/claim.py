@@ -37,11 +37,11 @@ class Shared:
 
 
 @dataclasses.dataclass(frozen=True)
-class Check:
+class Claim:
     """One claim of the paper as a measurement.
 
     Fields:
-        name: a short slug, for `ll.check(name)`.
+        name: a short slug, for `ll.verify.claim(name)`.
         equations: the labels of what it is about, as "10", "Proposition 1", "Figure 2", "Erratum 1".
         claim: what the paper says, in one sentence.
         method: how it is measured, two ways that share no code.
@@ -91,7 +91,7 @@ class Finding:
     """What a check found; prints itself.
 
     Fields:
-        check: the `Check`.
+        check: the `Claim`.
         residual: one number, to compare with `check.tolerance`; NaN when the measurement failed.
         details: further numbers by name.
         demands: what else must be so: in words -> whether it is.
@@ -99,7 +99,7 @@ class Finding:
         error: what the measured code raised, where `verify` went on without it.
     """
 
-    check: Check
+    check: Claim
     residual: float
     details: dict[str, float]
     demands: dict[str, bool]
