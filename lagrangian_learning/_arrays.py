@@ -1,15 +1,12 @@
-"""Small array habits shared by the whole package: constants, dtypes, checks of values."""
+"""Arrays and pytrees: constants, dtypes, arithmetic leaf by leaf."""
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
 
@@ -38,9 +35,9 @@ def as_constant(value: Any) -> Inexact[Array, "..."]:
     return array.astype(array.dtype if jnp.issubdtype(array.dtype, jnp.inexact) else jnp.result_type(float))
 
 
-def cast(constant: Array, like: Any) -> Array:
-    """`constant` in the dtype of `like` (an array, or a pytree whose first leaf tells)."""
-    return constant.astype(dtype_of(like))
+def cast(constant: Any, like: Any) -> Array:
+    """`constant`, which may be a Python number, in the dtype of `like` (an array, or the first leaf of a pytree)."""
+    return jnp.asarray(constant).astype(dtype_of(like))
 
 
 def dtype_of(tree: PyTree) -> Any:
@@ -56,56 +53,6 @@ def as_time(t: Any, like: PyTree) -> Inexact[Array, ""]:
 def is_concrete(*values: Any) -> bool:
     """Whether values are known now, that is, not traced by a transformation."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
-
-
-class Verdict(NamedTuple):
-    """What a check of traced values found, and what it says where that is false."""
-
-    ok: Array
-    message: str
-
-
-_verdicts: ContextVar[list[Verdict] | None] = ContextVar("verdicts", default=None)
-
-
-def require(value: PyTree, ok: Any, message: str) -> PyTree:
-    """`value`, if `ok`: else a ValueError when it is known now, and a run-time error of Equinox when it is traced."""
-    if is_concrete(ok):
-        if not np.all(np.asarray(ok)):  # NumPy: under jit even a constant would be traced
-            raise ValueError(message)
-        return value
-    ok, verdicts = jnp.all(jnp.asarray(ok)), _verdicts.get()
-    if verdicts is not None:
-        verdicts.append(Verdict(ok, message))
-        return value
-    return eqx.error_if(value, jnp.logical_not(ok), message)
-
-
-@contextlib.contextmanager
-def collected_verdicts() -> Iterator[list[Verdict]]:
-    """What `require` finds of traced values inside, told instead of raised.
-
-    An error would end a batch for one lane, and would be lost with the value it hangs on where nothing uses that.
-    """
-    found: list[Verdict] = []
-    token = _verdicts.set(found)
-    try:
-        yield found
-    finally:
-        _verdicts.reset(token)
-
-
-def refused(verdicts: list[Verdict]) -> Array:
-    """Whether any verdict is against it."""
-    return jnp.logical_not(jnp.all(jnp.stack([jnp.asarray(True), *(verdict.ok for verdict in verdicts)])))
-
-
-def raised(value: PyTree, verdicts: list[Verdict]) -> PyTree:
-    """`value`, which must be used, with a run-time error that tells the first verdict against it."""
-    if not verdicts:
-        return value
-    wrong = jnp.logical_not(jnp.stack([verdict.ok for verdict in verdicts]))
-    return eqx.branched_error_if(value, jnp.any(wrong), jnp.argmax(wrong), [verdict.message for verdict in verdicts])
 
 
 def all_finite(tree: PyTree) -> Array:
@@ -144,3 +91,13 @@ def tree_scale(scale: Any, tree: PyTree) -> PyTree:
 def tree_zeros(tree: PyTree) -> PyTree:
     """A pytree of zeros of the same shapes and dtypes."""
     return jax.tree.map(jnp.zeros_like, tree)
+
+
+def tree_where(condition: Any, chosen: PyTree, otherwise: PyTree) -> PyTree:
+    """`chosen` where the scalar condition holds, `otherwise` elsewhere, leaf by leaf."""
+    return jax.tree.map(lambda left, right: jnp.where(condition, left, right), chosen, otherwise)
+
+
+def matmul(left: Array, right: Array) -> Array:
+    """left @ right in full precision on every device."""
+    return jnp.matmul(left, right, precision="highest")

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array
 
-from lagrangian_learning._arrays import collected_verdicts, refused
+from lagrangian_learning._checks import collected_verdicts, refused
 from lagrangian_learning.simulate.resume import checked_start
 from lagrangian_learning.simulate.run import Outcome, Plan, integrate
 from lagrangian_learning.simulate.settings import Tolerances

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import all_finite, is_concrete, max_abs, require
+from lagrangian_learning._arrays import all_finite, is_concrete, max_abs
+from lagrangian_learning._checks import require
 from lagrangian_learning.mechanics.law import AbstractBoundaryLaw
 from lagrangian_learning.simulate.augmented import Augmented
 from lagrangian_learning.simulate.monitor import observed

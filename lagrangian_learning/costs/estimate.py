@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from lagrangian_learning._arrays import collected_verdicts
+from lagrangian_learning._checks import collected_verdicts
 from lagrangian_learning.batch.lanes import is_small
 from lagrangian_learning.mechanics import AbstractLaw
 from lagrangian_learning.simulate.augmented import start_of

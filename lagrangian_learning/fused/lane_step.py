@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from lagrangian_learning._arrays import collected_verdicts, refused
+from lagrangian_learning._checks import collected_verdicts, refused
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.simulate.augmented import Augmented, AugmentedField, start_of

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import cast, is_concrete, require, tree_add, tree_dot, tree_scale
+from lagrangian_learning._arrays import cast, is_concrete, tree_add, tree_dot, tree_scale
+from lagrangian_learning._checks import require
 from lagrangian_learning.learning.laws.backprop_diffusion import positive_speed
 from lagrangian_learning.learning.laws.coordinates import FullDynamics, ReducedDynamics
 from lagrangian_learning.learning.laws.finite_speed import FiniteSpeedDynamics

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import Function, as_constant, cast, require, tree_dot
+from lagrangian_learning._arrays import Function, as_constant, cast, tree_dot
+from lagrangian_learning._checks import require
 
 
 class AbstractPotential(eqx.Module):

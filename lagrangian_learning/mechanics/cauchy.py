@@ -14,11 +14,11 @@ from lagrangian_learning._arrays import (
     dtype_of,
     is_concrete,
     max_abs,
-    require,
     tree_add,
     tree_scale,
     tree_zeros,
 )
+from lagrangian_learning._checks import require
 
 from .constraint import constraint_tower
 from .law import Residual

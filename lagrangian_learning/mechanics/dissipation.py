@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lagrangian_learning._arrays import as_constant, as_module, cast, require
+from lagrangian_learning._arrays import as_constant, as_module, cast
+from lagrangian_learning._checks import require
 
 
 class AbstractDissipation(eqx.Module):

@@ -15,12 +15,12 @@ from lagrangian_learning._arrays import (
     as_time,
     cast,
     max_abs,
-    require,
     tree_add,
     tree_scale,
     tree_sub,
     tree_zeros,
 )
+from lagrangian_learning._checks import require
 
 from .cauchy import State, consistent_state, initial_state, matches
 from .constraint import AbstractConstraint, constraint_tower

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
-from lagrangian_learning._arrays import all_finite, require
+from lagrangian_learning._arrays import all_finite
+from lagrangian_learning._checks import require
 
 from .linearisation import AbstractLinearisation, TaylorSweep
 

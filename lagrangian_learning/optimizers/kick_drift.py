@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from lagrangian_learning._arrays import is_concrete, require
+from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._checks import require
 
 
 class KickDriftState(NamedTuple):

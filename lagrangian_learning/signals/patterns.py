@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Int
 
-from lagrangian_learning._arrays import all_finite, require
+from lagrangian_learning._arrays import all_finite
+from lagrangian_learning._checks import require
 
 from .blend import blend, check_smoothness, smoothstep
 from .signal import AbstractSignal, as_leaf, as_scalar_time, wider

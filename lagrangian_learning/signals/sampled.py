@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lagrangian_learning._arrays import all_finite, require
+from lagrangian_learning._arrays import all_finite
+from lagrangian_learning._checks import require
 
 from .blend import blend, blend_weight, check_size, check_smoothness, nan_outside, window
 from .signal import AbstractSignal, as_leaf, as_scalar_time, wider

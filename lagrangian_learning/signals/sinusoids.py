@@ -6,7 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lagrangian_learning._arrays import all_finite, require
+from lagrangian_learning._arrays import all_finite
+from lagrangian_learning._checks import require
 
 from .signal import AbstractSignal, as_leaf, as_scalar_time
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lagrangian_learning._arrays import all_finite, as_constant, is_concrete, require
+from lagrangian_learning._arrays import all_finite, as_constant, is_concrete
+from lagrangian_learning._checks import require
 
 from .constant import Constant
 from .signal import AbstractSignal, Function, wider

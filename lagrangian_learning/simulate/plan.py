@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lagrangian_learning._arrays import is_concrete, require
+from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._checks import require
 
 from .controllers import AdaptiveState, AdaptiveSteps, FixedSteps
 from .grid import SubdividedSteps

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import is_concrete, require
+from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._checks import require
 
 from .trajectory import Carry, Trajectory
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import is_concrete, require
+from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._checks import require
 
 # rtol = atol when neither is given: four digits above rounding in float32, six in float64.
 DEFAULT_TOLERANCE = {jnp.dtype("float32"): 1e-5, jnp.dtype("float64"): 1e-10}

@@ -7,7 +7,8 @@ import diffrax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import collected_verdicts, is_concrete, raised, refused
+from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._checks import collected_verdicts, raised, refused
 from lagrangian_learning.mechanics.law import AbstractLaw
 
 from .preparation import MAX_STEPS, Settings, check_law, names_of, trajectory_of

@@ -7,7 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lagrangian_learning._arrays import as_constant, require
+from lagrangian_learning._arrays import as_constant
+from lagrangian_learning._checks import require
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.steppers.rattle import Rattle
 

@@ -9,7 +9,8 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, PyTree
 
-from lagrangian_learning._arrays import as_time, max_abs, require, tree_add, tree_scale, tree_sub, tree_zeros
+from lagrangian_learning._arrays import as_time, max_abs, tree_add, tree_scale, tree_sub, tree_zeros
+from lagrangian_learning._checks import require
 from lagrangian_learning.mechanics.cauchy import State
 from lagrangian_learning.mechanics.constraint import Holonomic, constraint_tower
 from lagrangian_learning.mechanics.euler_lagrange import EulerLagrange

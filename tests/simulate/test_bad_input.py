@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning._arrays import require
+from lagrangian_learning._checks import require
 from lagrangian_learning.simulate import RESULTS, Baumgarte, Projection, simulate as checked_simulate
 from tests.laws import Motion, Oscillator, Pendulum, array, at_rest, released
 

@@ -8,7 +8,8 @@ import jax.core
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning._arrays import all_finite, as_constant, as_time, cast, require, tree_scale, tree_zeros
+from lagrangian_learning._arrays import all_finite, as_constant, as_time, cast, tree_scale, tree_zeros
+from lagrangian_learning._checks import require
 from lagrangian_learning.learning.checks import check_stimulus, like_neurons
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, potential_gradient
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential

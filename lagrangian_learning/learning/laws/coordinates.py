@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import all_finite, as_time, require
+from lagrangian_learning._arrays import all_finite, as_time
+from lagrangian_learning._checks import require
 from lagrangian_learning.learning.potential import AbstractPotential
 from lagrangian_learning.mechanics import (
     AbstractMechanicalLaw,

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import as_constant, as_time, cast, require, tree_dot, tree_scale
+from lagrangian_learning._arrays import as_constant, as_time, cast, tree_dot, tree_scale
+from lagrangian_learning._checks import require
 from lagrangian_learning.learning.checks import check_stimulus
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, loss
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential

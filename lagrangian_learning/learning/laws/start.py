@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import all_finite, as_time, dtype_of, max_abs, require
+from lagrangian_learning._arrays import all_finite, as_time, dtype_of, max_abs
+from lagrangian_learning._checks import require
 from lagrangian_learning.learning.checks import checked_velocities
 from lagrangian_learning.learning.multipliers.network_multipliers import AbstractNetworkMultipliers
 from lagrangian_learning.learning.multipliers.waves import NetworkSchur

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from lagrangian_learning._arrays import all_finite, cast, dtype_of, require
+from lagrangian_learning._arrays import all_finite, cast, dtype_of
+from lagrangian_learning._checks import require
 from lagrangian_learning.learning.checks import one_number
 from lagrangian_learning.learning.potential import AbstractPotential, as_potential
 from lagrangian_learning.networks import Layered
