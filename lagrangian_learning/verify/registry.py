@@ -24,7 +24,7 @@ FAMILIES = (*WAVES, action, constraints, euler_lagrange, cauchy, descent, limits
 
 def _place(check: Claim) -> float:
     """Where the paper comes to it: by the last of its numbered equations, as the others follow from the text."""
-    numbers = [int(label) for label in check.equations if label.isdigit()]
+    numbers = [float(label) for label in check.equations if label.isdigit()]
     return max(numbers, default=PLACES.get(check.equations[0], 0.0))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from lagrangian_learning.learning import CrossEntropy, SquaredError
 from lagrangian_learning.learning.delta_errors import loss
-from lagrangian_learning.learning.waves.discrete import backprop_waves
+from lagrangian_learning.learning.waves.discrete import WaveRecord, backprop_waves
 from lagrangian_learning.networks import Layered, xor_network
 
 
@@ -187,7 +187,7 @@ def test_bad_input_is_refused_with_a_remedy(change, message):
         backprop_waves(**(good | change))
 
 
-def test_result_is_told_by_its_fields(key):
+def test_the_result_has_its_fields(key):
     network = Layered((2, 1))
     waves = backprop_waves(network, network.init(key), jnp.zeros((3, 2)), jnp.zeros((3, 1)), SquaredError())
     assert isinstance(waves, Waves)

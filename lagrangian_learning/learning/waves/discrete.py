@@ -115,7 +115,7 @@ def _run(
         return _advance(network, front.W, x, delta, eta), (x, delta)
 
     last, (x, delta) = jax.lax.scan(step, _silence(network, W), (inputs, targets))
-    return Waves(x, delta, last.W, network.bias)
+    return WaveRecord(x, delta, last.W, network.bias)
 
 
 def _meet(network: Layered, potential: AbstractPotential, front: _Front, u: Array, y: PyTree) -> tuple[tuple, tuple]:
