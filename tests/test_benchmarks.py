@@ -1,5 +1,6 @@
 """Every benchmark with a gate runs on tiny sizes and leaves JSON and a picture; what it finds is for its full run."""
 
+import dataclasses
 import json
 import os
 import runpy
@@ -7,9 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from lagrangian_learning.commands.digits import task as digits
+from lagrangian_learning.commands.speech import task as speech
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+RESULTS = BENCHMARKS / "results"
 SCRIPTS = {
     "right_hand_side": {"slopes", "rows"},
     "dense_against_structured": {"rows", "crossings"},
@@ -19,6 +25,9 @@ SCRIPTS = {
     "xor_ensemble": {"rows", "others", "not_timed"},
     "scale": {"hardware", "points"},
 }
+GATED = {*SCRIPTS, "stiffness"}
+CHOICES = {"digits_constants": digits.Constants(), "speech_constants": speech.Constants()}
+STUDIES = {"phase_diagram", "robustness", "learning_curves"}
 
 
 @pytest.mark.slow
@@ -37,9 +46,46 @@ def test_the_script_runs_and_writes_what_it_found(name, tmp_path):
     assert (tmp_path / f"{name}.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("path", sorted((BENCHMARKS / "results").glob("*.json")), ids=lambda path: path.stem)
-def test_no_recorded_result_misses_its_gates(path):
-    assert json.loads(path.read_text(encoding="utf-8")).get("missed", []) == []
+def recorded(name):
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_every_recorded_result_has_gates_or_is_known_to_have_none():
+    assert {path.stem for path in RESULTS.glob("*.json")} == GATED | CHOICES.keys() | STUDIES
+
+
+@pytest.mark.parametrize("name", sorted(GATED))
+def test_no_recorded_result_misses_its_gates(name):
+    assert recorded(name)["missed"] == []
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_command_takes_the_constants_that_the_recorded_search_chose(name):
+    held = dataclasses.asdict(CHOICES[name])
+    chosen = recorded(name)["chosen"]
+    assert {constant: held[constant] for constant in chosen} == chosen
+
+
+def test_the_recorded_phase_diagram_has_the_slope_of_the_delays():
+    """All delays of (18)–(20) are 1/c: the frequency of a given cosine is proportional to c."""
+    found = recorded("phase_diagram")
+    assert found["continuous"]["slope"] == pytest.approx(1, abs=0.05)
+    assert found["discrete"]["slope"] == pytest.approx(found["discrete_by_delays_alone"]["slope"], abs=0.05)
+
+
+def test_the_recorded_robustness_lost_no_lane_and_kept_the_constraints():
+    found = recorded("robustness")
+    assert sum(found["learned_by"].values()) == pytest.approx(1, abs=1e-3)
+    for law in found["laws"].values():
+        assert law["successful"] == 1
+        assert law["largest_residual"] < 5e-6
+
+
+def test_the_recorded_learning_curves_are_level_with_backpropagation():
+    ours, theirs = (recorded("learning_curves")["learners"][name] for name in ("cognitive action", "backpropagation"))
+    for learner in (ours, theirs):
+        assert learner["test_mean"] == pytest.approx(np.mean(learner["test"]), abs=1e-3)
+    assert abs(ours["test_mean"] - theirs["test_mean"]) < 2 * theirs["test_deviation"]
 
 
 @pytest.mark.parametrize("page", ["benchmarks/README.md", "README.md"])
