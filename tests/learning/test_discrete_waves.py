@@ -190,5 +190,5 @@ def test_bad_input_is_refused_with_a_remedy(change, message):
 def test_the_result_has_its_fields(key):
     network = Layered((2, 1))
     waves = backprop_waves(network, network.init(key), jnp.zeros((3, 2)), jnp.zeros((3, 1)), SquaredError())
-    assert isinstance(waves, Waves)
+    assert isinstance(waves, WaveRecord)
     assert not waves.bias
