@@ -5,8 +5,8 @@ Equations (8) and (10) in reduced coordinates, tanh neurons 3, 4, 5 on inputs 1,
     (G_ξ G_ξᵀ/m_x + G_M G_Mᵀ/m_W) δ = γ₂ − ϑ(G_ξ ẋ + G_M Ẇ) − G_ξ V_ξ/m_x,   Ẅ = −ϑẆ − G_Mᵀ δ/m_W
 
 by Heun's method with constant steps. `jax.vmap` of a plain `diffrax.diffeqsolve`, and torchdiffeq with all lanes in
-one tensor, each in the fastest setting that its documentation tells; a C program (xor_ensemble.c), compiled here, with
-the same equations written out on scalars; and NumPy, slow, to check them all.
+one tensor, each in the fastest setting that its documentation gives; a C program (xor_ensemble.c), compiled here, with
+the same equations written out on scalars; and NumPy, slow, to check them all: (10) as `verify` has it by hand.
 """
 
 import ctypes
@@ -24,8 +24,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lagrangian_learning.verify.handwritten import HandEquations, Moment, layered
+
 STEP, MASS_X, MASS_W, THETA, TARGET = 0.01, 1e-2, 1.0, 1.0, 0.3
 TO, FROM = np.array([2, 2, 3, 3, 4, 4]), np.array([0, 1, 0, 1, 2, 3])
+XOR = layered((2, 2, 1))
 SOURCE = Path(__file__).with_suffix(".c").with_name("xor_ensemble.c")
 # The second asks what the compiler's leave to reorder sums is worth.
 FLAGS = {
@@ -209,33 +212,24 @@ def c_program(library: ctypes.CDLL, lanes: Ensemble, steps: int, threads: int) -
 
 
 def reference(lanes: Ensemble, steps: int) -> np.ndarray:
-    """(W, Ẇ) [lanes, 12] in float64, lane by lane and neuron by neuron, (10) solved by NumPy."""
+    """(W, Ẇ) [lanes, 12] in float64, lane by lane and neuron by neuron, by the equations in NumPy."""
     return np.stack([_numpy_lane(*(leaf[k].astype(np.float64) for leaf in lanes), steps) for k in range(len(lanes.W))])
 
 
 def _numpy_lane(W: np.ndarray, W_dot: np.ndarray, frequency: np.ndarray, phase: np.ndarray, steps: int) -> np.ndarray:
     y = np.concatenate([W, W_dot])
     for n in range(steps):
-        first = _numpy_rates(n * STEP, y, frequency, phase)
-        y = y + STEP / 2 * (first + _numpy_rates((n + 1) * STEP, y + STEP * first, frequency, phase))
+        first = numpy_rates(n * STEP, y, frequency, phase)
+        y = y + STEP / 2 * (first + numpy_rates((n + 1) * STEP, y + STEP * first, frequency, phase))
     return y
 
 
-def _numpy_rates(t: float, y: np.ndarray, frequency: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    matrix, matrix_dot = np.zeros((2, 5, 5))
-    matrix[TO, FROM], matrix_dot[TO, FROM] = y[:6], y[6:]
-    x, x_dot = np.zeros((2, 5))
-    x[:2], x_dot[:2] = np.sin(frequency * t + phase), frequency * np.cos(frequency * t + phase)
-    slope, rest = np.zeros((2, 5))
-    rest[:2] = frequency**2 * x[:2] - THETA * x_dot[:2]
-    for j in range(2, 5):
-        a_dot = matrix[j] @ x_dot + matrix_dot[j] @ x
-        x[j] = np.tanh(matrix[j] @ x)
-        slope[j] = 1 - x[j] ** 2
-        x_dot[j] = slope[j] * a_dot
-        rest[j] = 2 * x[j] * slope[j] * a_dot**2 - 2 * slope[j] * (matrix_dot[j] @ x_dot)
-    G, G_M = np.eye(5) - slope[:, None] * matrix, np.zeros((5, 6))
-    G_M[TO, range(6)] = -slope[TO] * x[FROM]
-    pull = np.array([0, 0, 0, 0, x[4] - TARGET])
-    delta = np.linalg.solve(G @ G.T / MASS_X + G_M @ G_M.T / MASS_W, rest - G @ pull / MASS_X)
-    return np.concatenate([y[6:], -THETA * y[6:] - G_M.T @ delta / MASS_W])
+def numpy_rates(t: float, y: np.ndarray, frequency: np.ndarray, phase: np.ndarray) -> np.ndarray:
+    """(Ẇ, Ẅ) at (W, Ẇ), from (4), (9) and (10) by hand."""
+    W, W_dot = np.split(y, 2)
+    angle = frequency * t + phase
+    x = XOR.settle(W, np.sin(angle))
+    x_dot = XOR.rates(x, W, W_dot, frequency * np.cos(angle))
+    at = Moment(x, W, x_dot, W_dot, -(frequency**2) * np.sin(angle), weight_dot=THETA)
+    pull = -XOR.outputs(x[-1:] - TARGET)
+    return np.concatenate([W_dot, HandEquations(XOR, MASS_X, MASS_W).accelerations(at, pull, np.zeros(6))[1]])

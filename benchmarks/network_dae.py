@@ -1,16 +1,19 @@
-"""The equations (8)–(10) of a layered tanh network as a differential-algebraic system in NumPy: nothing of the package.
+"""The equations (8)–(10) of a layered tanh network as a differential-algebraic system, in NumPy alone.
 
 y = (x, W, ẋ, Ẇ, δ) with the residuals ẋ, Ẇ, (8), (9) and D²G = 0: index 1, algebraic in δ. What solvers of DAEs are
-given, written as one would for them: whole layers at a time, no copies that a residual does not need.
+given, written as one would for them: whole layers at a time, no copies that a residual does not need. It starts from
+what `lagrangian_learning.verify.handwritten`, also NumPy alone, says of the same equations neuron by neuron.
 """
 
 import itertools
 
 import numpy as np
 
+from lagrangian_learning.verify.handwritten import HandEquations, Moment, layered
+
 
 class NetworkDAE:
-    """F(t, y, ẏ) = 0 for layers of the given sizes, input Σ amplitude sin(frequency t + phase), target 0.4 sin t."""
+    """F(t, y, ẏ) = 0 for layers of the given sizes, input sin(frequency t + phase), target 0.4 sin t."""
 
     def __init__(self, sizes, weights, rates, mass_x, mass_W, theta, frequency, phase):
         self.mass_x, self.mass_W, self.theta = mass_x, mass_W, theta
@@ -25,7 +28,7 @@ class NetworkDAE:
         self.X, self.W, self.V, self.U, self.D = (slice(*pair) for pair in itertools.pairwise(bounds))
         self.size = self.D.stop
         self.algebraic = list(range(self.D.start, self.D.stop))
-        self.weights, self.rates = weights, rates
+        self.network, self.weights, self.rates = layered(sizes), weights, rates
 
     def residual(self, t, y, moved, out=None):
         """F; into `out` where that is given."""
@@ -60,21 +63,13 @@ class NetworkDAE:
         return np.stack(by_y, axis=1) / 1e-30, np.stack(by_moved, axis=1) / 1e-30
 
     def start(self):
-        """y and ẏ at t = 0: x and ẋ by the forward pass and its complex step, the rest from the linear residual."""
-        h = 1e-30
-        x = [np.sin(1j * h * self.frequency + self.phase)]
-        for cut, shape in zip(self.matrices, self.shapes, strict=True):
-            x.append(np.tanh((self.weights + 1j * h * self.rates)[cut].reshape(shape) @ x[-1]))
-        x = np.concatenate(x)
-        y = np.concatenate([x.real, self.weights, x.imag / h, self.rates, np.zeros(x.size)])
-        half, count = self.V.start, self.size - self.V.start
-
-        def left(unknown):  # (ẍ, Ẅ, δ)
-            moved = np.concatenate([y[self.V], y[self.U], unknown[:half], np.zeros(x.size)])
-            return self.residual(0.0, np.concatenate([y[: self.D.start], unknown[half:]]), moved)[self.V.start :]
-
-        still = left(np.zeros(count))
-        matrix = np.stack([left(e) - still for e in np.eye(count)], axis=1)
-        unknown = np.linalg.solve(matrix, -still)
-        y[self.D] = unknown[half:]
-        return y, np.concatenate([y[self.V], y[self.U], unknown[:half], np.zeros(x.size)])
+        """y and ẏ at t = 0: x and ẋ settle, ẍ, Ẅ and δ are those of (8)–(10)."""
+        w, w_dot, angle = self.weights, self.rates, self.phase
+        x = self.network.settle(w, np.sin(angle))
+        x_dot = self.network.rates(x, w, w_dot, self.frequency * np.cos(angle))
+        at = Moment(x, w, x_dot, w_dot, -(self.frequency**2) * np.sin(angle), weight_dot=self.theta)
+        equations = HandEquations(self.network, self.mass_x, self.mass_W)
+        force = -self.network.outputs(x[self.layers[-1]])
+        x_ddot, w_ddot, delta = equations.accelerations(at, force, np.zeros_like(w))
+        y = np.concatenate([x, w, x_dot, w_dot, delta])
+        return y, np.concatenate([x_dot, w_dot, x_ddot, w_ddot, np.zeros_like(x)])

@@ -71,5 +71,5 @@ def test_our_law_has_the_rates_of_the_reference(lanes):
     W, W_dot, frequency, phase = (jnp.asarray(leaf[0]) for leaf in lanes)
     stimulus = ll.Stimulus(ll.Sinusoids(frequency, jnp.ones(2), phase), jnp.array([target]))
     W_ddot, _ = action.law().accelerations(3 * step, ll.State(W, W_dot), stimulus)
-    expected = BASELINES["_numpy_rates"](3 * step, np.concatenate([W, W_dot]), frequency, phase)[6:]
+    expected = BASELINES["numpy_rates"](3 * step, np.concatenate([W, W_dot]), frequency, phase)[6:]
     np.testing.assert_allclose(W_ddot, expected, rtol=0, atol=1e-12)

@@ -16,8 +16,7 @@ from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Sinusoids, Stimulus
 
 from .claim import Claim, Measured, Shared
-from .handwritten import by_hand
-from .problems import Problem, layers, problems, relative, tree_of, worst
+from .problems import Problem, by_hand, layers, problems, relative, tree_of, worst
 from .stepping import Field, rk4
 from .table_one import table_one
 

@@ -9,8 +9,7 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning.networks import Digraph, Layered, constraint_rank, state_jacobian, weight_jacobian, xor_network
 
 from .claim import Claim, Measured, Shared
-from .handwritten import by_hand
-from .problems import Problem, feedforward_problems, problems, relative, tree_of, worst
+from .problems import Problem, by_hand, feedforward_problems, problems, relative, tree_of, worst
 
 PATTERNS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR = np.array([0.0, 1.0, 1.0, 0.0])

@@ -14,6 +14,7 @@ from lagrangian_learning.learning import CognitiveAction, Term
 from lagrangian_learning.mechanics import ScheduledDissipation, State
 
 from .claim import Claim, Measured, Shared
+from .handwritten import HandEquations, Moment
 from .problems import Problem, feedforward_problems, problem, problems, relative, worst
 
 MASS_X, MASS_W = 0.25, 0.8
@@ -97,59 +98,43 @@ def _left_over(found: tuple[Motion, ...], terms: Callable) -> Measured:
 
 def _neuron_terms(each: Motion, k: int) -> list[np.ndarray]:
     """The terms of (8) as printed, λ = ϖδ and L_F = −ϖ V_ξ."""
-    p, t = each.problem, each.problem.t[k]
-    by_neuron, _ = p.hand.jacobians(p.x[k], p.w[k])
-    lam = weight(t) * each.delta[k]
-    inertia = [-MASS_X * weight(t) * each.x_ddot[k], -MASS_X * weight_dot(t) * p.x_dot[k]]
-    return [*inertia, -lam @ by_neuron, -weight(t) * p.potential_slope(p.x[k])]
+    p, at = each.problem, moment(each.problem, k)
+    force_x, _ = _force(p, k)
+    return equations_of(p).neuron_terms(at, each.x_ddot[k], at.weight * each.delta[k], force_x)
 
 
 def _weight_terms(each: Motion, k: int) -> list[np.ndarray]:
     """The terms of (9) as printed, with L_F = 0."""
-    p, t = each.problem, each.problem.t[k]
-    _, by_weight = p.hand.jacobians(p.x[k], p.w[k])
-    lam = weight(t) * each.delta[k]
-    return [-MASS_W * weight(t) * each.w_ddot[k], -MASS_W * weight_dot(t) * p.w_dot[k], -lam @ by_weight]
+    p, at = each.problem, moment(each.problem, k)
+    _, force_w = _force(p, k)
+    return equations_of(p).weight_terms(at, each.w_ddot[k], at.weight * each.delta[k], force_w)
+
+
+def equations_of(p: Problem) -> HandEquations:
+    """(8)–(10) of the problem's network by hand."""
+    return HandEquations(p.hand, MASS_X, MASS_W)
+
+
+def moment(p: Problem, k: int) -> Moment:
+    """The problem at its seed k."""
+    t = p.t[k]
+    return Moment(p.x[k], p.w[k], p.x_dot[k], p.w_dot[k], p.input(t)[2], weight(t), weight_dot(t))
+
+
+def _force(p: Problem, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """L_F of F = −ϖV, by x and by W."""
+    return -weight(p.t[k]) * p.potential_slope(p.x[k]), np.zeros(p.w.shape[1])
 
 
 # -- (10) --------------------------------------------------------------------------------------------------------------
 
 
-def formula_10(p: Problem, k: int, force_x: np.ndarray, force_w: np.ndarray, *, gamma_2: bool = True) -> np.ndarray:
-    """λ of (10) at seed k as printed, from explicit gradients and Hessians; L_F = (force_x, force_w)."""
-    t, x_dot, w_dot = p.t[k], p.x_dot[k], p.w_dot[k]
-    by_neuron, by_weight = p.hand.jacobians(p.x[k], p.w[k])
-    matrix = by_neuron @ by_neuron.T / MASS_X + by_weight @ by_weight.T / MASS_W
-    right = -weight_dot(t) * (by_neuron @ x_dot + by_weight @ w_dot)
-    right += by_neuron @ force_x / MASS_X + by_weight @ force_w / MASS_W
-    return np.linalg.solve(matrix, right + gamma_2 * weight(t) * _second_derivatives(p, k))
-
-
-def _second_derivatives(p: Problem, k: int) -> np.ndarray:
-    """G_ττ + 2 (… + G_ξm ẋ Ẇ) + G_ξξ ẋ ẋ + G_mm Ẇ Ẇ; G_τξ = G_τm = 0, since the input enters (4) alone."""
-    x_dot, w_dot = p.x_dot[k], p.w_dot[k]
-    by_neurons, mixed, by_weights = p.hand.hessians(p.x[k], p.w[k])
-    by_time = np.zeros(p.hand.num_neurons)
-    by_time[: p.hand.num_inputs] = -p.input(p.t[k])[2]
-    twice = 2 * np.einsum("jam,a,m", mixed, x_dot, w_dot)
-    return (
-        by_time
-        + twice
-        + np.einsum("jab,a,b", by_neurons, x_dot, x_dot)
-        + np.einsum("jmn,m,n", by_weights, w_dot, w_dot)
-    )
-
-
 def _multipliers(shared: Shared) -> Measured:
     errors, without = {}, []
     for each in shared(motions):
-        p, off = each.problem, []
-        for k, t in enumerate(p.t):
-            potential = -weight(t) * p.potential_slope(p.x[k]), np.zeros(p.w.shape[1])
-            lam = weight(t) * each.delta[k]
-            off.append(relative(lam - formula_10(p, k, *potential), [lam]))
-            without.append(relative(lam - formula_10(p, k, *potential, gamma_2=False), [lam]))
-        errors[p.name] = worst(off)
+        forces = [_force(each.problem, k) for k in range(len(each.problem.t))]
+        errors[each.problem.name] = worst([_error(each, k, *force) for k, force in enumerate(forces)])
+        without += [_error(each, k, *force, gamma_2=False) for k, force in enumerate(forces)]
     least = float(np.min(without))
     demands = {"without its second derivatives of G, (10) gives other multipliers": least > 1e-3}
     return Measured(worst(list(errors.values())), errors | {"least error without second derivatives": least}, demands)
@@ -191,15 +176,17 @@ def _explicit(shared: Shared) -> Measured:
     return Measured(max(explicit, implicit), details, demands)
 
 
-def _error(found: Motion, k: int, force_x: np.ndarray, force_w: np.ndarray) -> float:
-    lam = weight(found.problem.t[k]) * found.delta[k]
-    return relative(lam - formula_10(found.problem, k, force_x, force_w), [lam])
+def _error(found: Motion, k: int, force_x: np.ndarray, force_w: np.ndarray, *, gamma_2: bool = True) -> float:
+    """Of the package's λ at seed k, against (10) as printed."""
+    p, at = found.problem, moment(found.problem, k)
+    lam = at.weight * found.delta[k]
+    return relative(lam - equations_of(p).multipliers(at, force_x, force_w, gamma_2=gamma_2), [lam])
 
 
 def _force_of_gyroscopic(p: Problem, k: int) -> tuple[np.ndarray, np.ndarray]:
     """L_F of −ϖV + κ sin t · x₀ ẋ_ν w₀, differentiated by hand."""
     t, x, w, x_dot, w_dot = p.t[k], p.x[k], p.w[k], p.x_dot[k], p.w_dot[k]
-    force_x, force_w = -weight(t) * p.potential_slope(x), np.zeros(w.size)
+    force_x, force_w = _force(p, k)
     force_x[0] += COUPLING * np.sin(t) * x_dot[-1] * w[0]
     force_x[-1] -= COUPLING * (np.cos(t) * x[0] * w[0] + np.sin(t) * (x_dot[0] * w[0] + x[0] * w_dot[0]))
     force_w[0] += COUPLING * np.sin(t) * x[0] * x_dot[-1]
@@ -208,7 +195,8 @@ def _force_of_gyroscopic(p: Problem, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _force_of_kinetic(p: Problem, k: int, x_ddot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """L_F of −ϖV + ½κ|ẋ|²: it contains ẍ."""
-    return -weight(p.t[k]) * p.potential_slope(p.x[k]) - COUPLING * x_ddot, np.zeros(p.w.shape[1])
+    force_x, force_w = _force(p, k)
+    return force_x - COUPLING * x_ddot, force_w
 
 
 # ----------------------------------------------------------------------------------------------------------------------

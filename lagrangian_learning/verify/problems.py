@@ -14,7 +14,7 @@ from lagrangian_learning.networks import AbstractNetwork, Digraph, Layered
 from lagrangian_learning.signals import Sinusoids, Stimulus
 
 from .claim import Shared
-from .handwritten import HandNetwork, by_hand
+from .handwritten import HandNetwork, layered, on_edges
 
 SEEDS = 4
 
@@ -94,21 +94,21 @@ def problem(name: str, network: AbstractNetwork, seed: int, scale: float = 1.0) 
     t = rng.uniform(0.2, 1.2, SEEDS)
     frequency, phase = rng.uniform(0.5, 2.0, hand.num_inputs), rng.uniform(0.0, 6.0, hand.num_inputs)
     angle = frequency * t[:, None] + phase
-    pairs = zip(w, w_dot, np.sin(angle), frequency * np.cos(angle), strict=True)
-    states = [_consistent(hand, *pair) for pair in pairs]
-    x, x_dot = (np.stack(part) for part in zip(*states, strict=True))
+    u, u_dot = np.sin(angle), frequency * np.cos(angle)
+    x = np.stack([hand.settle(*at) for at in zip(w, u, strict=True)])
+    x_dot = np.stack([hand.rates(*at) for at in zip(x, w, w_dot, u_dot, strict=True)])
     target = rng.uniform(-0.8, 0.8, hand.num_outputs)
     return Problem(name, network, hand, frequency, phase, target, t, x, w, x_dot, w_dot)
 
 
-def _consistent(
-    hand: HandNetwork, w: np.ndarray, w_dot: np.ndarray, u: np.ndarray, u_dot: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    x = hand.settle(w, u)
-    by_neuron, by_weight = hand.jacobians(x, w)
-    by_time = np.zeros(hand.num_neurons)
-    by_time[: hand.num_inputs] = -u_dot
-    return x, -np.linalg.solve(by_neuron, by_time + by_weight @ w_dot)
+def by_hand(network: AbstractNetwork) -> HandNetwork:
+    """The same tanh network in NumPy, its weights in the order in which they ravel."""
+    if isinstance(network, Digraph):
+        edges = [(int(source), int(target)) for source, target in network.edges]
+        return on_edges(edges, network.num_neurons, network.num_inputs, network.num_outputs)
+    if isinstance(network, Layered):
+        return layered(network.sizes)
+    raise ValueError(f"no hand-written form of {type(network).__name__}.")
 
 
 def tree_of(network: AbstractNetwork, hand: HandNetwork) -> tuple[Callable[[Array], PyTree], Callable[[Array], PyTree]]:
