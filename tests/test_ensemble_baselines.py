@@ -68,8 +68,8 @@ def test_our_law_has_the_rates_of_the_reference(lanes):
     action = ll.CognitiveAction(
         xor_network(), mass_x=mass_x, mass_W=mass_W, dissipation=ll.ExponentialDissipation(theta)
     )
-    W, W_dot, frequency, phase = (jnp.asarray(leaf[0]) for leaf in lanes)
+    W, W_dot, frequency, phase = (leaf[0] for leaf in lanes)
     stimulus = ll.Stimulus(ll.Sinusoids(frequency, jnp.ones(2), phase), jnp.array([target]))
-    W_ddot, _ = action.law().accelerations(3 * step, ll.State(W, W_dot), stimulus)
+    W_ddot, _ = action.law().accelerations(3 * step, ll.State(jnp.asarray(W), jnp.asarray(W_dot)), stimulus)
     expected = BASELINES["numpy_rates"](3 * step, np.concatenate([W, W_dot]), frequency, phase)[6:]
     np.testing.assert_allclose(W_ddot, expected, rtol=0, atol=1e-12)

@@ -17,7 +17,7 @@ POTENTIAL = SquaredError()
 
 
 class Backprop:
-    """δ and the force on the weights by the package, −∇V by `jax.grad`, on one problem; ravelled, [S, …]."""
+    """δ, T and the force on the weights by the package, ∇V by `jax.grad`, on one problem; ravelled, [S, …]."""
 
     def __init__(self, each: Problem) -> None:
         network, stimulus = each.network, each.stimulus
@@ -27,10 +27,11 @@ class Backprop:
             delta = delta_errors(network, POTENTIAL, x, W, y)
             force = descent_force(network, x, W, delta)
             slope = jax.grad(lambda W: loss(network, POTENTIAL, W, u, y))(W)
-            return tuple(ravel_pytree(tree)[0] for tree in (delta, force, slope))
+            T = state_jacobian(network, x, W).T
+            return T, *(ravel_pytree(tree)[0] for tree in (delta, force, slope))
 
         self.problem = each
-        self.delta, self.force, self.slope = each.on_every_seed(evaluate)
+        self.T, self.delta, self.force, self.slope = each.on_every_seed(evaluate)
 
 
 def backprops(shared: Shared) -> tuple[Backprop, ...]:
@@ -86,8 +87,8 @@ def _backward_structure(shared: Shared) -> Measured:
             slope = p.potential_slope(p.x[k])
             left.append(relative(T @ each.delta[k] + slope, [slope]))
             by_grad.append(relative(each.delta[k] - _by_injection(p, k), [each.delta[k]]))
-            if isinstance(p.network, Layered):
-                below.append(float(np.max(np.abs(np.tril(T, -1)))))
+        if isinstance(p.network, Layered):
+            below.append(float(np.max(np.abs(np.tril(each.T, -1)))))
     details = {"Tδ + V_x": worst(left), "δ against −dV/dx": worst(by_grad), "T below its diagonal": max(below)}
     return Measured(max(worst(left), worst(by_grad)), details, {"T is upper triangular": max(below) == 0})
 

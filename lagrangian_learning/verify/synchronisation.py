@@ -113,7 +113,7 @@ def _video(shared: Shared) -> Measured:
     }
     demands = {
         "twice the time step is too slow": slower > 1,
-        "the printed one is a number of frames a second, not a time": printed * frame_rate * (L - 1) > 100,
+        "the printed one, taken for a time, is too long": synchronisation_time(L, printed) * frame_rate > 1,
     }
     return Measured(abs(mismatch - 1) + abs(synchronisation_time(L, dt) * frame_rate - 1), details, demands)
 

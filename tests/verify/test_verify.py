@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
-from lagrangian_learning.learning.laws import backprop_diffusion, damped_descent
-from lagrangian_learning.networks import LayeredLinearisation
-from lagrangian_learning.verify import reduction, registry, verification
+from lagrangian_learning.learning.laws import backprop_diffusion, damped_descent, layer_gains
+from lagrangian_learning.networks import LayeredLinearisation, state_jacobian
+from lagrangian_learning.verify import constraints, costate, reduction, registry, synchronisation, verification
 from lagrangian_learning.verify.claim import Claim, Measured
+from lagrangian_learning.verify.problems import Problem
 
 QUICK = (
     "outputs-of-the-network",
@@ -151,6 +152,38 @@ def test_a_condition_without_its_remark_is_refused():
 
 def fails(*names):
     return {name for name in names if not ll.verify.claim(name).measure().as_documented} == set(names)
+
+
+def transposed(*args):
+    return state_jacobian(*args).T
+
+
+def gains_of_twice_the_friction(rule, speed, theta, num_layers):
+    return layer_gains(rule, speed, 2 * theta, num_layers)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "broken", "noticed_by"),
+    [
+        (constraints, "state_jacobian", transposed, "proof-of-proposition-1"),
+        (reduction, "state_jacobian", transposed, "three-neurons"),
+        (costate, "layer_gains", gains_of_twice_the_friction, "stationary-costate"),
+        (synchronisation, "synchronisation_time", lambda L, dt: L * dt, "video-bound"),
+        pytest.param(constraints, "state_jacobian", transposed, "proposition-1", marks=pytest.mark.slow),
+        pytest.param(reduction, "state_jacobian", transposed, "backward-structure", marks=pytest.mark.slow),
+    ],
+)
+def test_a_broken_function_of_the_package_is_noticed(monkeypatch, module, name, broken, noticed_by):
+    monkeypatch.setattr(module, name, broken)
+    assert fails(noticed_by)
+
+
+@pytest.mark.slow
+def test_laws_that_forget_their_input_are_noticed(monkeypatch):
+    """(18) and (19) as printed for input neurons."""
+    forgetful = property(lambda p: ll.Stimulus(jnp.zeros(p.hand.num_inputs), jnp.asarray(p.target)))
+    monkeypatch.setattr(Problem, "stimulus", forgetful)
+    assert fails("delayed-constraints", "neuron-delay")
 
 
 @pytest.mark.slow
