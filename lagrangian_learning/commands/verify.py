@@ -6,8 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lagrangian_learning.verify import Verification, run
-from lagrangian_learning.verify.claim import Claim
+from lagrangian_learning.verify import Claim, Verification, run
 
 PIPED_WIDTH = 132
 

@@ -15,7 +15,7 @@ from lagrangian_learning.mechanics import ExponentialDissipation, Lagrangian, St
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Sinusoids, Stimulus
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .problems import Problem, by_hand, layers, problems, relative, tree_of, worst
 from .stepping import Field, rk4
 from .table_one import table_one
@@ -45,7 +45,13 @@ class Path(NamedTuple):
     W_dot: PyTree
 
 
-def _value(shared: Shared) -> Measured:
+@as_claim(
+    "5",
+    claim="A(x, W) = ∫ ½ (m_x|ẋ|² + m_W|Ẇ|²) ϖ dt + ∫ F dt.",
+    method="the package's value of a curve in closed form, against Gauss–Legendre quadrature of the integrand in NumPy",
+    tolerance=1e-10,
+)
+def action(shared: Shared) -> Measured:
     del shared
     action = CognitiveAction(Layered((1, 1)), mass_x=MASS_X, mass_W=MASS_W, dissipation=ExponentialDissipation(THETA))
     stimulus = Stimulus(lambda t: jnp.sin(t)[None], lambda t: jnp.cos(t)[None])
@@ -108,12 +114,26 @@ def _off_constraints(action: CognitiveAction, x: Array, w: Array) -> np.ndarray:
     return np.array([np.max(np.abs(hand.constraint(*row))) for row in rows])
 
 
-def _kept(shared: Shared) -> Measured:
+@as_claim(
+    "6",
+    claim="G^j(t, x(t), W(t)) = 0 along the motion.",
+    method="a motion in full coordinates, by RK4 and the package's projection after each step, put into (4) in NumPy",
+    tolerance=1e-12,
+)
+def subsidiary_conditions(shared: Shared) -> Measured:
     off = float(np.max(shared(residuals)[1]))
     return Measured(off, {"max |G| over 60 steps": off}, {})
 
 
-def _functional(shared: Shared) -> Measured:
+@as_claim(
+    "7",
+    "8",
+    "9",
+    claim="The Euler–Lagrange equations of A* are (8) and (9), with L_F = F_q − d(F_q̇)/dt + d²(F_q̈)/dt².",
+    method="Euler operator by nested forward mode on the integrand of (7), F of ẍ and Ẅ too, against (8), (9) by hand",
+    tolerance=1e-10,
+)
+def constrained_functional(shared: Shared) -> Measured:
     errors = {each.name: _error_of_functional(each) for each in (shared(problems)[0], shared(problems)[4])}
     return Measured(worst(list(errors.values())), errors, {})
 
@@ -164,7 +184,13 @@ def _left_sides(
 # -- Table 1 -----------------------------------------------------------------------------------------------------------
 
 
-def _stationary(shared: Shared) -> Measured:
+@as_claim(
+    "Table 1",
+    claim="The cognitive action is the dual of the action in mechanics.",
+    method="reverse-mode derivative of A along admissible variations of a motion, over that of a curve beside it",
+    tolerance=1e-8,
+)
+def stationary_action(shared: Shared) -> Measured:
     del shared
     action, W, stimulus = _parts()
     rng, ts = np.random.default_rng(5), jnp.linspace(0.0, END, MOMENTS + 1)
@@ -221,56 +247,16 @@ def _admissible(action: CognitiveAction, stimulus: Stimulus, ts: Array, W: PyTre
 # -- remark 8: drift ---------------------------------------------------------------------------------------------------
 
 
-def _drift(shared: Shared) -> Measured:
-    bare, projected = (float(np.max(off)) for off in shared(residuals))
-    details = {"(10) alone: max |G| over 60 steps": bare, "projected after each step": projected}
-    return Measured(projected, details, {"(10) alone leaves the constraints": bare > 1e-6})
-
-
-VALUE = Claim(
-    name="action",
-    equations=("5",),
-    claim="A(x, W) = ∫ ½ (m_x|ẋ|² + m_W|Ẇ|²) ϖ dt + ∫ F dt.",
-    method="the package's value of a curve in closed form, against Gauss–Legendre quadrature of the integrand in NumPy",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_value,
-)
-KEPT = Claim(
-    name="subsidiary-conditions",
-    equations=("6",),
-    claim="G^j(t, x(t), W(t)) = 0 along the motion.",
-    method="a motion in full coordinates, by RK4 and the package's projection after each step, put into (4) in NumPy",
-    verdict="holds",
-    tolerance=1e-12,
-    measured_by=_kept,
-)
-FUNCTIONAL = Claim(
-    name="constrained-functional",
-    equations=("7", "8", "9"),
-    claim="The Euler–Lagrange equations of A* are (8) and (9), with L_F = F_q − d(F_q̇)/dt + d²(F_q̈)/dt².",
-    method="Euler operator by nested forward mode on the integrand of (7), F of ẍ and Ẅ too, against (8), (9) by hand",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_functional,
-)
-TABLE_1 = Claim(
-    name="stationary-action",
-    equations=("Table 1",),
-    claim="The cognitive action is the dual of the action in mechanics.",
-    method="reverse-mode derivative of A along admissible variations of a motion, over that of a curve beside it",
-    verdict="holds",
-    tolerance=1e-8,
-    measured_by=_stationary,
-)
-DRIFT = Claim(
-    name="index-reduction-drifts",
-    equations=("10", "Remark 8"),
+@as_claim(
+    "10",
+    "Remark 8",
     claim="Differentiating the constraints twice and solving (8)–(10) keeps them.",
     method="(8)–(10) in full coordinates by RK4, with nothing and with the package's projection, put into (4) in NumPy",
     verdict="holds with a condition",
     tolerance=1e-12,
-    measured_by=_drift,
     remark="only in exact integration: G drifts unless it is stabilised, or x slaved to W (reduced coordinates).",
 )
-CLAIMS = (VALUE, KEPT, FUNCTIONAL, TABLE_1, DRIFT)
+def index_reduction_drifts(shared: Shared) -> Measured:
+    bare, projected = (float(np.max(off)) for off in shared(residuals))
+    details = {"(10) alone: max |G| over 60 steps": bare, "projected after each step": projected}
+    return Measured(projected, details, {"(10) alone leaves the constraints": bare > 1e-6})

@@ -12,7 +12,7 @@ from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Stimulus
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .euler_lagrange import MASS_W, MASS_X, action_of
 from .problems import Problem, feedforward_problems, problem, relative, worst
 
@@ -23,7 +23,16 @@ def _moving() -> tuple[Problem, ...]:
     return feedforward_problems()[::2]
 
 
-def _cauchy(shared: Shared) -> Measured:
+@as_claim(
+    "11",
+    "Remark 9",
+    claim="G = 0, G_τ = 0, ẋ = 0 and Ẇ = 0 at the start is one consistent way to impose Cauchy conditions.",
+    method="G and its rate in NumPy at starts made by the package: those of (11), and those with any Ẇ(0)",
+    verdict="holds with a condition",
+    tolerance=1e-12,
+    remark="only where ė(0) = 0, and more than is needed: any Ẇ(0) is consistent with ẋ(0) = −G_ξ⁻¹(G_t + G_M Ẇ).",
+)
+def cauchy_data(shared: Shared) -> Measured:
     del shared
     general = {p.name: _rates_of_constraints(p, "general", p.stimulus, p.w_dot) for p in _moving()}
     rest = {p.name: _rates_of_constraints(p, "paper", _at_rest(p), np.zeros_like(p.w_dot)) for p in _moving()}
@@ -59,7 +68,16 @@ def _rates_of_constraints(p: Problem, cauchy: str, stimulus: Stimulus, w_dot: np
     return worst(left)
 
 
-def _time_term(shared: Shared) -> Measured:
+@as_claim(
+    "11",
+    "Erratum 5",
+    claim="G_τ(0, x(0), W(0)) = 0 is an additional constraint on x(0) and W(0).",
+    method="G_τ by forward mode against −ė in NumPy, and its Jacobian by x and W",
+    verdict="erratum",
+    tolerance=1e-12,
+    remark="G_τ = −ė contains neither x nor W: it constrains the stimulus.",
+)
+def time_term_of_the_constraints(shared: Shared) -> Measured:
     del shared
     p = feedforward_problems()[0]
     network, stimulus, errors, slopes = p.network, p.stimulus, [], []
@@ -98,7 +116,17 @@ def _is_refused(p: Problem) -> bool:
 # -- how smooth an input must be ---------------------------------------------------------------------------------------
 
 
-def _smoothness(shared: Shared) -> Measured:
+@as_claim(
+    "4",
+    "10",
+    "Erratum 6",
+    claim="e of class C¹ is enough.",
+    method="the jump of the multipliers where ë jumps, by the package on both sides and by (10) in NumPy",
+    verdict="erratum",
+    tolerance=1e-9,
+    remark="(10) contains G_ττ = −ë: e must be of class C².",
+)
+def smoothness_of_the_input(shared: Shared) -> Measured:
     del shared
     p = problem("layered 2-3-1", Layered((2, 3, 1)), 9)
     once, twice = _jumps(p)
@@ -137,36 +165,3 @@ def _jumps(p: Problem) -> tuple[np.ndarray, np.ndarray]:
     first = p._replace(**{name: np.stack([getattr(p, name)[0]] * 2) for name in ("x", "w", "x_dot", "w_dot")})
     before, after = first._replace(t=np.array([-TINY, TINY])).on_every_seed(delta)
     return tuple(after - before)
-
-
-CAUCHY = Claim(
-    name="cauchy-data",
-    equations=("11", "Remark 9"),
-    claim="G = 0, G_τ = 0, ẋ = 0 and Ẇ = 0 at the start is one consistent way to impose Cauchy conditions.",
-    method="G and its rate in NumPy at starts made by the package: those of (11), and those with any Ẇ(0)",
-    verdict="holds with a condition",
-    tolerance=1e-12,
-    measured_by=_cauchy,
-    remark="only where ė(0) = 0, and more than is needed: any Ẇ(0) is consistent with ẋ(0) = −G_ξ⁻¹(G_t + G_M Ẇ).",
-)
-TIME_TERM = Claim(
-    name="time-term-of-the-constraints",
-    equations=("11", "Erratum 5"),
-    claim="G_τ(0, x(0), W(0)) = 0 is an additional constraint on x(0) and W(0).",
-    method="G_τ by forward mode against −ė in NumPy, and its Jacobian by x and W",
-    verdict="erratum",
-    tolerance=1e-12,
-    measured_by=_time_term,
-    remark="G_τ = −ė contains neither x nor W: it constrains the stimulus.",
-)
-SMOOTHNESS = Claim(
-    name="smoothness-of-the-input",
-    equations=("4", "10", "Erratum 6"),
-    claim="e of class C¹ is enough.",
-    method="the jump of the multipliers where ë jumps, by the package on both sides and by (10) in NumPy",
-    verdict="erratum",
-    tolerance=1e-9,
-    measured_by=_smoothness,
-    remark="(10) contains G_ττ = −ë: e must be of class C².",
-)
-CLAIMS = (CAUCHY, TIME_TERM, SMOOTHNESS)

@@ -48,7 +48,7 @@ class Claim:
         verdict: what is documented: "holds", "holds with a condition", or "erratum".
         tolerance: the largest residual that agrees with the verdict.
         measured_by: the function that measures.
-        remark: the condition, or the correct form; told in docs/errata.md where `reference` says so.
+        remark: the condition, or the correct form; `reference` leads to its explanation.
     """
 
     name: str
@@ -84,6 +84,21 @@ class Claim:
         details = {name: float(number) for name, number in details.items()}
         demands = {name: bool(met) for name, met in demands.items()}
         return Finding(self, float(residual), details, demands, time.perf_counter() - start)
+
+
+def as_claim(
+    *equations: str, claim: str, method: str, tolerance: float, verdict: Verdict = "holds", remark: str = ""
+) -> Callable[[Callable[[Shared], Measured]], Claim]:
+    """Makes a measuring function the `Claim` of its name, dashes in the place of underscores.
+
+    Arguments: the fields of `Claim`.
+    """
+
+    def made(measured_by: Callable[[Shared], Measured]) -> Claim:
+        name = measured_by.__name__.replace("_", "-")
+        return Claim(name, equations, claim, method, verdict, tolerance, measured_by, remark)
+
+    return made
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,14 +16,20 @@ from lagrangian_learning.networks import (
     xor_network,
 )
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .problems import Problem, by_hand, feedforward_problems, problems, relative, tree_of, worst
 
 PATTERNS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR = np.array([0.0, 1.0, 1.0, 0.0])
 
 
-def _neurons(shared: Shared) -> Measured:
+@as_claim(
+    "4",
+    claim="One constraint a neuron: ξ_j − e_j for inputs, ξ_j − σ(m_jk ξ^k) for all others.",
+    method="G, G_ξ and G_M of layered networks, digraphs and cycles at random points, against (4) in NumPy",
+    tolerance=1e-12,
+)
+def neurons_as_constraints(shared: Shared) -> Measured:
     errors = {each.name: _error_of_4(each) for each in shared(problems)}
     return Measured(worst(list(errors.values())), errors, {})
 
@@ -42,7 +48,13 @@ def _error_of_4(each: Problem) -> float:
     return worst([relative(found - np.stack(part), [np.stack(part)]) for found, part in pairs])
 
 
-def _xor(shared: Shared) -> Measured:
+@as_claim(
+    "XOR example",
+    claim="G¹ … G⁵ as printed; a network of five neurons that computes XOR.",
+    method="G of the package against the printed ones in NumPy; outputs for weights found by hand against XOR",
+    tolerance=1e-10,
+)
+def xor_example(shared: Shared) -> Measured:
     del shared
     rng, network = np.random.default_rng(0), xor_network()
     formulas = [relative(*_printed_xor(network, *rng.normal(size=(2, 6)))) for _ in range(5)]
@@ -76,7 +88,16 @@ def _xor_weights(steep: float = 20.0, flat: float = 0.1, gain: float = 60.0) -> 
 # -- Proposition 1 -----------------------------------------------------------------------------------------------------
 
 
-def _proposition(shared: Shared) -> Measured:
+@as_claim(
+    "Proposition 1",
+    "Remark 10",
+    claim="(G_ξ G_M) has full rank.",
+    method="the package's G_ξ and rank report, against singular values of explicit Jacobians in NumPy",
+    verdict="holds with a condition",
+    tolerance=1e-12,
+    remark="for W strictly lower triangular, or acyclic in any numbering: the hypothesis belongs in the statement.",
+)
+def proposition_1(shared: Shared) -> Measured:
     del shared
     found = [_rank_and_jacobian(p) for p in feedforward_problems()]
     numbered = [jacobian for _, jacobian, p in found if isinstance(p.network, Layered)]
@@ -112,7 +133,14 @@ def _error_of_least_singular_value(report: RankReport, jacobian: np.ndarray, p: 
     return abs(float(report.singular_value) / expected - 1)
 
 
-def _cycles(shared: Shared) -> Measured:
+@as_claim(
+    "Proposition 1",
+    "Remark 10",
+    claim="The proposition depends heavily on a triangular W.",
+    method="loops of two neurons, tanh and logistic: the package's ranks against NumPy's and values by hand",
+    tolerance=1e-12,
+)
+def rank_on_cycles(shared: Shared) -> Measured:
     del shared
     x, ones = jnp.zeros(3), jnp.ones(2)
     loop = ((1, 2), (2, 1))
@@ -144,7 +172,16 @@ def _dense_rank(network: Digraph, w: Array) -> int:
     return int(np.linalg.matrix_rank(np.hstack([by_neuron, by_weight])))
 
 
-def _proof(shared: Shared) -> Measured:
+@as_claim(
+    "Proposition 1",
+    "Erratum 7",
+    claim="In the proof: G^i_ξi = 1, and G^i_ξi = 0 for all i > j.",
+    method="entries of the package's G_ξ of a random layered network, by forward mode",
+    verdict="erratum",
+    tolerance=0.0,
+    remark="read G^j_ξi = 0 for i > j.",
+)
+def proof_of_proposition_1(shared: Shared) -> Measured:
     del shared
     network, rng = Layered((2, 3, 2)), np.random.default_rng(3)
     x_like, W_like = tree_of(network, by_hand(network))
@@ -159,53 +196,3 @@ def _proof(shared: Shared) -> Measured:
         "entries with i < j do not vanish": earlier > 0,
     }
     return Measured(later, details, demands)
-
-
-NEURONS = Claim(
-    name="neurons-as-constraints",
-    equations=("4",),
-    claim="One constraint a neuron: ξ_j − e_j for inputs, ξ_j − σ(m_jk ξ^k) for all others.",
-    method="G, G_ξ and G_M of layered networks, digraphs and cycles at random points, against (4) in NumPy",
-    verdict="holds",
-    tolerance=1e-12,
-    measured_by=_neurons,
-)
-XOR_EXAMPLE = Claim(
-    name="xor-example",
-    equations=("XOR example",),
-    claim="G¹ … G⁵ as printed; a network of five neurons that computes XOR.",
-    method="G of the package against the printed ones in NumPy; outputs for weights found by hand against XOR",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_xor,
-)
-PROPOSITION = Claim(
-    name="proposition-1",
-    equations=("Proposition 1", "Remark 10"),
-    claim="(G_ξ G_M) has full rank.",
-    method="the package's G_ξ and rank report, against singular values of explicit Jacobians in NumPy",
-    verdict="holds with a condition",
-    tolerance=1e-12,
-    measured_by=_proposition,
-    remark="for W strictly lower triangular, or acyclic in any numbering: the hypothesis belongs in the statement.",
-)
-CYCLES = Claim(
-    name="rank-on-cycles",
-    equations=("Proposition 1", "Remark 10"),
-    claim="The proposition depends heavily on a triangular W.",
-    method="loops of two neurons, tanh and logistic: the package's ranks against NumPy's and values by hand",
-    verdict="holds",
-    tolerance=1e-12,
-    measured_by=_cycles,
-)
-PROOF = Claim(
-    name="proof-of-proposition-1",
-    equations=("Proposition 1", "Erratum 7"),
-    claim="In the proof: G^i_ξi = 1, and G^i_ξi = 0 for all i > j.",
-    method="entries of the package's G_ξ of a random layered network, by forward mode",
-    verdict="erratum",
-    tolerance=0.0,
-    measured_by=_proof,
-    remark="read G^j_ξi = 0 for i > j.",
-)
-CLAIMS = (NEURONS, XOR_EXAMPLE, PROPOSITION, CYCLES, PROOF)

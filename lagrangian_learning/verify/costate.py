@@ -17,7 +17,7 @@ from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Sinusoids, Stimulus
 from lagrangian_learning.simulate import simulate
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .limits import MASSES, SLOPE, limits, rate
 from .problems import Problem, feedforward_problems, problem, relative, slope, tree_of, worst
 from .stepping import rk4
@@ -29,7 +29,16 @@ SPEEDS = (100.0, 300.0, 1000.0)
 SIZES = (3, 5, 4, 2)  # of the second feedforward problem
 
 
-def _in_time(shared: Shared) -> Measured:
+@as_claim(
+    "20",
+    "Erratum 3",
+    claim="The differential equation of δ in (20) gives the correct updating rule.",
+    method="δ alone, by RK4 on the package's vector field: fitted rates against sc − ϑ, ends against backprop",
+    verdict="erratum",
+    tolerance=1e-8,
+    remark="forward in time it grows as e^{ct}: it is a boundary-value problem, or its sign must be flipped.",
+)
+def costate_in_time(shared: Shared) -> Measured:
     """Rates of growth of δ on the outputs, to which nothing feeds back, and where the stable rules end."""
     del shared
     p = problem("layered 2-3-1", Layered((2, 3, 1)), 1)
@@ -87,7 +96,16 @@ def _is_refused(p: Problem) -> bool:
     return False
 
 
-def _gains(shared: Shared) -> Measured:
+@as_claim(
+    "20",
+    "Erratum 2",
+    claim="In the limit ϑ → ∞ with ϑ m_W = γ, δ of (20) is the delta error.",
+    method="δ at rest, x frozen, by dense solves in NumPy, against backprop's and the package's gain of every layer",
+    verdict="erratum",
+    tolerance=1e-10,
+    remark="at rest δ is (1 − ϑ/c)^{−(L−l+1)} times backprop's: ϑ/c → 0 is needed, and ϑ → ∞ at fixed c gives δ → 0.",
+)
+def stationary_costate(shared: Shared) -> Measured:
     del shared
     p = feedforward_problems()[1]
     sizes, errors = SIZES, []
@@ -125,7 +143,16 @@ def _learner() -> tuple[Layered, PyTree, Stimulus]:
     return network, network.init(jax.random.key(1)), stimulus
 
 
-def _sign_flip(shared: Shared) -> Measured:
+@as_claim(
+    "20",
+    "Erratum 3",
+    claim="As c → ∞, (20) reproduces backpropagation.",
+    method="weights at t = 2 of the sign-flipped (20) and of gradient flow by RK4; log–log fit against c",
+    verdict="holds with a condition",
+    tolerance=SLOPE,
+    remark="with the sign of δ̇ flipped, so that it can be integrated forward in time.",
+)
+def infinite_speed(shared: Shared) -> Measured:
     del shared
     network, W, stimulus = _learner()
 
@@ -141,7 +168,16 @@ def _sign_flip(shared: Shared) -> Measured:
     return Measured(*rate(SPEEDS, np.linalg.norm(found - goal, axis=1), -1), {})
 
 
-def _boundary_value(shared: Shared) -> Measured:
+@as_claim(
+    "20",
+    "Erratum 3",
+    claim="As c → ∞, (20) reproduces backpropagation.",
+    method="weights in the middle of the boundary-value problem (Newton on a collocation) and of gradient flow",
+    verdict="holds with a condition",
+    tolerance=SLOPE,
+    remark="as a boundary-value problem with δ(t₁) = 0, at interior times and with ϑ/c → 0.",
+)
+def boundary_value_reading(shared: Shared) -> Measured:
     del shared
     network, W, stimulus = _learner()
     end, steps = 3.0, 1200
@@ -160,14 +196,29 @@ def _boundary_value(shared: Shared) -> Measured:
     return Measured(*rate(SPEEDS, np.array([float(distance(jnp.asarray(speed))) for speed in SPEEDS]), -1), {})
 
 
-def _misprinted_limit(shared: Shared) -> Measured:
+@as_claim(
+    "20",
+    "Erratum 7",
+    claim="The limit is m_x → 0, m_x → 0 and m_x/m_W → 0.",
+    method="weights at t = 2 of the action and of gradient flow, for m_W → 0, and with m_W held while m_x vanishes",
+    verdict="erratum",
+    tolerance=SLOPE,
+    remark="the second one is m_W → 0, without which the weights keep their inertia.",
+)
+def limit_before_20(shared: Shared) -> Measured:
     found = shared(limits)
     residual, details = rate(MASSES, found.action, 1)
     details["m_x = 0, m_W = 0.1 held: error that stays"] = found.descent[0]
     return Measured(residual, details, {"m_x → 0 alone does not give first-order weights": found.descent[0] > 1e-2})
 
 
-def _locality(shared: Shared) -> Measured:
+@as_claim(
+    "20",
+    claim="The diffusion is fully local in space and time.",
+    method="the Jacobian of the right side of (20) on a random digraph by forward mode, against the edges",
+    tolerance=0.0,
+)
+def locality(shared: Shared) -> Measured:
     """Who depends on whom: the Jacobian of the right side of (20) on a digraph, against its edges."""
     del shared
     p = feedforward_problems()[3]
@@ -189,65 +240,3 @@ def _locality(shared: Shared) -> Measured:
     names = ("ẋ by neurons that no edge links", "δ̇ by δ that no edge links", "Ẇ by δ of other neurons")
     reach = min(float(np.min(np.abs(matrix[allowed]))) for matrix, allowed in parts[2:])
     return Measured(max(foreign), dict(zip(names, foreign, strict=True)), {"neighbours do act": reach > 0})
-
-
-IN_TIME = Claim(
-    name="costate-in-time",
-    equations=("20", "Erratum 3"),
-    claim="The differential equation of δ in (20) gives the correct updating rule.",
-    method="δ alone, by RK4 on the package's vector field: fitted rates against sc − ϑ, ends against backprop",
-    verdict="erratum",
-    tolerance=1e-8,
-    measured_by=_in_time,
-    remark="forward in time it grows as e^{ct}: it is a boundary-value problem, or its sign must be flipped.",
-)
-GAINS = Claim(
-    name="stationary-costate",
-    equations=("20", "Erratum 2"),
-    claim="In the limit ϑ → ∞ with ϑ m_W = γ, δ of (20) is the delta error.",
-    method="δ at rest, x frozen, by dense solves in NumPy, against backprop's and the package's gain of every layer",
-    verdict="erratum",
-    tolerance=1e-10,
-    measured_by=_gains,
-    remark="at rest δ is (1 − ϑ/c)^{−(L−l+1)} times backprop's: ϑ/c → 0 is needed, and ϑ → ∞ at fixed c gives δ → 0.",
-)
-SIGN_FLIP = Claim(
-    name="infinite-speed",
-    equations=("20", "Erratum 3"),
-    claim="As c → ∞, (20) reproduces backpropagation.",
-    method="weights at t = 2 of the sign-flipped (20) and of gradient flow by RK4; log–log fit against c",
-    verdict="holds with a condition",
-    tolerance=SLOPE,
-    measured_by=_sign_flip,
-    remark="with the sign of δ̇ flipped, so that it can be integrated forward in time.",
-)
-BOUNDARY_VALUE = Claim(
-    name="boundary-value-reading",
-    equations=("20", "Erratum 3"),
-    claim="As c → ∞, (20) reproduces backpropagation.",
-    method="weights in the middle of the boundary-value problem (Newton on a collocation) and of gradient flow",
-    verdict="holds with a condition",
-    tolerance=SLOPE,
-    measured_by=_boundary_value,
-    remark="as a boundary-value problem with δ(t₁) = 0, at interior times and with ϑ/c → 0.",
-)
-MISPRINTED_LIMIT = Claim(
-    name="limit-before-20",
-    equations=("20", "Erratum 7"),
-    claim="The limit is m_x → 0, m_x → 0 and m_x/m_W → 0.",
-    method="weights at t = 2 of the action and of gradient flow, for m_W → 0, and with m_W held while m_x vanishes",
-    verdict="erratum",
-    tolerance=SLOPE,
-    measured_by=_misprinted_limit,
-    remark="the second one is m_W → 0, without which the weights keep their inertia.",
-)
-LOCALITY = Claim(
-    name="locality",
-    equations=("20",),
-    claim="The diffusion is fully local in space and time.",
-    method="the Jacobian of the right side of (20) on a random digraph by forward mode, against the edges",
-    verdict="holds",
-    tolerance=0.0,
-    measured_by=_locality,
-)
-CLAIMS = (IN_TIME, GAINS, SIGN_FLIP, BOUNDARY_VALUE, MISPRINTED_LIMIT, LOCALITY)

@@ -17,7 +17,7 @@ from lagrangian_learning.mechanics import EulerLagrange, ExponentialDissipation,
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .problems import Problem, feedforward_problems, problem, relative, worst
 
 POTENTIAL = SquaredError()
@@ -77,7 +77,43 @@ def descents(shared: Shared) -> tuple[Descent, ...]:
     return tuple(_descent(each) for each in feedforward_problems()[:3:2])
 
 
-def _unconstrained(shared: Shared) -> Measured:
+@as_claim(
+    "12",
+    "Erratum 7",
+    claim="The outputs f^i_W are the values of x^{ν−i}, i = 1, …, η.",
+    method="neurons found in NumPy, picked by both numberings, against the outputs of the package's forward pass",
+    verdict="erratum",
+    tolerance=1e-12,
+    remark="x^{ν−i+1}, i = 1, …, η; E(t) in the loss beside it is not defined, and e(t) is meant.",
+)
+def outputs_of_the_network(shared: Shared) -> Measured:
+    del shared
+    p = feedforward_problems()[1]
+    size, count = p.hand.num_neurons, p.hand.num_outputs
+    corrected = [size - i + 1 for i in range(1, count + 1)]
+    printed = [size - i for i in range(1, count + 1)]
+    by_one = np.concatenate([[np.nan], p.x[0]])  # neurons are counted from one
+    outputs = _outputs_of_the_package(p)
+    error = relative(by_one[corrected] - outputs[::-1], [outputs])
+    wrong = relative(by_one[printed] - outputs[::-1], [outputs])
+    details = {"x^{ν−i+1} against the outputs": error, "x^{ν−i} against the outputs": wrong}
+    return Measured(error, details, {"x^{ν−i} leaves the last neuron out": wrong > 1e-3 and size not in printed})
+
+
+def _outputs_of_the_package(p: Problem) -> np.ndarray:
+    def respond(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> Array:
+        return p.network.output(p.network.forward(W, p.stimulus.input(t)))
+
+    return p.on_every_seed(respond)[0]
+
+
+@as_claim(
+    "12",
+    claim="With m_x = 0 the constrained theory is equivalent to the unconstrained one of (12).",
+    method="Ẅ of (8)–(10) at m_x = 0 against the Euler–Lagrange equations of (12), which know no constraint",
+    tolerance=1e-10,
+)
+def unconstrained_action(shared: Shared) -> Measured:
     found = shared(descents)
     without = worst([relative(each.massless - each.free, [each.free]) for each in found])
     carried = worst([relative(each.massive - each.carried, [each.carried]) for each in found])
@@ -87,7 +123,13 @@ def _unconstrained(shared: Shared) -> Measured:
     return Measured(max(without, carried), details, {"with m_x > 0 it is another theory": apart > 1e-3})
 
 
-def _damped(shared: Shared) -> Measured:
+@as_claim(
+    "13",
+    claim="The Euler equations of (12) are Ẅ + ϑẆ = −V_W/m_W.",
+    method="derived by automatic differentiation from (12), against (13) with V_W by explicit Jacobians in NumPy",
+    tolerance=1e-10,
+)
+def damped_descent(shared: Shared) -> Measured:
     derived, by_hand = [], []
     for each in shared(descents):
         p = each.problem
@@ -104,7 +146,13 @@ def _force(p: Problem, k: int) -> np.ndarray:
     return p.potential_slope(p.x[k]) @ np.linalg.solve(by_neuron, by_weight)
 
 
-def _dissipation(shared: Shared) -> Measured:
+@as_claim(
+    "13",
+    claim="ϖ(t) is responsible for the dissipative behaviour, without which nothing is learned.",
+    method="dE/dt of ½ m_W |Ẇ|² + V along the motion by forward mode, against −ϑ m_W |Ẇ|²; with ϖ = 1 it vanishes",
+    tolerance=1e-12,
+)
+def dissipation(shared: Shared) -> Measured:
     del shared
     p = problem("layered 2-3-1", feedforward_problems()[0].network, 21)
     still = Stimulus(jnp.asarray(np.sin(p.phase)), jnp.asarray(p.target))
@@ -126,67 +174,3 @@ def _dissipation(shared: Shared) -> Measured:
 def _rate_of_energy(law: DampedDescent, t: Array, state: State, stimulus: Stimulus) -> Array:
     """dE/dt of ½ m_W |Ẇ|² + V along the motion, by forward mode."""
     return jax.jvp(lambda s: law.energy(t, s, stimulus), (state,), (law.vector_field(t, state, stimulus),))[1]
-
-
-# -- the outputs of (12) -----------------------------------------------------------------------------------------------
-
-
-def _outputs(shared: Shared) -> Measured:
-    del shared
-    p = feedforward_problems()[1]
-    size, count = p.hand.num_neurons, p.hand.num_outputs
-    corrected = [size - i + 1 for i in range(1, count + 1)]
-    printed = [size - i for i in range(1, count + 1)]
-    by_one = np.concatenate([[np.nan], p.x[0]])  # neurons are counted from one
-    outputs = _outputs_of_the_package(p)
-    error = relative(by_one[corrected] - outputs[::-1], [outputs])
-    wrong = relative(by_one[printed] - outputs[::-1], [outputs])
-    details = {"x^{ν−i+1} against the outputs": error, "x^{ν−i} against the outputs": wrong}
-    return Measured(error, details, {"x^{ν−i} leaves the last neuron out": wrong > 1e-3 and size not in printed})
-
-
-def _outputs_of_the_package(p: Problem) -> np.ndarray:
-    def respond(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> Array:
-        return p.network.output(p.network.forward(W, p.stimulus.input(t)))
-
-    return p.on_every_seed(respond)[0]
-
-
-OUTPUTS = Claim(
-    name="outputs-of-the-network",
-    equations=("12", "Erratum 7"),
-    claim="The outputs f^i_W are the values of x^{ν−i}, i = 1, …, η.",
-    method="neurons found in NumPy, picked by both numberings, against the outputs of the package's forward pass",
-    verdict="erratum",
-    tolerance=1e-12,
-    measured_by=_outputs,
-    remark="x^{ν−i+1}, i = 1, …, η; E(t) in the loss beside it is not defined, and e(t) is meant.",
-)
-UNCONSTRAINED = Claim(
-    name="unconstrained-action",
-    equations=("12",),
-    claim="With m_x = 0 the constrained theory is equivalent to the unconstrained one of (12).",
-    method="Ẅ of (8)–(10) at m_x = 0 against the Euler–Lagrange equations of (12), which know no constraint",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_unconstrained,
-)
-DAMPED = Claim(
-    name="damped-descent",
-    equations=("13",),
-    claim="The Euler equations of (12) are Ẅ + ϑẆ = −V_W/m_W.",
-    method="derived by automatic differentiation from (12), against (13) with V_W by explicit Jacobians in NumPy",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_damped,
-)
-DISSIPATION = Claim(
-    name="dissipation",
-    equations=("13",),
-    claim="ϖ(t) is responsible for the dissipative behaviour, without which nothing is learned.",
-    method="dE/dt of ½ m_W |Ẇ|² + V along the motion by forward mode, against −ϑ m_W |Ẇ|²; with ϖ = 1 it vanishes",
-    verdict="holds",
-    tolerance=1e-12,
-    measured_by=_dissipation,
-)
-CLAIMS = (OUTPUTS, UNCONSTRAINED, DAMPED, DISSIPATION)

@@ -13,7 +13,7 @@ from lagrangian_learning._arrays import tree_dot
 from lagrangian_learning.learning import CognitiveAction, Term
 from lagrangian_learning.mechanics import ScheduledDissipation, State
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .handwritten import HandEquations, Moment
 from .problems import Problem, feedforward_problems, problem, problems, relative, worst
 
@@ -80,11 +80,23 @@ def _ravelled(tree: PyTree) -> np.ndarray:
 # -- (8) and (9) -------------------------------------------------------------------------------------------------------
 
 
-def _neuron_equation(shared: Shared) -> Measured:
+@as_claim(
+    "8",
+    claim="The constrained Euler–Lagrange equation of the neurons.",
+    method="derived by automatic differentiation from (5) and (6), put into (8) as printed, in NumPy",
+    tolerance=1e-10,
+)
+def neuron_equation(shared: Shared) -> Measured:
     return _left_over(shared(motions), _neuron_terms)
 
 
-def _weight_equation(shared: Shared) -> Measured:
+@as_claim(
+    "9",
+    claim="The constrained Euler–Lagrange equation of the weights.",
+    method="derived by automatic differentiation from (5) and (6), put into (9) as printed, in NumPy",
+    tolerance=1e-10,
+)
+def weight_equation(shared: Shared) -> Measured:
     return _left_over(shared(motions), _weight_terms)
 
 
@@ -126,10 +138,33 @@ def _force(p: Problem, k: int) -> tuple[np.ndarray, np.ndarray]:
     return -weight(p.t[k]) * p.potential_slope(p.x[k]), np.zeros(p.w.shape[1])
 
 
+@as_claim(
+    "8",
+    "9",
+    "10",
+    claim="Neurons can be eliminated: the constraints are solved for x, and the motion of the weights stays the same.",
+    method="Ẅ and δ by sweeps over (W, Ẇ) alone, against those that automatic differentiation derives for (x, W)",
+    tolerance=1e-10,
+)
+def reduced_coordinates(shared: Shared) -> Measured:
+    errors = {each.problem.name: _error_of_reduced(each, *each.reduced) for each in shared(motions) if each.reduced}
+    return Measured(worst(list(errors.values())), errors, {})
+
+
+def _error_of_reduced(each: Motion, w_ddot: np.ndarray, delta: np.ndarray) -> float:
+    return max(relative(w_ddot - each.w_ddot, [each.w_ddot]), relative(delta - each.delta, [each.delta]))
+
+
 # -- (10) --------------------------------------------------------------------------------------------------------------
 
 
-def _multipliers(shared: Shared) -> Measured:
+@as_claim(
+    "10",
+    claim="A linear system gives the multipliers explicitly.",
+    method="the package's waves and Schur complements against (10) with explicit gradients and Hessians in NumPy",
+    tolerance=1e-10,
+)
+def multipliers(shared: Shared) -> Measured:
     errors, without = {}, []
     for each in shared(motions):
         forces = [_force(each.problem, k) for k in range(len(each.problem.t))]
@@ -138,15 +173,6 @@ def _multipliers(shared: Shared) -> Measured:
     least = float(np.min(without))
     demands = {"without its second derivatives of G, (10) gives other multipliers": least > 1e-3}
     return Measured(worst(list(errors.values())), errors | {"least error without second derivatives": least}, demands)
-
-
-def _reduced(shared: Shared) -> Measured:
-    errors = {each.problem.name: _error_of_reduced(each, *each.reduced) for each in shared(motions) if each.reduced}
-    return Measured(worst(list(errors.values())), errors, {})
-
-
-def _error_of_reduced(each: Motion, w_ddot: np.ndarray, delta: np.ndarray) -> float:
-    return max(relative(w_ddot - each.w_ddot, [each.w_ddot]), relative(delta - each.delta, [each.delta]))
 
 
 # -- remark 8: how far (10) is explicit --------------------------------------------------------------------------------
@@ -160,7 +186,16 @@ def _kinetic(t, x, x_dot, x_ddot, W, W_dot, W_ddot, args):
     return COUPLING * tree_dot(x_dot, x_dot) / 2
 
 
-def _explicit(shared: Shared) -> Measured:
+@as_claim(
+    "10",
+    "Remark 8",
+    claim="(10) expresses the multipliers by coordinates and velocities, whatever F is.",
+    method="the derived multipliers against (10), for F affine and F quadratic in ẋ, with L_F differentiated by hand",
+    verdict="holds with a condition",
+    tolerance=1e-10,
+    remark="F at most affine in ẋ and Ẇ and free of ẍ and Ẅ: otherwise L_F contains the accelerations.",
+)
+def explicit_multipliers(shared: Shared) -> Measured:
     p = problem("digraph of 7", feedforward_problems()[2].network, 31)
     affine, quadratic = motion(p, (Term(_gyroscopic),)), motion(p, (Term(_kinetic),))
     seeds = range(len(p.t))
@@ -197,54 +232,3 @@ def _force_of_kinetic(p: Problem, k: int, x_ddot: np.ndarray) -> tuple[np.ndarra
     """L_F of −ϖV + ½κ|ẋ|²: it contains ẍ."""
     force_x, force_w = _force(p, k)
     return force_x - COUPLING * x_ddot, force_w
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-NEURON_EQUATION = Claim(
-    name="neuron-equation",
-    equations=("8",),
-    claim="The constrained Euler–Lagrange equation of the neurons.",
-    method="derived by automatic differentiation from (5) and (6), put into (8) as printed, in NumPy",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_neuron_equation,
-)
-WEIGHT_EQUATION = Claim(
-    name="weight-equation",
-    equations=("9",),
-    claim="The constrained Euler–Lagrange equation of the weights.",
-    method="derived by automatic differentiation from (5) and (6), put into (9) as printed, in NumPy",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_weight_equation,
-)
-REDUCED = Claim(
-    name="reduced-coordinates",
-    equations=("8", "9", "10"),
-    claim="Neurons can be eliminated: the constraints are solved for x, and the motion of the weights stays the same.",
-    method="Ẅ and δ by sweeps over (W, Ẇ) alone, against those that automatic differentiation derives for (x, W)",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_reduced,
-)
-MULTIPLIERS = Claim(
-    name="multipliers",
-    equations=("10",),
-    claim="A linear system gives the multipliers explicitly.",
-    method="the package's waves and Schur complements against (10) with explicit gradients and Hessians in NumPy",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_multipliers,
-)
-EXPLICIT = Claim(
-    name="explicit-multipliers",
-    equations=("10", "Remark 8"),
-    claim="(10) expresses the multipliers by coordinates and velocities, whatever F is.",
-    method="the derived multipliers against (10), for F affine and F quadratic in ẋ, with L_F differentiated by hand",
-    verdict="holds with a condition",
-    tolerance=1e-10,
-    measured_by=_explicit,
-    remark="F at most affine in ẋ and Ẇ and free of ẍ and Ẅ: otherwise L_F contains the accelerations.",
-)
-CLAIMS = (NEURON_EQUATION, WEIGHT_EQUATION, REDUCED, MULTIPLIERS, EXPLICIT)

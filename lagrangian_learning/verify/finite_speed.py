@@ -11,7 +11,7 @@ from lagrangian_learning.learning import CognitiveAction
 from lagrangian_learning.learning.laws import BackpropDiffusion
 from lagrangian_learning.mechanics import DAlembert, EulerLagrange, ExponentialDissipation, State
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .problems import Problem, problems, relative, worst
 
 MASS_X, MASS_W, THETA, SPEED = 0.3, 0.7, 1.3, 2.5
@@ -104,7 +104,13 @@ def each_seed(shared: Shared):
 # -- (18) and (19) -----------------------------------------------------------------------------------------------------
 
 
-def _neuron_delay(shared: Shared) -> Measured:
+@as_claim(
+    "18",
+    claim="c⁻¹ẋ = −x + σ(Wx), which in stationary situation is the neuron equation of (6).",
+    method="ẋ of the package against (18) in NumPy, on cycles too; where the neurons have settled it vanishes",
+    tolerance=1e-12,
+)
+def neuron_delay(shared: Shared) -> Measured:
     moving = [relative(found.x_dot[k] - hand.x_dot, [hand.x_dot]) for found, k, hand in each_seed(shared)]
     details = {
         "ẋ against c (σ(Wx) − x)": worst(moving),
@@ -123,7 +129,16 @@ def _speed_at_rest(p: Problem) -> float:
     return float(np.max(np.abs(p.on_every_seed(velocity))))
 
 
-def _delayed_constraints(shared: Shared) -> Measured:
+@as_claim(
+    "19",
+    "Erratum 7",
+    claim="G^i = c⁻¹ẋ^i + x^i − σ(w_ik x^k), i = 1, …, r.",
+    method="G of the package at random points against (19) in NumPy, for neurons and for inputs",
+    verdict="erratum",
+    tolerance=1e-12,
+    remark="i = 1, …, ν, and for input neurons c⁻¹ẋ + x − e: as printed they would forget their input.",
+)
+def delayed_constraints(shared: Shared) -> Measured:
     errors, printed = [], []
     for found, k, _ in each_seed(shared):
         p = found.problem
@@ -142,7 +157,13 @@ def _delayed_constraints(shared: Shared) -> Measured:
 # -- the equations before (20) -----------------------------------------------------------------------------------------
 
 
-def _with_lambda(shared: Shared) -> Measured:
+@as_claim(
+    "19",
+    claim="The three Euler equations of A* in terms of λ.",
+    method="derived by automatic differentiation from action and constraint, put into the printed equations in NumPy",
+    tolerance=1e-10,
+)
+def euler_equations_of_19(shared: Shared) -> Measured:
     neurons, weights = [], []
     for found, k, hand in each_seed(shared):
         p, weight = found.problem, math.exp(THETA * found.problem.t[k])
@@ -157,7 +178,16 @@ def _with_lambda(shared: Shared) -> Measured:
     return Measured(worst(list(details.values())), details, {})
 
 
-def _missing_term(shared: Shared) -> Measured:
+@as_claim(
+    "20",
+    "Erratum 2",
+    claim="In terms of δ = e^{−ϑt}λ: −m_x ẍ − m_x ϑẋ + c⁻¹δ̇ − δG_ξ − V_ξ = 0.",
+    method="δ̇ derived by automatic differentiation, against the equation with and without −ϑδ in NumPy",
+    verdict="erratum",
+    tolerance=1e-10,
+    remark="c⁻¹(δ̇ + ϑδ) in place of c⁻¹δ̇: the derivative of e^{ϑt} has been lost, here and in (20).",
+)
+def missing_term(shared: Shared) -> Measured:
     corrected, printed = [], []
     for found, k, hand in each_seed(shared):
         inertia = MASS_X * (hand.x_ddot + THETA * hand.x_dot)
@@ -170,7 +200,15 @@ def _missing_term(shared: Shared) -> Measured:
     return Measured(worst(corrected), details, demands)
 
 
-def _diffusion(shared: Shared) -> Measured:
+@as_claim(
+    "20",
+    claim="For vanishing masses and ϑ m_W = γ the equations reduce to (20).",
+    method="the package's law against (20) in NumPy; what the action adds to it against c m_x (ẍ + ϑẋ)",
+    verdict="holds with a condition",
+    tolerance=1e-10,
+    remark="with −ϑδ in the equation of δ, c m_x → 0 and m_W → 0 (the paper prints “m_x → 0” twice).",
+)
+def backprop_diffusion(shared: Shared) -> Measured:
     with_rate, without, limit = [], [], []
     for found, k, hand in each_seed(shared):
         delta = found.delta[k]
@@ -188,79 +226,27 @@ def _diffusion(shared: Shared) -> Measured:
     return Measured(worst(list(details.values())), details, {})
 
 
-def _dalembert(shared: Shared) -> Measured:
-    still, taught = [], []
-    for found, k, hand in each_seed(shared):
-        drag = -THETA * found.problem.w_dot[k]
-        still.append(relative(found.dalembert[k] - drag, [drag]))
-        expected = drag - found.delta[k] @ hand.by_weight / MASS_W
-        taught.append(relative(found.w_ddot[k] - expected, [expected]))
-    apart = min(relative(f.dalembert[k] - f.w_ddot[k], [f.w_ddot[k]]) for f, k, _ in each_seed(shared))
-    details = {
-        "d'Alembert: Ẅ + ϑẆ": worst(still),
-        "multiplier rule: Ẅ + ϑẆ against σ′δx/m_W": worst(taught),
-        "the rules differ by, at least": apart,
-    }
-    demands = {"the two rules differ": apart > 1e-3}
-    return Measured(max(worst(still), worst(taught)), details, demands)
-
-
-NEURON_DELAY = Claim(
-    name="neuron-delay",
-    equations=("18",),
-    claim="c⁻¹ẋ = −x + σ(Wx), which in stationary situation is the neuron equation of (6).",
-    method="ẋ of the package against (18) in NumPy, on cycles too; where the neurons have settled it vanishes",
-    verdict="holds",
-    tolerance=1e-12,
-    measured_by=_neuron_delay,
-)
-DELAYED_CONSTRAINTS = Claim(
-    name="delayed-constraints",
-    equations=("19", "Erratum 7"),
-    claim="G^i = c⁻¹ẋ^i + x^i − σ(w_ik x^k), i = 1, …, r.",
-    method="G of the package at random points against (19) in NumPy, for neurons and for inputs",
-    verdict="erratum",
-    tolerance=1e-12,
-    measured_by=_delayed_constraints,
-    remark="i = 1, …, ν, and for input neurons c⁻¹ẋ + x − e: as printed they would forget their input.",
-)
-WITH_LAMBDA = Claim(
-    name="euler-equations-of-19",
-    equations=("19",),
-    claim="The three Euler equations of A* in terms of λ.",
-    method="derived by automatic differentiation from action and constraint, put into the printed equations in NumPy",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_with_lambda,
-)
-MISSING_TERM = Claim(
-    name="missing-term",
-    equations=("20", "Erratum 2"),
-    claim="In terms of δ = e^{−ϑt}λ: −m_x ẍ − m_x ϑẋ + c⁻¹δ̇ − δG_ξ − V_ξ = 0.",
-    method="δ̇ derived by automatic differentiation, against the equation with and without −ϑδ in NumPy",
-    verdict="erratum",
-    tolerance=1e-10,
-    measured_by=_missing_term,
-    remark="c⁻¹(δ̇ + ϑδ) in place of c⁻¹δ̇: the derivative of e^{ϑt} has been lost, here and in (20).",
-)
-DIFFUSION = Claim(
-    name="backprop-diffusion",
-    equations=("20",),
-    claim="For vanishing masses and ϑ m_W = γ the equations reduce to (20).",
-    method="the package's law against (20) in NumPy; what the action adds to it against c m_x (ẍ + ϑẋ)",
-    verdict="holds with a condition",
-    tolerance=1e-10,
-    measured_by=_diffusion,
-    remark="with −ϑδ in the equation of δ, c m_x → 0 and m_W → 0 (the paper prints “m_x → 0” twice).",
-)
-DALEMBERT = Claim(
-    name="multiplier-rule",
-    equations=("19", "Remark 11"),
+@as_claim(
+    "19",
+    "Remark 11",
     claim="Stationarity under non-holonomic constraints by the rule of the Lagrange multipliers.",
     method="Ẅ under the multiplier rule and under d'Alembert's, both derived, against formulas in NumPy",
     verdict="holds with a condition",
     tolerance=1e-10,
-    measured_by=_dalembert,
     remark="the rule is the vakonomic one; under d'Alembert's, that of mechanics, no force acts on W.",
 )
-CLAIMS = (NEURON_DELAY, DELAYED_CONSTRAINTS, WITH_LAMBDA, MISSING_TERM, DIFFUSION, DALEMBERT)
+def multiplier_rule(shared: Shared) -> Measured:
+    still, driven = [], []
+    for found, k, hand in each_seed(shared):
+        drag = -THETA * found.problem.w_dot[k]
+        still.append(relative(found.dalembert[k] - drag, [drag]))
+        expected = drag - found.delta[k] @ hand.by_weight / MASS_W
+        driven.append(relative(found.w_ddot[k] - expected, [expected]))
+    apart = min(relative(f.dalembert[k] - f.w_ddot[k], [f.w_ddot[k]]) for f, k, _ in each_seed(shared))
+    details = {
+        "d'Alembert: Ẅ + ϑẆ": worst(still),
+        "multiplier rule: Ẅ + ϑẆ against σ′δx/m_W": worst(driven),
+        "the rules differ by, at least": apart,
+    }
+    demands = {"the two rules differ": apart > 1e-3}
+    return Measured(max(worst(still), worst(driven)), details, demands)

@@ -14,7 +14,7 @@ from lagrangian_learning.learning.laws import DampedDescent, GradientFlow
 from lagrangian_learning.mechanics import ExponentialDissipation, State
 from lagrangian_learning.signals import Stimulus
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .problems import Problem, feedforward_problems, slope, tree_of
 from .stepping import rk4
 
@@ -68,7 +68,13 @@ def _last(law: Any, state: State, stimulus: Stimulus) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[-1], path.q)
 
 
-def _to_gradient_flow(shared: Shared) -> Measured:
+@as_claim(
+    "14",
+    claim="For ϑ → ∞ with ϑ m_W → γ, (13) becomes the gradient method.",
+    method="weights at t = 2 of both equations by RK4; log–log fit of their distance against 1/ϑ",
+    tolerance=SLOPE,
+)
+def gradient_flow(shared: Shared) -> Measured:
     return Measured(*rate(MASSES, shared(limits).descent, 1), {})
 
 
@@ -79,7 +85,13 @@ def rate(parameters: Sequence[float], errors: np.ndarray, expected: float) -> tu
     return abs(fitted - expected), {"fitted rate": fitted} | named
 
 
-def _from_the_action(shared: Shared) -> Measured:
+@as_claim(
+    "14",
+    claim="For m_x → 0, m_W → 0 and m_x/m_W → 0, (8)–(10) reproduce (14).",
+    method="weights at t = 2 of the action and of gradient flow by RK4; log–log fits against m_W and against m_x/m_W",
+    tolerance=SLOPE,
+)
+def action_to_gradient_flow(shared: Shared) -> Measured:
     found = shared(limits)
     by_mass, by_ratio = slope(np.array(MASSES), found.action), slope(np.array(RATIOS), found.neurons)
     details = {
@@ -92,7 +104,14 @@ def _from_the_action(shared: Shared) -> Measured:
     return Measured(max(abs(by_mass - 1), abs(by_ratio - 1)), details, stays)
 
 
-def _multipliers_tend(shared: Shared) -> Measured:
+@as_claim(
+    "10",
+    "16",
+    claim="In the limit, (10) becomes (16).",
+    method="δ of (10) against δ of (16) at fixed Cauchy data; log–log fit against m_x/m_W",
+    tolerance=SLOPE,
+)
+def limit_of_the_multipliers(shared: Shared) -> Measured:
     del shared
     ratios = 10.0 ** -np.arange(2.0, 7.0)
     errors = _distances_from_backprop(feedforward_problems()[0], jnp.asarray(ratios))
@@ -114,33 +133,3 @@ def _distances_from_backprop(p: Problem, ratios: Array, mass_W: float = 1e-3) ->
         return jax.vmap(distance)(ratios)
 
     return np.max(p.on_every_seed(distances), axis=0)
-
-
-GRADIENT_FLOW = Claim(
-    name="gradient-flow",
-    equations=("14",),
-    claim="For ϑ → ∞ with ϑ m_W → γ, (13) becomes the gradient method.",
-    method="weights at t = 2 of both equations by RK4; log–log fit of their distance against 1/ϑ",
-    verdict="holds",
-    tolerance=SLOPE,
-    measured_by=_to_gradient_flow,
-)
-FROM_THE_ACTION = Claim(
-    name="action-to-gradient-flow",
-    equations=("14",),
-    claim="For m_x → 0, m_W → 0 and m_x/m_W → 0, (8)–(10) reproduce (14).",
-    method="weights at t = 2 of the action and of gradient flow by RK4; log–log fits against m_W and against m_x/m_W",
-    verdict="holds",
-    tolerance=SLOPE,
-    measured_by=_from_the_action,
-)
-MULTIPLIERS_TEND = Claim(
-    name="limit-of-the-multipliers",
-    equations=("10", "16"),
-    claim="In the limit, (10) becomes (16).",
-    method="δ of (10) against δ of (16) at fixed Cauchy data; log–log fit against m_x/m_W",
-    verdict="holds",
-    tolerance=SLOPE,
-    measured_by=_multipliers_tend,
-)
-CLAIMS = (GRADIENT_FLOW, FROM_THE_ACTION, MULTIPLIERS_TEND)

@@ -10,7 +10,7 @@ from lagrangian_learning.learning import SquaredError, delta_errors
 from lagrangian_learning.learning.delta_errors import descent_force, loss
 from lagrangian_learning.networks import Layered, state_jacobian
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .problems import Problem, cosine, feedforward_problems, relative, worst
 
 POTENTIAL = SquaredError()
@@ -40,7 +40,16 @@ def backprops(shared: Shared) -> tuple[Backprop, ...]:
     return tuple(Backprop(each) for each in feedforward_problems())
 
 
-def _weights_ascend(shared: Shared) -> Measured:
+@as_claim(
+    "15",
+    "Erratum 1",
+    claim="Weights move by Ẇ = −σ′(a_i) δ_i x_j/γ.",
+    method="σ′(a_i) δ_i x_j in NumPy, with the δ of (17), against ∇V by jax.grad",
+    verdict="erratum",
+    tolerance=1e-10,
+    remark="the sign must be +: with (17), the printed form climbs the gradient.",
+)
+def weights_ascend(shared: Shared) -> Measured:
     corrected, printed, agreement = [], [], []
     for each in shared(backprops):
         p = each.problem
@@ -64,7 +73,13 @@ def _plus_sigma_delta_x(p: Problem, k: int, delta: np.ndarray) -> np.ndarray:
     return slopes[p.hand.target] * delta[p.hand.target] * p.x[k][p.hand.source]
 
 
-def _multipliers_of_the_limit(shared: Shared) -> Measured:
+@as_claim(
+    "16",
+    claim="In the limit (10) becomes G_ξ G_ξᵀ δ = −G_ξ V_ξ.",
+    method="the package's backward sweep against a dense solution of (16) in NumPy",
+    tolerance=1e-10,
+)
+def multipliers_of_the_limit(shared: Shared) -> Measured:
     errors = {}
     for each in shared(backprops):
         p = each.problem
@@ -78,7 +93,13 @@ def _error_of_16(p: Problem, k: int, delta: np.ndarray) -> float:
     return relative(delta - solved, [solved])
 
 
-def _backward_structure(shared: Shared) -> Measured:
+@as_claim(
+    "17",
+    claim="Tδ = −V_x with T upper triangular: δ is the delta error of backpropagation.",
+    method="the package's backward sweep, put into (17) in NumPy, and against −dV/dx by complex steps",
+    tolerance=1e-10,
+)
+def backward_structure(shared: Shared) -> Measured:
     left, by_grad, below = [], [], []
     for each in shared(backprops):
         p = each.problem
@@ -112,7 +133,14 @@ def _by_injection(p: Problem, k: int, step: float = 1e-20) -> np.ndarray:
     return np.array([-value(j).imag / step for j in range(hand.num_neurons)])
 
 
-def _three_neurons(shared: Shared) -> Measured:
+@as_claim(
+    "17",
+    "three-neuron example",
+    claim="On a chain of input, hidden and output neuron: T as printed, δ₃ = −V_x₃, δ₂ = σ′w₃₂δ₃, δ₁ = σ′w₂₁δ₂.",
+    method="matrix and deltas of the package against the printed formulas in NumPy",
+    tolerance=1e-12,
+)
+def three_neurons(shared: Shared) -> Measured:
     del shared
     network, rng, errors = Layered((1, 1, 1)), np.random.default_rng(8), []
     for w21, w32, u, y in rng.normal(size=(5, 4)):
@@ -127,43 +155,3 @@ def _three_neurons(shared: Shared) -> Measured:
         found = np.concatenate(delta_errors(network, POTENTIAL, x, W, jnp.array([y])))
         errors += [relative(found - printed, [printed]), relative(np.asarray(state_jacobian(network, x, W)).T - T, [T])]
     return Measured(worst(errors), {}, {})
-
-
-WEIGHTS_ASCEND = Claim(
-    name="weights-ascend",
-    equations=("15", "Erratum 1"),
-    claim="Weights move by Ẇ = −σ′(a_i) δ_i x_j/γ.",
-    method="σ′(a_i) δ_i x_j in NumPy, with the δ of (17), against ∇V by jax.grad",
-    verdict="erratum",
-    tolerance=1e-10,
-    measured_by=_weights_ascend,
-    remark="the sign must be +: with (17), the printed form climbs the gradient.",
-)
-LIMIT_MULTIPLIERS = Claim(
-    name="multipliers-of-the-limit",
-    equations=("16",),
-    claim="In the limit (10) becomes G_ξ G_ξᵀ δ = −G_ξ V_ξ.",
-    method="the package's backward sweep against a dense solution of (16) in NumPy",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_multipliers_of_the_limit,
-)
-BACKWARD_STRUCTURE = Claim(
-    name="backward-structure",
-    equations=("17",),
-    claim="Tδ = −V_x with T upper triangular: δ is the delta error of backpropagation.",
-    method="the package's backward sweep, put into (17) in NumPy, and against −dV/dx by complex steps",
-    verdict="holds",
-    tolerance=1e-10,
-    measured_by=_backward_structure,
-)
-THREE_NEURONS = Claim(
-    name="three-neurons",
-    equations=("17", "three-neuron example"),
-    claim="On a chain of input, hidden and output neuron: T as printed, δ₃ = −V_x₃, δ₂ = σ′w₃₂δ₃, δ₁ = σ′w₂₁δ₂.",
-    method="matrix and deltas of the package against the printed formulas in NumPy",
-    verdict="holds",
-    tolerance=1e-12,
-    measured_by=_three_neurons,
-)
-CLAIMS = (WEIGHTS_ASCEND, LIMIT_MULTIPLIERS, BACKWARD_STRUCTURE, THREE_NEURONS)

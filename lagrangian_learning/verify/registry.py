@@ -39,7 +39,8 @@ PLACES = {
     "XOR example": 3.7,
     "Proposition 1": 6.5,
 }
-CLAIMS: tuple[Claim, ...] = tuple(sorted(itertools.chain(*(family.CLAIMS for family in FAMILIES)), key=_place))
+ALL = itertools.chain(*(vars(family).values() for family in FAMILIES))
+CLAIMS: tuple[Claim, ...] = tuple(sorted((found for found in ALL if isinstance(found, Claim)), key=_place))
 
 
 def claims() -> tuple[Claim, ...]:

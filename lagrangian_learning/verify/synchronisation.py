@@ -16,12 +16,23 @@ from lagrangian_learning.learning.waves import (
 from lagrangian_learning.learning.waves.fidelity import wave_fidelity
 from lagrangian_learning.networks import Layered
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .problems import layers
 from .wave_figures import TEN_LEVELS, errors
 
 
-def _synchronised_gradient(shared: Shared) -> Measured:
+@as_claim(
+    "synchronisation",
+    "Figure 2",
+    "Figure 3",
+    "Erratum 4",
+    claim="At l_s = (L + 1)/2 there is perfect synchronisation and the gradient is computed correctly.",
+    method="errors against the gradients of two frames; exactness in a linear network with a loss linear in its output",
+    verdict="erratum",
+    tolerance=1e-12,
+    remark="input and target are of one frame there, the output is older: exact only if the error ignores the output.",
+)
+def synchronised_gradient(shared: Shared) -> Measured:
     cause, target = shared(errors)
     l_s = synchronised_layer(TEN_LEVELS)
     assert l_s is not None
@@ -47,13 +58,19 @@ def _without_output() -> tuple[float, float]:
     network, L = Layered((3, 4, 4, 4, 4, 2), "identity"), 5
     W, rng = jax.tree.map(lambda leaf: leaf[0], layers(network.sizes, 6, 1)), np.random.default_rng(7)
     u, y = jnp.asarray(rng.normal(size=(30, 3))), jnp.asarray(rng.normal(size=(30, 2)))
-    told = wave_fidelity(network, W, u, y, lambda x, y: jnp.sum(x * y), "target")
-    off, l_s = np.asarray(told.relative_error), synchronised_layer(L)
+    likeness = wave_fidelity(network, W, u, y, lambda x, y: jnp.sum(x * y), "target")
+    off, l_s = np.asarray(likeness.relative_error), synchronised_layer(L)
     assert l_s is not None
     return float(off[l_s - 1]), float(np.min(np.delete(off, l_s - 1)))
 
 
-def _mismatches(shared: Shared) -> Measured:
+@as_claim(
+    "synchronisation",
+    claim="Forward and backward steps differ by (l − 1) − (L − l): not at all at l_s, by L − 1 at most.",
+    method="frames that carry their number through identities, for L = 1, 3, 4, 9, against the formulas",
+    tolerance=0.0,
+)
+def mismatch_of_the_waves(shared: Shared) -> Measured:
     del shared
     off, sizes = [], []
     for L in (1, 3, 4, 9):
@@ -74,7 +91,7 @@ def _carried_mismatches(L: int, hold: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """What meets at each layer, read off frames that carry their own number through a network of identities.
 
     target frame less input frame, and input frame less the input frame that made the error; a frame is held for
-    `hold` steps of the waves. ∂V/∂x = (y, x): errors tell their target's frame, and that of the output they met.
+    `hold` steps of the waves. ∂V/∂x = (y, x): errors carry their target's frame, and that of the output they met.
     """
     steps = 4 * hold * (L + 1)
     numbers = jnp.repeat(jnp.arange(float(steps // hold)), hold)
@@ -96,7 +113,16 @@ def _largest(values: np.ndarray) -> float:
     return float(values[np.argmax(np.abs(values))])
 
 
-def _video(shared: Shared) -> Measured:
+@as_claim(
+    "video bound",
+    "Erratum 7",
+    claim="A video stream of f_v frames a second needs time intervals bounded by Δt = τ_s/(L − 1) = f_v/(L − 1).",
+    method="frames of a video that carry their number, held for 1/(f_v Δt) steps: the largest mismatch, in frames",
+    verdict="erratum",
+    tolerance=1e-12,
+    remark="τ_s ≤ 1/f_v gives Δt ≤ 1/(f_v (L − 1)).",
+)
+def video_bound(shared: Shared) -> Measured:
     del shared
     L, frame_rate = TEN_LEVELS, 25.0
     dt = largest_time_step(frame_rate, L)
@@ -116,35 +142,3 @@ def _video(shared: Shared) -> Measured:
         "the printed one, taken for a time, is too long": synchronisation_time(L, printed) * frame_rate > 1,
     }
     return Measured(abs(mismatch - 1) + abs(synchronisation_time(L, dt) * frame_rate - 1), details, demands)
-
-
-SYNCHRONISED = Claim(
-    name="synchronised-gradient",
-    equations=("synchronisation", "Figure 2", "Figure 3", "Erratum 4"),
-    claim="At l_s = (L + 1)/2 there is perfect synchronisation and the gradient is computed correctly.",
-    method="errors against the gradients of two frames; exactness in a linear network with a loss linear in its output",
-    verdict="erratum",
-    tolerance=1e-12,
-    measured_by=_synchronised_gradient,
-    remark="input and target are of one frame there, the output is older: exact only if the error ignores the output.",
-)
-MISMATCHES = Claim(
-    name="mismatch-of-the-waves",
-    equations=("synchronisation",),
-    claim="Forward and backward steps differ by (l − 1) − (L − l): not at all at l_s, by L − 1 at most.",
-    method="frames that carry their number through identities, for L = 1, 3, 4, 9, against the formulas",
-    verdict="holds",
-    tolerance=0.0,
-    measured_by=_mismatches,
-)
-VIDEO = Claim(
-    name="video-bound",
-    equations=("video bound", "Erratum 7"),
-    claim="A video stream of f_v frames a second needs time intervals bounded by Δt = τ_s/(L − 1) = f_v/(L − 1).",
-    method="frames of a video that carry their number, held for 1/(f_v Δt) steps: the largest mismatch, in frames",
-    verdict="erratum",
-    tolerance=1e-12,
-    measured_by=_video,
-    remark="τ_s ≤ 1/f_v gives Δt ≤ 1/(f_v (L − 1)).",
-)
-CLAIMS = (SYNCHRONISED, MISMATCHES, VIDEO)

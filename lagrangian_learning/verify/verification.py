@@ -1,4 +1,4 @@
-"""`verify`: measures the claims of the paper and tells, row by row, whether they behave as documented."""
+"""`verify`: measures the claims of the paper and reports, row by row, whether they behave as documented."""
 
 import dataclasses
 import itertools
@@ -36,8 +36,8 @@ class Verification:
         """How many checks behave as documented, and how long they took."""
         failed = [finding.check.name for finding in self.findings if not finding.as_documented]
         seconds = sum(finding.seconds for finding in self.findings)
-        told = f"{len(self.findings)} checks in {seconds:.1f} s"
-        return f"{told}: NOT as documented: {', '.join(failed)}" if failed else f"{told}, all as documented"
+        count = f"{len(self.findings)} checks in {seconds:.1f} s"
+        return f"{count}: NOT as documented: {', '.join(failed)}" if failed else f"{count}, all as documented"
 
     def to_json(self) -> str:
         """A list of objects, one for every check and label: `equation` names every number singly."""
@@ -74,7 +74,7 @@ def run(equation: Wanted = None, *, progress: Progress | None = None) -> Verific
         progress: called before each check with how many are done, how many there are, and the check.
 
     Needs float64: raises ValueError when JAX's x64 switch is off, and for an equation that no check is about. A
-    measurement that raises does not end the others: its row fails and tells the error.
+    measurement that raises does not end the others: its row fails and reports the error.
     """
     require_x64()
     selected = select(equation)
@@ -107,9 +107,9 @@ def _about(label: str | int) -> list[Claim]:
 def _measured(check: Claim, shared: Shared) -> Finding:
     try:
         return check.measure(shared)
-    except Exception as error:  # noqa: BLE001  # whatever is broken, the other rows must still be told
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Finding(check, math.nan, {}, {}, 0.0, told)
+    except Exception as error:  # noqa: BLE001  # whatever is broken, the other rows must still be reported
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Finding(check, math.nan, {}, {}, 0.0, message)
 
 
 def _plain(label: str) -> str:

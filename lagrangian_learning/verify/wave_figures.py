@@ -12,7 +12,7 @@ from lagrangian_learning.learning.waves.fidelity import wave_fidelity
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.plot.waves.scenes import SIZES
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .problems import layers, worst
 
 SEEDS, MEASURED = 3, 600
@@ -21,7 +21,15 @@ TEN_LEVELS = len(SIZES) - 1
 POTENTIAL = SquaredError()
 
 
-def _constant(shared: Shared) -> Measured:
+@as_claim(
+    "Figure 1",
+    claim="With input and supervision constant, the gradient is that of backpropagation where both waves have passed.",
+    method="gradients of the waves in ten levels against jax.grad, after a frame has been held for 2L and 2L − 1 steps",
+    verdict="holds with a condition",
+    tolerance=1e-10,
+    remark="held for 2L steps; layer l needs 2L − l + 1.",
+)
+def constant_input(shared: Shared) -> Measured:
     del shared
     network, L = Layered(SIZES), TEN_LEVELS
 
@@ -75,7 +83,13 @@ def _inputs(phase: Array) -> tuple[Array, Array]:
     return u, 0.5 * jnp.cos(phase[:, None] * jnp.array([1.0, 1.19]) + jnp.array([0.0, 1.0]))
 
 
-def _slow(shared: Shared) -> Measured:
+@as_claim(
+    "Figure 2",
+    claim="With slowly varying input the diffusion approximates the gradient very well.",
+    method="relative error of every layer against jax.grad of the frame that made the error; fit against the speed",
+    tolerance=0.05,
+)
+def slow_input(shared: Shared) -> Measured:
     del shared
     network, windows, L = Layered(SIZES), 48, TEN_LEVELS
     W = jax.tree.map(lambda leaf: leaf[0], layers(SIZES, 5, 1))
@@ -98,39 +112,14 @@ def _slow(shared: Shared) -> Measured:
     return Measured(worst([abs(slope + 1) for slope in slopes]), details, {})
 
 
-def _rapid(shared: Shared) -> Measured:
+@as_claim(
+    "Figure 3",
+    claim="With rapidly changing input the diffusion does not properly approximate the gradient.",
+    method="the share of layers within 30 % of jax.grad of the frame that made the error, at a period of 7 frames",
+    tolerance=0.0,
+)
+def rapid_input(shared: Shared) -> Measured:
     found = shared(errors)[0][-1]
     wrong = found > 0.3
     details = {"least relative error of a layer": float(np.min(found)), "largest": float(np.max(found))}
     return Measured(float(np.mean(~wrong)), details, {})
-
-
-CONSTANT = Claim(
-    name="constant-input",
-    equations=("Figure 1",),
-    claim="With input and supervision constant, the gradient is that of backpropagation where both waves have passed.",
-    method="gradients of the waves in ten levels against jax.grad, after a frame has been held for 2L and 2L − 1 steps",
-    verdict="holds with a condition",
-    tolerance=1e-10,
-    measured_by=_constant,
-    remark="held for 2L steps; layer l needs 2L − l + 1.",
-)
-SLOW_INPUT = Claim(
-    name="slow-input",
-    equations=("Figure 2",),
-    claim="With slowly varying input the diffusion approximates the gradient very well.",
-    method="relative error of every layer against jax.grad of the frame that made the error; fit against the speed",
-    verdict="holds",
-    tolerance=0.05,
-    measured_by=_slow,
-)
-RAPID_INPUT = Claim(
-    name="rapid-input",
-    equations=("Figure 3",),
-    claim="With rapidly changing input the diffusion does not properly approximate the gradient.",
-    method="the share of layers within 30 % of jax.grad of the frame that made the error, at a period of 7 frames",
-    verdict="holds",
-    tolerance=0.0,
-    measured_by=_rapid,
-)
-CLAIMS = (CONSTANT, SLOW_INPUT, RAPID_INPUT)

@@ -12,7 +12,7 @@ from lagrangian_learning.learning import SquaredError
 from lagrangian_learning.learning.waves import backprop_waves
 from lagrangian_learning.networks import Layered
 
-from .claim import Claim, Measured, Shared
+from .claim import Measured, Shared, as_claim
 from .problems import layers, relative, worst
 
 SHAPE, FRAMES, SEEDS = (3, 4, 5, 4, 2), 24, 3
@@ -43,7 +43,13 @@ def runs(shared: Shared) -> tuple[Run, ...]:
     return tuple(Run(*jax.tree.map(lambda leaf, k=seed: leaf[k], found)) for seed in range(SEEDS))
 
 
-def _time_delay(shared: Shared) -> Measured:
+@as_claim(
+    "1",
+    claim="x_{t+1,l+1} = σ(W_l x_{t,l}).",
+    method="waves of the package under random frames, put into (1) in NumPy",
+    tolerance=1e-12,
+)
+def time_delay_model(shared: Shared) -> Measured:
     off = []
     for run in shared(runs):
         for W, below, above in zip(run.W, run.x[:-1], run.x[1:], strict=True):
@@ -52,7 +58,13 @@ def _time_delay(shared: Shared) -> Measured:
     return Measured(worst(off), {}, {})
 
 
-def _forward_wave(shared: Shared) -> Measured:
+@as_claim(
+    "2",
+    claim="The input of frame t is forwarded to layer κ at t + κ: x_{t+κ,κ} = σ(W … σ(W₀ x_{t,0}) …).",
+    method="waves of the package against the composition of layers in NumPy, for every frame and layer",
+    tolerance=1e-12,
+)
+def forward_wave(shared: Shared) -> Measured:
     off = []
     for run in shared(runs):
         carried = run.x[0]
@@ -63,7 +75,13 @@ def _forward_wave(shared: Shared) -> Measured:
     return Measured(worst(off), {}, {})
 
 
-def _both_waves(shared: Shared) -> Measured:
+@as_claim(
+    "3",
+    claim="g_{t,l} = δ_{t,l} · x_{t,l−1} joins the forward wave of u_{t−l+1} to the backward wave of δ_{t−L+l,L}.",
+    method="gradients of the package against both operators composed in NumPy, slopes read where the wave passes",
+    tolerance=1e-12,
+)
+def gradient_of_the_waves(shared: Shared) -> Measured:
     """g_{t,l} as (3) composes it: the forward operator on u_{t−l+1}, the backward operator on δ_{t−L+l,L}."""
     off = []
     for run in shared(runs):
@@ -89,33 +107,3 @@ def _backward(run: Run, start: int, steps: int) -> np.ndarray:
     for step in range(1, steps + 1):
         delta = (1 - run.x[L - step][start + step] ** 2) * (run.W[L - step].T @ delta)
     return delta
-
-
-TIME_DELAY = Claim(
-    name="time-delay-model",
-    equations=("1",),
-    claim="x_{t+1,l+1} = σ(W_l x_{t,l}).",
-    method="waves of the package under random frames, put into (1) in NumPy",
-    verdict="holds",
-    tolerance=1e-12,
-    measured_by=_time_delay,
-)
-FORWARD_WAVE = Claim(
-    name="forward-wave",
-    equations=("2",),
-    claim="The input of frame t is forwarded to layer κ at t + κ: x_{t+κ,κ} = σ(W … σ(W₀ x_{t,0}) …).",
-    method="waves of the package against the composition of layers in NumPy, for every frame and layer",
-    verdict="holds",
-    tolerance=1e-12,
-    measured_by=_forward_wave,
-)
-BOTH_WAVES = Claim(
-    name="gradient-of-the-waves",
-    equations=("3",),
-    claim="g_{t,l} = δ_{t,l} · x_{t,l−1} joins the forward wave of u_{t−l+1} to the backward wave of δ_{t−L+l,L}.",
-    method="gradients of the package against both operators composed in NumPy, slopes read where the wave passes",
-    verdict="holds",
-    tolerance=1e-12,
-    measured_by=_both_waves,
-)
-CLAIMS = (TIME_DELAY, FORWARD_WAVE, BOTH_WAVES)

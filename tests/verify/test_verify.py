@@ -35,11 +35,11 @@ def test_quick_checks_behave_as_documented(name):
 
 
 @pytest.mark.slow
-def test_all_checks_behave_as_documented_and_the_table_tells_so():
-    told = []
-    found = ll.verify.run(progress=lambda done, total, check: told.append((done, total, check.name)))
+def test_all_checks_behave_as_documented_and_the_table_says_so():
+    progress = []
+    found = ll.verify.run(progress=lambda done, total, check: progress.append((done, total, check.name)))
     assert found.as_documented, str(found)
-    assert told == [(k, len(ll.verify.claims()), check.name) for k, check in enumerate(ll.verify.claims())]
+    assert progress == [(k, len(ll.verify.claims()), check.name) for k, check in enumerate(ll.verify.claims())]
     assert "all as documented" in str(found)
     rows = json.loads(found.to_json())
     assert {row["equation"] for row in rows} == {*map(str, range(1, 21)), *ELSEWHERE}
@@ -52,7 +52,7 @@ def test_every_number_of_the_paper_and_every_erratum_has_a_check():
     assert registry.labels()[:20] == tuple(map(str, range(1, 21)))
 
 
-def test_checks_are_told_in_full_and_named_once():
+def test_checks_are_complete_and_named_once():
     names = [check.name for check in ll.verify.claims()]
     assert len(set(names)) == len(names)
     for check in ll.verify.claims():
@@ -88,7 +88,7 @@ def test_a_notebook_shows_a_table_of_markdown():
     assert "residual 1.0e+00 over the tolerance 1e-10" in lines[4]
 
 
-def test_unknown_equations_and_names_are_told_what_there_is():
+def test_for_unknown_equations_and_names_the_error_lists_those_there_are():
     with pytest.raises(ValueError, match=r"no check is about '21'. There are checks about: .*15"):
         ll.verify.run("21")
     with pytest.raises(ValueError, match=r"no check is called 'nothing'. There are: .*three-neurons"):
@@ -126,9 +126,9 @@ def test_a_residual_over_its_tolerance_nan_or_an_unmet_demand_is_not_as_document
 
 
 def test_a_finding_prints_claim_remark_and_numbers():
-    told = str(a_check().measure())
+    printed = str(a_check().measure())
     for words in ("A claim.", "a remark", "a number", "as documented", "15, Erratum 1"):
-        assert words in told
+        assert words in printed
 
 
 def test_a_measurement_that_raises_fails_its_row_and_spares_the_others(monkeypatch):
