@@ -1,8 +1,7 @@
 """What did every benchmark find, in one line each?
 
-Rewrites the table in benchmarks/README.md, the short one in the README beside the package, and that of docs/scale.md,
-from the JSON files in benchmarks/results: a figure in a text is then one that was measured. A script tells its figure
-as `headline`.
+Rewrites the tables in benchmarks/README.md, docs/performance.md and docs/scale.md from the JSON files in
+benchmarks/results: a figure in a text is then one that was measured. A script reports its figure as `headline`.
 
     python benchmarks/index.py
 """
@@ -12,12 +11,13 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
-SCALE = HERE.parent / "docs" / "scale.md"
-PAGES = {HERE / "README.md": "", HERE.parent / "README.md": "benchmarks/"}
+DOCS = HERE.parent / "docs"
+SCALE = DOCS / "scale.md"
+PAGES = {HERE / "README.md": "", DOCS / "performance.md": "../benchmarks/"}
 
 
 def records():
-    """(name, record) of every result that tells a headline, by name."""
+    """(name, record) of every result that has a headline, by name."""
     for path in sorted((HERE / "results").glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         if "headline" in record:
@@ -41,9 +41,9 @@ def rewritten(text, prefix):
 
 
 def scale_rewritten(text):
-    """docs/scale.md with its table made anew: what `ll.estimate` told beside what was measured."""
+    """docs/scale.md with its table made anew: what `ll.estimate` predicted beside what was measured."""
     points = json.loads((HERE / "results" / "scale.json").read_text(encoding="utf-8"))["points"]
-    head = ["network", "weights", "lanes", "step, told", "measured", "ratio", "memory, told", "measured"]
+    head = ["network", "weights", "lanes", "step, predicted", "measured", "ratio", "memory, predicted", "measured"]
     lines = [_row(head), _row(["---"] * len(head))]
     for p in points:
         times = _scaled(p["told_seconds_a_step"], "s"), _scaled(p["seconds_a_step"], "s"), f"{p['ratio']:.2f}"

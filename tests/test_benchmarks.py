@@ -88,7 +88,7 @@ def test_the_recorded_learning_curves_are_level_with_backpropagation():
     assert abs(ours["test_mean"] - theirs["test_mean"]) < 2 * theirs["test_deviation"]
 
 
-@pytest.mark.parametrize("page", ["benchmarks/README.md", "README.md"])
+@pytest.mark.parametrize("page", ["benchmarks/README.md", "docs/performance.md"])
 def test_tables_of_figures_are_those_of_the_results(page):
     """If not: python benchmarks/index.py."""
     text = (BENCHMARKS.parent / page).read_text(encoding="utf-8")
