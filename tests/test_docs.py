@@ -12,7 +12,8 @@ from lagrangian_learning.verify import registry
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-NOTEBOOKS = 10
+PAGES = ["README.md", "CHANGELOG.md", "benchmarks/README.md", "notebooks/README.md"]
+PAGES += [f"docs/{page.name}" for page in sorted(DOCS.glob("*.md"))]
 EXTENDED = """
 assert jax.tree.structure(W_ddot) == jax.tree.structure(W)
 assert float(jnp.max(jnp.abs(sparse_top[0]))) > 0
@@ -42,8 +43,8 @@ def links(markdown):
     return re.findall(r"\]\(([^)]+)\)", markdown)
 
 
-def anchors(name):
-    titles = re.findall(r"^#+ (.+)$", text(name), re.MULTILINE)
+def anchors(page):
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
@@ -65,16 +66,36 @@ def test_a_row_links_equation_code_notebook_and_its_checks(label):
         assert file.endswith(expected[name].measured_by.__module__.rsplit(".", 1)[-1] + ".py")
 
 
-@pytest.mark.parametrize("name", ["equations.md", "errata.md", "extending.md", "conventions.md"])
+@pytest.mark.parametrize("name", PAGES)
 def test_links_exist(name):
-    complete = len(list((ROOT / "notebooks").glob("*.ipynb"))) >= NOTEBOOKS
-    for link in links(re.sub(r"```.*?```", "", text(name), flags=re.DOTALL)):
+    page = ROOT / name
+    for link in links(re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)):
         file, _, anchor = link.partition("#")
-        if "://" in link or (file.endswith(".ipynb") and not complete):
+        if "://" in link:
             continue
-        target = (DOCS / file) if file.endswith((".md", ".py", ".ipynb")) else DOCS / f"{file}.md"
-        assert target.resolve().exists(), link
-        assert not anchor or anchor in anchors(target.name), link
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_a_path_is_called_by_its_name():
+    """A link whose text is a path of the package leads to that path."""
+    for title, link in re.findall(r"\[`?([\w/]+/\w+\.py)`?\]\(([^)]+)\)", text("equations.md")):
+        assert link.endswith(f"lagrangian_learning/{title}"), (title, link)
+
+
+def test_every_section_that_the_code_cites_is_a_section_of_the_theory():
+    sections = set(re.findall(r"^## (\d+)\. ", text("theory.md"), re.MULTILINE))
+    sources = [
+        file for folder in ("lagrangian_learning", "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")
+    ]
+    cited = {
+        (number, str(file.relative_to(ROOT)))
+        for file in sources
+        for number in re.findall(r"§ ?(\d+)", file.read_text(encoding="utf-8"))
+    }
+    assert len(cited) > 20
+    assert {number for number, _ in cited} <= sections, sorted(cited)
 
 
 def test_every_reference_of_a_check_is_explained_and_names_it():
