@@ -1,4 +1,4 @@
-"""Neurons as constraints: networks, their forward and backward waves, and the rank of their constraints."""
+"""Neurons as constraints: networks, their forward and adjoint sweeps, and the rank of their constraints."""
 
 from .activations import ACTIVATIONS as ACTIVATIONS, Activation as Activation
 from .batched import Batched as Batched
@@ -12,7 +12,8 @@ from .jacobians import (
     weight_jvp as weight_jvp,
     weight_vjp as weight_vjp,
 )
-from .layered import Layered as Layered, LayeredLinearisation as LayeredLinearisation
+from .layered import Layered as Layered
+from .layered_linearisation import LayeredLinearisation as LayeredLinearisation
 from .linearisation import AbstractLinearisation as AbstractLinearisation, TaylorSweep as TaylorSweep
 from .network import AbstractNetwork as AbstractNetwork
 from .rank import RankReport as RankReport, constraint_rank as constraint_rank, guard_rank as guard_rank

@@ -10,9 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
+from lagrangian_learning._checks import positive_int
+
+from ._checks import check_input, check_leaves
+from .batched_linearisation import BatchedLinearisation
 from .linearisation import AbstractLinearisation, TaylorSweep
-from .network import AbstractNetwork, check_input, check_leaves, positive_int
-from .shared_sweeps import linearised_batch, taylor_sweep_batch
+from .network import AbstractNetwork
 
 
 class Batched(AbstractNetwork):
@@ -82,6 +85,10 @@ class Batched(AbstractNetwork):
     def shares_weights(self) -> bool:
         return True
 
+    @property
+    def takes_batches(self) -> bool:
+        return False
+
     def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
         return self.network.init(key, dtype)
 
@@ -97,11 +104,16 @@ class Batched(AbstractNetwork):
         return jax.vmap(self.network.constraint, (0, None, 0))(x, W, jnp.asarray(u))
 
     def linearised(self, x: PyTree, W: PyTree) -> AbstractLinearisation:
-        return linearised_batch(self.network, x, W)
+        if self.network.takes_batches:
+            return self.network.linearised(x, W)
+        return BatchedLinearisation(jax.vmap(self.network.linearised, (0, None))(x, W), W)
 
     def taylor_sweep(self, W: PyTree, W_dot: PyTree, u: Array, u_dot: Array, u_ddot: Array) -> TaylorSweep:
         self.check_input(u)
-        return taylor_sweep_batch(self.network, W, W_dot, (u, u_dot, u_ddot))
+        if self.network.takes_batches:
+            return self.network.taylor_sweep(W, W_dot, u, u_dot, u_ddot)
+        sweep = jax.vmap(self.network.taylor_sweep, (None, None, 0, 0, 0))(W, W_dot, u, u_dot, u_ddot)
+        return sweep._replace(linearised=BatchedLinearisation(sweep.linearised, W))
 
     def weight_gram(self, x: PyTree, W: PyTree) -> PyTree:
         raise ValueError(

@@ -12,10 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
+from lagrangian_learning._checks import positive_int
+
+from ._checks import check_input, check_leaves, float_dtype
 from .chain_layer import ChainLayer
 from .chain_linearisation import ChainLinearisation, Layers, chain_taylor_sweep, linearised_chain
 from .linearisation import TaylorSweep
-from .network import AbstractNetwork, check_input, check_leaves, float_dtype, positive_int
+from .network import AbstractNetwork
 
 Shape = tuple[int, ...]
 
@@ -44,9 +47,12 @@ class Chain(AbstractNetwork):
 
     def __init__(self, modules: Any, input_shape: Any = None) -> None:
         given = _as_modules(modules)
-        self.layers = tuple(ChainLayer(module, number) for number, module in enumerate(given, start=1))
-        first = _told_shape(given[0]) if input_shape is None else _as_shape(input_shape)
-        self.shapes = _shapes(self.layers, first)
+        shapes = [_first_shape(given[0]) if input_shape is None else _as_shape(input_shape)]
+        layers = []
+        for number, module in enumerate(given, start=1):
+            layers.append(ChainLayer(module, number, shapes[-1]))
+            shapes.append(layers[-1].output_shape)
+        self.layers, self.shapes = tuple(layers), tuple(shapes)
 
     def __check_init__(self) -> None:
         if self.num_weights == 0:
@@ -60,11 +66,6 @@ class Chain(AbstractNetwork):
     def modules(self, W: tuple[PyTree, ...]) -> tuple[Callable[[Array], Array], ...]:
         """The layers as they were given, with weights W."""
         return tuple(layer.module(weights) for layer, weights in zip(self.layers, W, strict=True))
-
-    @property
-    def biases(self) -> tuple[bool | None, ...]:
-        """Of every layer: whether it is W x and a bias, or None where it is no `eqx.nn.Linear` of a vector."""
-        return tuple(layer.bias for layer in self.layers)
 
     @property
     def input_shape(self) -> Shape:
@@ -106,6 +107,10 @@ class Chain(AbstractNetwork):
     def shares_weights(self) -> bool:
         return True
 
+    @property
+    def takes_batches(self) -> bool:
+        return True
+
     def init(self, key: PRNGKeyArray, dtype: Any = None) -> tuple[PyTree, ...]:
         dtype = float_dtype(dtype)
         keys = jax.random.split(key, len(self.layers))
@@ -127,13 +132,14 @@ class Chain(AbstractNetwork):
         return (x[0] - jnp.asarray(u), *(x_l - image for x_l, image in zip(x[1:], images, strict=True)))
 
     def linearised(self, x: Layers, W: tuple[PyTree, ...]) -> ChainLinearisation:
-        return linearised_chain(self.layers, self.biases, x, W)
+        return linearised_chain(self.layers, x, W)
 
     def taylor_sweep(
         self, W: tuple[PyTree, ...], W_dot: tuple[PyTree, ...], u: Array, u_dot: Array, u_ddot: Array
     ) -> TaylorSweep:
-        self.check_input(u)
-        return chain_taylor_sweep(self.layers, self.biases, W, W_dot, (jnp.asarray(u), u_dot, u_ddot))
+        u = jnp.asarray(u)
+        check_input(u, (*u.shape[: u.ndim - len(self.input_shape)], *self.input_shape))
+        return chain_taylor_sweep(self.layers, W, W_dot, (u, u_dot, u_ddot))
 
     def weight_gram(self, x: Layers, W: tuple[PyTree, ...]) -> Layers:
         raise ValueError(
@@ -178,37 +184,14 @@ def _as_shape(shape: Any) -> Shape:
     return tuple(positive_int(size, f"each size of the input shape {sizes}") for size in sizes)
 
 
-def _told_shape(module: Any) -> Shape:
+def _first_shape(module: Any) -> Shape:
     """The shape that a first layer asks for."""
     if isinstance(module, eqx.nn.Sequential) and len(module):
-        return _told_shape(module[0])
+        return _first_shape(module[0])
     size = getattr(module, "in_features", getattr(module, "in_size", None))
     if isinstance(module, eqx.nn.Linear | eqx.nn.MLP):
         return () if size == "scalar" else (int(size),)  # pyright: ignore[reportArgumentType]
     raise ValueError(
-        f"the first layer, {type(module).__name__}, does not tell the shape of its input: give input_shape=, "
+        f"the first layer, {type(module).__name__}, does not fix the shape of its input: give input_shape=, "
         "as in ll.Chain(modules, input_shape=(1, 28, 28))."
     )
-
-
-def _shapes(layers: tuple[ChainLayer, ...], first: Shape) -> tuple[Shape, ...]:
-    """The shape of every x_l; ValueError where a layer does not take what the one below gives."""
-    shapes = [first]
-    for number, layer in enumerate(layers, start=1):
-        shapes.append(_shape_above(layer, number, shapes[-1]))
-    return tuple(shapes)
-
-
-def _shape_above(layer: ChainLayer, number: int, shape: Shape) -> Shape:
-    told = f"layer {number} of the chain, {layer.name}, on a float32 array of shape {shape}"
-    below = jax.ShapeDtypeStruct(shape, jnp.float32)
-    try:
-        above = jax.eval_shape(lambda x: layer(layer.init(jax.random.key(0), jnp.float32), x), below)
-    except Exception as error:
-        raise ValueError(
-            f"{told} fails ({type(error).__name__}: {error}): a layer is called with one array and nothing else. "
-            "Look at the shapes, or at input_shape; a layer that needs a key or a state cannot be a constraint."
-        ) from error
-    if not isinstance(above, jax.ShapeDtypeStruct) or above.dtype != below.dtype:
-        raise ValueError(f"{told} gives {above}: a layer of neurons is one array, in the dtype of its input.")
-    return above.shape

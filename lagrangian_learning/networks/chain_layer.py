@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .activations import smoothness
-from .convolutions import channels_last
+from .convolutions import channels_last, convolves
 from .frozen import FrozenPytree
 
 _NORMALISATIONS = (eqx.nn.LayerNorm, eqx.nn.GroupNorm, eqx.nn.RMSNorm)
@@ -32,31 +32,51 @@ class _Zero:
     shape: tuple[int, ...]
 
 
+Shape = tuple[int, ...]
+
+
 @final
 class ChainLayer:
     """f(W_l, x): a callable whose inexact arrays are W_l, a pytree like the callable with None for all that is fixed.
 
-    Raises ValueError for what is no callable, keeps state, draws random numbers, or cannot be held statically.
+    Arguments:
+        module: the callable, examined here and nowhere else: it is traced once on an array of `input_shape`.
+        number: its place in the chain, for messages.
+        input_shape: of the layer below.
+
+    Raises ValueError for a module that is non-callable, keeps state, draws random numbers, cannot be held statically,
+    or does not turn one array of that shape into one array.
     """
 
-    def __init__(self, module: Any, number: int) -> None:
-        self.name = _name_of(module)
-        told = f"layer {number} of the chain, {self.name},"
-        _check_module(module, told)
+    name: str
+    input_shape: Shape
+    output_shape: Shape
+    smoothness: int | float
+    bias: bool | None
+    """Whether a linear map of vectors adds a bias; None for any other module."""
+    convolves: bool
+
+    def __init__(self, module: Any, number: int, input_shape: Shape) -> None:
+        self.name, self.input_shape = _name_of(module), input_shape
+        label = f"layer {number} of the chain, {self.name},"
+        _check_module(module, label)
         weights, fixed = eqx.partition(module, eqx.is_inexact_array)
-        _check_real(weights, told)
-        self.smoothness = _smoothness(fixed)
-        self.bias = _bias(module)
+        _check_real(weights, label)
+        self.smoothness, self.bias = _smoothness(fixed), _bias(module)
         try:
             self._fixed = FrozenPytree(fixed)
             self._start = FrozenPytree(_start(module, weights))
         except TypeError as error:
             raise ValueError(
-                f"{told} cannot be held statically ({error}): its fields that are no arrays must be hashable."
+                f"{label} cannot be held statically ({error}): its fields that are no arrays must be hashable."
             ) from error
+        self.output_shape, self.convolves = self._examined(label)
 
-    def __call__(self, weights: PyTree, x: Float[Array, "..."]) -> Any:
-        return channels_last(self.module(weights))(x)
+    def __call__(self, weights: PyTree, x: Float[Array, "..."]) -> Array:
+        """f(W_l, x), by example where x has a batch axis before those of the layer."""
+        module = self.module(weights)
+        function = channels_last(module) if self.convolves else module
+        return jax.vmap(function)(x) if x.ndim > len(self.input_shape) else function(x)
 
     def module(self, weights: PyTree) -> Callable[[Array], Array]:
         """The callable with these weights in it."""
@@ -69,17 +89,36 @@ class ChainLayer:
         return jax.tree.unflatten(structure, [_begun(leaf, k, dtype) for leaf, k in zip(leaves, keys, strict=False)])
 
     def __hash__(self) -> int:
-        return hash((self._fixed, self._start))
+        return hash(self._identity)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ChainLayer) and (self._fixed, self._start) == (other._fixed, other._start)
+        return isinstance(other, ChainLayer) and self._identity == other._identity
 
     def __repr__(self) -> str:
         return self.name
 
+    @property
+    def _identity(self) -> tuple[FrozenPytree, FrozenPytree, Shape]:
+        return self._fixed, self._start, self.input_shape
+
+    def _examined(self, label: str) -> tuple[Shape, bool]:
+        """The shape of f(W_l, x), and whether f convolves."""
+        tried = f"{label[:-1]}, on a float32 array of shape {self.input_shape}"
+        weights = jax.eval_shape(lambda: self.init(jax.random.key(0), jnp.float32))
+        below = jax.ShapeDtypeStruct(self.input_shape, jnp.float32)
+        try:
+            traced, above = jax.make_jaxpr(lambda W, x: self.module(W)(x), return_shape=True)(weights, below)
+        except Exception as error:
+            raise ValueError(
+                f"{tried} fails ({type(error).__name__}: {error}): a layer is called with one array and nothing else. "
+                "Look at the shapes, or at input_shape; a layer that needs a key or a state cannot be a constraint."
+            ) from error
+        if not isinstance(above, jax.ShapeDtypeStruct) or above.dtype != below.dtype:
+            raise ValueError(f"{tried} gives {above}: a layer of neurons is one array, in the dtype of its input.")
+        return above.shape, convolves(traced.jaxpr)
+
 
 def _bias(module: Any) -> bool | None:
-    """Whether a linear map of vectors adds a bias; None for any other module."""
     if type(module) is not eqx.nn.Linear or "scalar" in (module.in_features, module.out_features):
         return None
     return module.use_bias
@@ -128,25 +167,25 @@ def _begun(rule: Any, key: PRNGKeyArray, dtype: Any) -> Array:
 # -- what a layer may be -----------------------------------------------------------------------------------------------
 
 
-def _check_module(module: Any, told: str) -> None:
+def _check_module(module: Any, label: str) -> None:
     if not callable(module):
-        raise ValueError(f"{told} cannot be called: give Equinox modules or functions of one array.")
+        raise ValueError(f"{label} cannot be called: give Equinox modules or functions of one array.")
     parts = jax.tree.leaves(module, is_leaf=lambda part: isinstance(part, eqx.nn.StateIndex | eqx.nn.Dropout))
     if any(isinstance(part, eqx.nn.StateIndex) for part in parts):
         raise ValueError(
-            f"{told} keeps state (as BatchNorm does), which is no coordinate of this motion: use a stateless "
+            f"{label} keeps state (as BatchNorm does), which is no coordinate of this motion: use a stateless "
             "normalisation such as eqx.nn.LayerNorm or eqx.nn.GroupNorm."
         )
     if any(isinstance(part, eqx.nn.Dropout) and not part.inference and part.p != 0 for part in parts):
         raise ValueError(
-            f"{told} draws random numbers, and a constraint is no lottery: leave eqx.nn.Dropout out, or build the "
+            f"{label} draws random numbers, and a constraint is no lottery: leave eqx.nn.Dropout out, or build the "
             "chain of eqx.nn.inference_mode(module)."
         )
 
 
-def _check_real(weights: PyTree, told: str) -> None:
+def _check_real(weights: PyTree, label: str) -> None:
     if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(weights)):
-        raise ValueError(f"{told} has complex weights: give real and imaginary parts as two arrays.")
+        raise ValueError(f"{label} has complex weights: give real and imaginary parts as two arrays.")
 
 
 def _smoothness(fixed: PyTree) -> int | float:

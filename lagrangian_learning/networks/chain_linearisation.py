@@ -3,26 +3,29 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from lagrangian_learning._arrays import matmul
+
+from .affine import Jet
+from .chain_layer import ChainLayer
 from .convolutions import channels_last
+from .gram_kernel import gram_kernel
 from .linearisation import AbstractLinearisation, TaylorSweep
 
-LayerFunction = Callable[[PyTree, Array], Array]
 Product = Callable[[Any], Array]
 Layers = tuple[Array, ...]
-Jet = tuple[Array, Array, Array]
-_HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class ChainLinearisation(AbstractLinearisation):
     """G_l = x_l − f_l(W_l, x_{l−1}) has A_l = ∂f_l/∂x_{l−1} and M_l = ∂f_l/∂W_l, and G_M G_Mᵀ is M_l M_lᵀ by layer.
 
-    M_l M_lᵀ is dense within a layer that shares weights between neurons, as a convolution does: it is applied as a
-    vjp and a jvp (THEORY §3). Of a linear layer it is K_l = x_{l−1} x_{l−1}ᵀ [+ 1 with a bias] over the examples of a
-    batch, |x_{l−1}|² [+ 1] for a single one, which is known once for all products.
+    M_l M_lᵀ is dense within a layer that shares weights between neurons, as a convolution does, and over the examples
+    of a batch: it is applied as a vjp and a jvp (docs/theory.md §3), of a linear layer as `gram_kernel`, which is known
+    once for all products.
     """
 
     x: Layers
@@ -30,6 +33,7 @@ class ChainLinearisation(AbstractLinearisation):
     by_neurons: tuple[Product, ...]  # A_l v
     by_weights: tuple[Product | None, ...]  # M_l V; None for a layer without weights
     kernels: tuple[Array | None, ...]  # K_l; None for a layer that is not linear, or where products are cheaper
+    layers: tuple[ChainLayer, ...] = eqx.field(static=True)
 
     def forward(self, r: Layers) -> Layers:
         y = [r[0]]
@@ -39,12 +43,12 @@ class ChainLinearisation(AbstractLinearisation):
 
     def backward(self, r: Layers) -> Layers:
         y = [r[-1]]
-        for product, r_l in reversed(tuple(zip(self.by_neurons, r[:-1], strict=True))):
-            y.append(r_l + _transposed(product, r_l, y[-1]))
+        for layer, product, r_l in reversed(tuple(zip(self.layers, self.by_neurons, r[:-1], strict=True))):
+            y.append(r_l + _transposed(layer, product, r_l, y[-1]))
         return tuple(reversed(y))
 
     def gram(self, delta: Layers) -> Layers:
-        layers = zip(self.by_weights, self.W, self.kernels, delta[1:], strict=True)
+        layers = zip(self.layers, self.by_weights, self.W, self.kernels, delta[1:], strict=True)
         return (jnp.zeros_like(self.x[0]), *(_gram(*layer) for layer in layers))
 
     def weight_jvp(self, dW: tuple[PyTree, ...]) -> Layers:
@@ -55,80 +59,68 @@ class ChainLinearisation(AbstractLinearisation):
         return (jnp.zeros_like(self.x[0]), *moved)
 
     def weight_vjp(self, delta: Layers) -> tuple[PyTree, ...]:
-        pulled = zip(self.by_weights, self.W, delta[1:], strict=True)
-        return tuple(W_l if product is None else _transposed(product, W_l, -d) for product, W_l, d in pulled)
+        layers = zip(self.layers, self.by_weights, self.W, delta[1:], strict=True)
+        return tuple(
+            W_l if product is None else _transposed(layer, product, W_l, -d) for layer, product, W_l, d in layers
+        )
 
 
-def linearised_chain(
-    functions: Sequence[LayerFunction], biases: Sequence[bool | None], x: Layers, W: tuple[PyTree, ...]
-) -> ChainLinearisation:
-    """The linearisation at (x, W) of layers f_l(W_l, x_{l−1}), each differentiated once.
-
-    biases: whether a layer W_l x_{l−1} adds a bias; None for layers that are not linear.
-    """
+def linearised_chain(layers: Sequence[ChainLayer], x: Layers, W: tuple[PyTree, ...]) -> ChainLinearisation:
+    """The linearisation at (x, W) of layers f_l(W_l, x_{l−1}); x may have a batch axis before all its arrays."""
     by_neurons, by_weights, kernels = [], [], []
-    for function, bias, weights, below, above in zip(functions, biases, W, x[:-1], x[1:], strict=True):
-        by_neurons.append(_by_neurons(function, weights, below))
-        by_weights.append(_by_weights(function, weights, below))
-        kernels.append(None if bias is None else _kernel(below, above, bias=bias))
-    return ChainLinearisation(x, W, tuple(by_neurons), tuple(by_weights), tuple(kernels))
+    for layer, weights, below in zip(layers, W, x[:-1], strict=True):
+        by_neurons.append(_by_neurons(layer, weights, below))
+        by_weights.append(_by_weights(layer, weights, below))
+        linear = layer.bias is not None
+        kernels.append(gram_kernel(below, layer.output_shape[0], bias=layer.bias) if linear else None)
+    return ChainLinearisation(x, W, tuple(by_neurons), tuple(by_weights), tuple(kernels), tuple(layers))
 
 
 def chain_taylor_sweep(
-    functions: Sequence[LayerFunction],
-    biases: Sequence[bool | None],
-    W: tuple[PyTree, ...],
-    W_dot: tuple[PyTree, ...],
-    u_jet: Jet,
+    layers: Sequence[ChainLayer], W: tuple[PyTree, ...], W_dot: tuple[PyTree, ...], u_jet: Jet
 ) -> TaylorSweep:
     """x, ẋ and ẍ at Ẅ = 0, layer by layer: twice the derivative of one layer instead of that of the whole pass."""
     jets = [u_jet]
-    for function, weights, rates in zip(functions, W, W_dot, strict=True):
-        jets.append(_carried(function, weights, rates, jets[-1]))
+    for layer, weights, rates in zip(layers, W, W_dot, strict=True):
+        jets.append(_carried(layer, weights, rates, jets[-1]))
     x, x_dot, x_ddot = zip(*jets, strict=True)
-    return TaylorSweep(x, x_dot, x_ddot, linearised_chain(functions, biases, x, W))
+    return TaylorSweep(x, x_dot, x_ddot, linearised_chain(layers, x, W))
 
 
-def _gram(by_weights: Product | None, weights: PyTree, kernel: Array | None, delta: Array) -> Array:
+def _gram(layer: ChainLayer, by_weights: Product | None, weights: PyTree, kernel: Array | None, delta: Array) -> Array:
     """M Mᵀ δ of one layer."""
     if by_weights is None:
         return jnp.zeros_like(delta)
     if kernel is None:
-        return by_weights(_transposed(by_weights, weights, delta))
-    return jnp.matmul(kernel, delta, precision=_HIGHEST) if kernel.ndim else kernel * delta
+        return by_weights(_transposed(layer, by_weights, weights, delta))
+    return matmul(kernel, delta) if kernel.ndim else kernel * delta
 
 
-def _kernel(below: Array, above: Array, *, bias: bool) -> Array | None:
-    """K of a linear layer, of one example [] or of a batch [B, B]."""
-    examples = 1 if below.ndim == 1 else below.shape[0]
-    width = below.shape[-1]
-    # K costs B² a neuron above and below, the two products 2 B times their widths multiplied.
-    if examples * (width + above.shape[-1]) > 2 * width * above.shape[-1]:
-        return None
-    return jnp.matmul(below, below.T, precision=_HIGHEST) + float(bias)
+def _by_neurons(layer: ChainLayer, weights: PyTree, below: Array) -> Product:
+    return jax.linearize(lambda x: layer(weights, x), below)[1]
 
 
-def _by_neurons(function: LayerFunction, weights: PyTree, below: Array) -> Product:
-    return jax.linearize(lambda x: function(weights, x), below)[1]
-
-
-def _by_weights(function: LayerFunction, weights: PyTree, below: Array) -> Product | None:
+def _by_weights(layer: ChainLayer, weights: PyTree, below: Array) -> Product | None:
     if not jax.tree.leaves(weights):
         return None
-    return jax.linearize(lambda W: function(W, below), weights)[1]
+    return jax.linearize(lambda W: layer(W, below), weights)[1]
 
 
-def _transposed(product: Product, like: PyTree, cotangent: Array) -> Any:
-    """The transpose of a product with what is `like`."""
-    return channels_last(lambda ct: jax.linear_transpose(product, like)(ct)[0])(cotangent)
+def _transposed(layer: ChainLayer, product: Product, like: PyTree, cotangent: Array) -> Any:
+    """The transpose of a layer's product with what is `like`."""
+
+    def transpose(cotangent: Array) -> PyTree:
+        return jax.linear_transpose(product, like)(cotangent)[0]
+
+    return channels_last(transpose)(cotangent) if layer.convolves else transpose(cotangent)
 
 
-def _carried(function: LayerFunction, weights: PyTree, rates: PyTree, jet: Jet) -> Jet:
+def _carried(layer: ChainLayer, weights: PyTree, rates: PyTree, jet: Jet) -> Jet:
     """f(W, x) and its first two derivatives along W + Ẇτ and the path of x."""
 
     # Ẇ is closed over: as an argument it would have a zero derivative that is multiplied out.
     def rate(W: PyTree, x: Array, x_dot: Array) -> tuple[Array, Array]:
-        return jax.jvp(function, (W, x), (rates, x_dot))
+        return jax.jvp(layer, (W, x), (rates, x_dot))
 
     (y, y_dot), (_, y_ddot) = jax.jvp(rate, (weights, *jet[:2]), (rates, *jet[1:]))
     return y, y_dot, y_ddot

@@ -20,22 +20,21 @@ def channels_last(function: Callable) -> Callable:
 
     def with_channels_last(*args: Any) -> Any:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-        if not _convolves(closed.jaxpr):
-            return function(*args)
         results = _evaluated(closed, jax.tree.leaves(args))
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return with_channels_last
 
 
-def _convolves(jaxpr: core.Jaxpr) -> bool:
+def convolves(jaxpr: core.Jaxpr) -> bool:
+    """Whether a traced function computes a convolution, itself or in what it calls."""
     inner = (_inner(equation) for equation in jaxpr.eqns)
-    calls = any(called is not None and _convolves(called.jaxpr) for called in inner)
+    calls = any(called is not None and convolves(called.jaxpr) for called in inner)
     return calls or any(equation.primitive is jax.lax.conv_general_dilated_p for equation in jaxpr.eqns)
 
 
 def _inner(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
-    """What an equation calls and does nothing else, as jit does."""
+    """What an equation calls where it does nothing else, as jit does."""
     if equation.primitive.name not in _CALLS:
         return None
     called = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
@@ -74,7 +73,7 @@ def _convolution(images: Array, kernels: Array, *, dimension_numbers: Any, **par
     lhs, rhs, out = dimension_numbers
     last = images.ndim - 1
     spatial = tuple(range(1, last))
-    image = jax.lax.conv_general_dilated_p.bind(
+    image = jax.lax.conv_general_dilated(
         jax.lax.transpose(images, (lhs[0], *lhs[2:], lhs[1])),
         jax.lax.transpose(kernels, (*rhs[2:], rhs[1], rhs[0])),
         dimension_numbers=jax.lax.ConvDimensionNumbers(
@@ -82,6 +81,6 @@ def _convolution(images: Array, kernels: Array, *, dimension_numbers: Any, **par
         ),
         **params,
     )
-    # `out` tells where batch, channels and spatial axes belong; in the image they are these.
+    # `out` says where batch, channels and spatial axes belong; in the image they are these.
     source = dict(zip(out, (0, last, *spatial), strict=True))
     return jax.lax.transpose(image, [source[axis] for axis in range(images.ndim)])

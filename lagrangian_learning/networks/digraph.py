@@ -16,11 +16,14 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
+from lagrangian_learning._checks import positive_int
+
+from ._checks import check_input, check_leaves, float_dtype
 from .activations import Activation, check_activation, resolve, slope, smoothness
 from .digraph_linearisation import DigraphLinearisation, Neurons, Weights, check_dense, tell
 from .edges import FrozenArray, as_edges, check_edges, cycles_of, digraph_of, levels_of, number_nodes
-from .linearisation import TaylorSweep, taylor_sweep
-from .network import AbstractNetwork, check_input, check_leaves, float_dtype, positive_int
+from .linearisation import TaylorSweep
+from .network import AbstractNetwork, taylor_sweep
 from .schedule import Schedule, build_schedule, take
 
 
@@ -128,6 +131,10 @@ class Digraph(AbstractNetwork):
 
     @property
     def shares_weights(self) -> bool:
+        return False
+
+    @property
+    def takes_batches(self) -> bool:
         return False
 
     @property

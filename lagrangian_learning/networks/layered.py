@@ -12,103 +12,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
+from lagrangian_learning._checks import positive_int
+
+from ._checks import check_input, check_leaves, float_dtype
 from .activations import Activation, check_activation, resolve, slope, smoothness
-from .linearisation import AbstractLinearisation, TaylorSweep
-from .network import AbstractNetwork, check_input, check_leaves, float_dtype, positive_int
-
-Layers = tuple[Float[Array, " _"], ...]
-# Two products of a vector with a smaller matrix are faster than one with two columns (measured, XLA on CPU).
-_CACHED = 2**20
-LayerJet = tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]
-
-
-def _as_sizes(sizes: Any) -> tuple[int, ...]:
-    try:
-        values = tuple(sizes)
-    except TypeError:
-        raise ValueError(f"sizes must be the widths of the layers, as in (2, 2, 1), got {sizes!r}") from None
-    if len(values) < 2:
-        raise ValueError(f"sizes needs an input and an output layer at least, as in (2, 1), got {values}")
-    return tuple(positive_int(size, f"each of sizes {values}") for size in values)
-
-
-def _product(matrix: Float[Array, "m n"], vector: Float[Array, " n"]) -> Float[Array, " m"]:
-    # Accelerators round the factors of a float32 product to fewer bits by default, which max|G| would show.
-    return jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)
-
-
-def _products(matrix: Float[Array, "m n"], vectors: tuple[Float[Array, " n"], ...]) -> tuple[Float[Array, " m"], ...]:
-    """The matrix times each vector; in one reading of the matrix where a second one would not find it in a cache."""
-    if matrix.nbytes < _CACHED:
-        return tuple(_product(matrix, vector) for vector in vectors)
-    columns = jnp.matmul(matrix, jnp.stack(vectors, axis=1), precision=jax.lax.Precision.HIGHEST)
-    return tuple(columns[:, k] for k in range(len(vectors)))
-
-
-def _back_product(vector: Float[Array, " m"], matrix: Float[Array, "m n"]) -> Float[Array, " n"]:
-    """matrixᵀ vector, written from the left: XLA's CPU code for `matrix.T @ vector` copies the matrix first."""
-    return jnp.matmul(vector, matrix, precision=jax.lax.Precision.HIGHEST)
-
-
-def carried(sigma: Callable, a: LayerJet) -> tuple[LayerJet, Float[Array, "..."]]:
-    """σ(a), its first two derivatives along the path of a, and σ′(a)."""
-
-    def rate(value: Array, change: Array) -> Array:
-        return jax.jvp(sigma, (value,), (change,))[1]
-
-    x_dot, x_ddot = jax.jvp(rate, a[:2], a[1:])
-    return (sigma(a[0]), x_dot, x_ddot), rate(a[0], jnp.ones_like(a[0]))
-
-
-class LayeredLinearisation(AbstractLinearisation):
-    """G_ξ is block bidiagonal with blocks −σ′(a_l) W_l, and G_M G_Mᵀ diagonal: a wave is one sweep over the layers."""
-
-    x: Layers
-    slopes: Layers
-    matrices: tuple[Float[Array, "_ _"], ...]
-    bias: bool = eqx.field(static=True)
-
-    def forward(self, r: Layers) -> Layers:
-        y = [r[0]]
-        for s, matrix, r_l in zip(self.slopes, self.matrices, r[1:], strict=True):
-            y.append(r_l + s * _product(matrix, y[-1]))
-        return tuple(y)
-
-    def backward(self, r: Layers) -> Layers:
-        y = [r[-1]]
-        for s, matrix, r_l in reversed(tuple(zip(self.slopes, self.matrices, r[:-1], strict=True))):
-            y.append(r_l + _back_product(s * y[-1], matrix))
-        return tuple(reversed(y))
-
-    def gram(self, delta: Layers) -> Layers:
-        return jax.tree.map(jnp.multiply, self.diagonal(), delta)
-
-    def diagonal(self) -> Layers:
-        """d_j = σ′(a_j)² (Σ_k x_k² [+ 1 with a bias]), 0 for inputs."""
-        fan_in = (jnp.sum(below**2) + float(self.bias) for below in self.x[:-1])
-        return (jnp.zeros_like(self.x[0]), *(s**2 * n for s, n in zip(self.slopes, fan_in, strict=True)))
-
-    def jacobian(self) -> Float[Array, "neurons neurons"]:
-        """G_ξ as a dense matrix, put together from its blocks."""
-        sizes = [x.size for x in self.x]
-        starts = [0, *itertools.accumulate(sizes)]
-        dense = jnp.eye(starts[-1], dtype=self.x[0].dtype)
-        for l, (s, matrix) in enumerate(zip(self.slopes, self.matrices, strict=True)):
-            above, below = (slice(starts[k], starts[k + 1]) for k in (l + 1, l))
-            dense = dense.at[above, below].set(-s[:, None] * matrix)
-        return dense
-
-    def weight_jvp(self, dW: PyTree) -> Layers:
-        moved = [
-            _product(rate[0], below) + rate[1] if self.bias else _product(rate, below)
-            for rate, below in zip(dW, self.x[:-1], strict=True)
-        ]
-        return (jnp.zeros_like(self.x[0]), *(-s * a for s, a in zip(self.slopes, moved, strict=True)))
-
-    def weight_vjp(self, delta: Layers) -> PyTree:
-        errors = [-s * d for s, d in zip(self.slopes, delta[1:], strict=True)]
-        products = [jnp.outer(error, below) for error, below in zip(errors, self.x[:-1], strict=True)]
-        return tuple(zip(products, errors, strict=True)) if self.bias else tuple(products)
+from .affine import Jet, LayerWeights, Values, activity, activity_jet
+from .layered_linearisation import LayeredLinearisation, Layers, linearised_layers
+from .linearisation import TaylorSweep
+from .network import AbstractNetwork
 
 
 class Layered(AbstractNetwork):
@@ -187,6 +98,10 @@ class Layered(AbstractNetwork):
     def shares_weights(self) -> bool:
         return False
 
+    @property
+    def takes_batches(self) -> bool:
+        return True
+
     def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
         dtype = float_dtype(dtype)
         keys = jax.random.split(key, len(self.sizes) - 1)
@@ -197,8 +112,8 @@ class Layered(AbstractNetwork):
     def forward(self, W: PyTree, u: ArrayLike) -> Layers:
         self.check_input(u)
         x = [jnp.asarray(u)]
-        for activation, weights in zip(self.activations, W, strict=True):
-            x.append(resolve(activation)(self._activity(weights, x[-1])))
+        for sigma, weights in zip(self.activations, W, strict=True):
+            x.append(resolve(sigma)(activity(weights, x[-1])))
         return tuple(x)
 
     def output(self, x: Layers) -> Float[Array, " num_outputs"]:
@@ -206,23 +121,23 @@ class Layered(AbstractNetwork):
 
     def constraint(self, x: Layers, W: PyTree, u: ArrayLike) -> Layers:
         self.check_input(u)
-        images = (resolve(f)(a) for f, a in zip(self.activations, self._activities(x, W), strict=True))
+        images = (resolve(f)(a) for f, a in zip(self.activations, _activities(x, W), strict=True))
         return (x[0] - jnp.asarray(u), *(above - image for above, image in zip(x[1:], images, strict=True)))
 
-    def linearised(self, x: Layers, W: PyTree) -> "LayeredLinearisation":
-        return LayeredLinearisation(x, tuple(self._slopes(x, W)), tuple(self._matrices(W)), self.bias)
+    def linearised(self, x: Layers, W: PyTree) -> LayeredLinearisation:
+        slopes = (slope(f, a) for f, a in zip(self.activations, _activities(x, W), strict=True))
+        return linearised_layers(x, W, tuple(slopes), bias=self.bias)
 
     def taylor_sweep(self, W: PyTree, W_dot: PyTree, u: Array, u_dot: Array, u_ddot: Array) -> TaylorSweep:
-        self.check_input(u)
-        jets, slopes = [(jnp.asarray(u), u_dot, u_ddot)], []
-        for activation, weights, rates in zip(self.activations, W, W_dot, strict=True):
-            jet, s = carried(resolve(activation), self._activity_jet(weights, rates, jets[-1]))
+        u = jnp.asarray(u)
+        check_input(u, (*u.shape[:-1], *self.input_shape))
+        jets, slopes = [(u, u_dot, u_ddot)], []
+        for sigma, weights, rates in zip(self.activations, W, W_dot, strict=True):
+            jet, s = _carried(resolve(sigma), activity_jet(weights, rates, jets[-1]))
             jets.append(jet)
             slopes.append(s)
         x, x_dot, x_ddot = zip(*jets, strict=True)
-        return TaylorSweep(
-            x, x_dot, x_ddot, LayeredLinearisation(x, tuple(slopes), tuple(self._matrices(W)), self.bias)
-        )
+        return TaylorSweep(x, x_dot, x_ddot, linearised_layers(x, W, tuple(slopes), bias=self.bias))
 
     def weight_gram(self, x: Layers, W: PyTree) -> Layers:
         return self.linearised(x, W).diagonal()
@@ -243,26 +158,26 @@ class Layered(AbstractNetwork):
     def _like_weights(self) -> PyTree:
         return self.init(jax.random.key(0))
 
-    def _activity(self, weights: PyTree, below: Float[Array, " n"]) -> Float[Array, " m"]:
-        if not self.bias:
-            return _product(weights, below)
-        matrix, offset = weights
-        return _product(matrix, below) + offset
 
-    def _activity_jet(self, weights: PyTree, rates: PyTree, below: LayerJet) -> LayerJet:
-        """a = Wx, ȧ = Wẋ + Ẇx, ä = Wẍ + 2Ẇẋ (+ biases), each matrix read once."""
-        matrix, rate = (weights[0], rates[0]) if self.bias else (weights, rates)
-        a, a_dot, a_ddot = _products(matrix, below)
-        moved, moved_dot = _products(rate, below[:2])
-        if self.bias:
-            a, a_dot = a + weights[1], a_dot + rates[1]
-        return a, a_dot + moved, a_ddot + 2 * moved_dot
+def _as_sizes(sizes: Any) -> tuple[int, ...]:
+    try:
+        values = tuple(sizes)
+    except TypeError:
+        raise ValueError(f"sizes must be the widths of the layers, as in (2, 2, 1), got {sizes!r}") from None
+    if len(values) < 2:
+        raise ValueError(f"sizes needs an input and an output layer at least, as in (2, 1), got {values}")
+    return tuple(positive_int(size, f"each of sizes {values}") for size in values)
 
-    def _activities(self, x: Layers, W: PyTree) -> list[Array]:
-        return [self._activity(weights, below) for weights, below in zip(W, x[:-1], strict=True)]
 
-    def _slopes(self, x: Layers, W: PyTree) -> list[Array]:
-        return [slope(f, a) for f, a in zip(self.activations, self._activities(x, W), strict=True)]
+def _activities(x: Layers, W: tuple[LayerWeights, ...]) -> list[Values]:
+    return [activity(weights, below) for weights, below in zip(W, x[:-1], strict=True)]
 
-    def _matrices(self, W: PyTree) -> list[Array]:
-        return [weights[0] if self.bias else weights for weights in W]
+
+def _carried(sigma: Callable, a: Jet) -> tuple[Jet, Values]:
+    """σ(a), its first two derivatives along the path of a, and σ′(a)."""
+
+    def rate(value: Array, change: Array) -> Array:
+        return jax.jvp(sigma, (value,), (change,))[1]
+
+    x_dot, x_ddot = jax.jvp(rate, a[:2], a[1:])
+    return (sigma(a[0]), x_dot, x_ddot), rate(a[0], jnp.ones_like(a[0]))

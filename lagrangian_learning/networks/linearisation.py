@@ -1,29 +1,26 @@
 """The constraints of a network linearised at a point, and the forward pass carried along a motion."""
 
 import abc
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
-import jax
-from jaxtyping import Array, PyTree
-
-if TYPE_CHECKING:
-    from .network import AbstractNetwork
+from jaxtyping import PyTree
 
 
 class AbstractLinearisation(eqx.Module):
-    """G_ξ and G_M of (4) at a point (x, W), as waves and products: what is known there is computed once.
+    """G_ξ and G_M of (4) at a point (x, W), as sweeps and products: what is known there is computed once.
 
-    Each wave, and each product with G_M, reads the weights once: Θ(m) in their number m. δ and r are like x, dW like W.
+    Each sweep, and each product with G_M, reads the weights once: Θ(m) in their number m. δ and r are like x, dW is
+    like W.
     """
 
     @abc.abstractmethod
     def forward(self, r: PyTree) -> PyTree:
-        """G_ξ⁻¹ r: a forward wave."""
+        """G_ξ⁻¹ r: a forward sweep."""
 
     @abc.abstractmethod
     def backward(self, r: PyTree) -> PyTree:
-        """G_ξ⁻ᵀ r: a backward wave, the recursion of backprop (16)."""
+        """G_ξ⁻ᵀ r: an adjoint sweep, the recursion of backprop (16)."""
 
     @abc.abstractmethod
     def gram(self, delta: PyTree) -> PyTree:
@@ -48,15 +45,3 @@ class TaylorSweep(NamedTuple):
     x_dot: PyTree
     x_ddot: PyTree
     linearised: AbstractLinearisation
-
-
-def taylor_sweep(
-    network: "AbstractNetwork", W: PyTree, W_dot: PyTree, u: Array, u_dot: Array, u_ddot: Array
-) -> TaylorSweep:
-    """The same for any feedforward network, by two nested derivatives of its forward pass."""
-
-    def rate(weights: PyTree, signal: Array, signal_dot: Array) -> tuple[PyTree, PyTree]:
-        return jax.jvp(network.forward, (weights, signal), (W_dot, signal_dot))
-
-    (x, x_dot), (_, x_ddot) = jax.jvp(rate, (W, u, u_dot), (W_dot, u_dot, u_ddot))
-    return TaylorSweep(x, x_dot, x_ddot, network.linearised(x, W))

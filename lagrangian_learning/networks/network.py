@@ -1,16 +1,11 @@
 """The one interface of networks: neurons as holonomic constraints (4)."""
 
 import abc
-import operator
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
-
-from lagrangian_learning._arrays import all_finite
-from lagrangian_learning._checks import require
 
 from .linearisation import AbstractLinearisation, TaylorSweep
 
@@ -38,6 +33,7 @@ class AbstractNetwork(eqx.Module):
     ]  # continuous derivatives that G has in x and W: the least of its activations'
     cycles: eqx.AbstractVar[tuple[tuple[int, ...], ...]]  # sets of neurons that feed back on themselves, upstream first
     shares_weights: eqx.AbstractVar[bool]  # whether several neurons read one weight: G_M G_M^T is then not diagonal
+    takes_batches: eqx.AbstractVar[bool]  # whether `linearised` and `taylor_sweep` take a batch axis before x and u
 
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
@@ -91,46 +87,13 @@ class AbstractNetwork(eqx.Module):
         """ValueError unless `u` is a float array of input_shape."""
 
 
-def check_input(u: ArrayLike, shape: tuple[int, ...]) -> None:
-    """ValueError unless `u` is a float array of the shape."""
-    if jnp.shape(u) != shape:
-        raise ValueError(f"the input has shape {jnp.shape(u)}, the network expects {shape}: one number a neuron")
-    dtype = jnp.result_type(u)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"the input has dtype {dtype}: make it floating, for instance by jnp.asarray(u, float)")
+def taylor_sweep(
+    network: AbstractNetwork, W: PyTree, W_dot: PyTree, u: Array, u_dot: Array, u_ddot: Array
+) -> TaylorSweep:
+    """`AbstractNetwork.taylor_sweep` of any feedforward network, by two nested derivatives of its forward pass."""
 
+    def rate(weights: PyTree, signal: Array, signal_dot: Array) -> tuple[PyTree, PyTree]:
+        return jax.jvp(network.forward, (weights, signal), (W_dot, signal_dot))
 
-def check_leaves(what: str, got: PyTree, shapes: PyTree, remedy: str) -> PyTree:
-    """`got` as finite floating JAX arrays of one dtype in the structure and `shapes` (a pytree of ShapeDtypeStruct)."""
-    expected_shapes = jax.tree.map(lambda leaf: leaf.shape, shapes)
-    got_shapes = jax.tree.map(jnp.shape, got)
-    if got_shapes != expected_shapes:
-        raise ValueError(f"{what}: expected shapes {expected_shapes}, got {got_shapes}; {remedy}")
-    dtypes = {jnp.result_type(leaf).name for leaf in jax.tree.leaves(got)}
-    if len(dtypes) != 1 or not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
-        raise ValueError(
-            f"{what}: expected one floating dtype, got {', '.join(sorted(dtypes))}; cast all leaves to one"
-        )
-    arrays = jax.tree.map(jnp.asarray, got)
-    return require(arrays, all_finite(arrays), f"{what}: NaN or infinity; give finite values")
-
-
-def float_dtype(dtype: Any) -> Any:
-    """The dtype asked for, JAX's default float for None; ValueError for one that is not floating or not enabled."""
-    wanted = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
-    if not jnp.issubdtype(wanted, jnp.floating):
-        raise ValueError(f"weights need a floating dtype, got {wanted}: use float32 or float64")
-    if jax.dtypes.canonicalize_dtype(wanted) != wanted:
-        raise ValueError(f"{wanted} weights need x64: call jax.config.update('jax_enable_x64', True) at the start")
-    return wanted
-
-
-def positive_int(value: Any, what: str) -> int:
-    """`value` as a positive Python int; ValueError otherwise, and for booleans."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(value, bool):
-        raise ValueError(f"{what} must be a positive integer, got {value!r}")
-    return number
+    (x, x_dot), (_, x_ddot) = jax.jvp(rate, (W, u, u_dot), (W_dot, u_dot, u_ddot))
+    return TaylorSweep(x, x_dot, x_ddot, network.linearised(x, W))

@@ -13,7 +13,7 @@ from lagrangian_learning.networks import (
     weight_gram_matrix,
     weight_jacobian,
 )
-from lagrangian_learning.networks.linearisation import taylor_sweep
+from lagrangian_learning.networks.network import taylor_sweep
 
 KEYS = jax.random.split(jax.random.key(5), 8)
 SHAPE = (1, 3, 3)
@@ -257,7 +257,7 @@ BATCH_NORM = eqx.nn.BatchNorm(2, "batch", mode="batch")
         (
             [eqx.nn.Conv1d(1, 1, 1, key=KEYS[0])],
             None,
-            "Conv1d, does not tell the shape of its input: give input_shape=",
+            "Conv1d, does not fix the shape of its input: give input_shape=",
         ),
         ([jnp.tanh], (3,), "no weights, so that nothing can learn"),
         ([], None, "one layer at least"),

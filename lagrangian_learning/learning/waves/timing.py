@@ -2,7 +2,7 @@
 
 import math
 
-from lagrangian_learning.networks.network import positive_int
+from lagrangian_learning._checks import positive_int
 
 
 def target_mismatch(l: int, L: int) -> int:

@@ -1,0 +1,44 @@
+"""Checks of what a network is given: inputs, weights, neurons, dtypes."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import ArrayLike, PyTree
+
+from lagrangian_learning._arrays import all_finite
+from lagrangian_learning._checks import require
+
+
+def check_input(u: ArrayLike, shape: tuple[int, ...]) -> None:
+    """ValueError unless `u` is a float array of the shape."""
+    if jnp.shape(u) != shape:
+        raise ValueError(f"the input has shape {jnp.shape(u)}, the network expects {shape}: one number a neuron")
+    dtype = jnp.result_type(u)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"the input has dtype {dtype}: make it floating, for instance by jnp.asarray(u, float)")
+
+
+def check_leaves(what: str, got: PyTree, shapes: PyTree, remedy: str) -> PyTree:
+    """`got` as finite floating JAX arrays of one dtype in the structure and `shapes` (a pytree of ShapeDtypeStruct)."""
+    expected_shapes = jax.tree.map(lambda leaf: leaf.shape, shapes)
+    got_shapes = jax.tree.map(jnp.shape, got)
+    if got_shapes != expected_shapes:
+        raise ValueError(f"{what}: expected shapes {expected_shapes}, got {got_shapes}; {remedy}")
+    dtypes = {jnp.result_type(leaf).name for leaf in jax.tree.leaves(got)}
+    if len(dtypes) != 1 or not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
+        raise ValueError(
+            f"{what}: expected one floating dtype, got {', '.join(sorted(dtypes))}; cast all leaves to one"
+        )
+    arrays = jax.tree.map(jnp.asarray, got)
+    return require(arrays, all_finite(arrays), f"{what}: NaN or infinity; give finite values")
+
+
+def float_dtype(dtype: Any) -> Any:
+    """The dtype asked for, JAX's default float for None; ValueError for one that is not floating or not enabled."""
+    wanted = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
+    if not jnp.issubdtype(wanted, jnp.floating):
+        raise ValueError(f"weights need a floating dtype, got {wanted}: use float32 or float64")
+    if jax.dtypes.canonicalize_dtype(wanted) != wanted:
+        raise ValueError(f"{wanted} weights need x64: call jax.config.update('jax_enable_x64', True) at the start")
+    return wanted

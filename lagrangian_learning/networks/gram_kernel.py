@@ -1,0 +1,25 @@
+"""K of a linear layer, by which G_M G_Mᵀ multiplies, and when it is worth forming."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lagrangian_learning._arrays import matmul
+
+# One linearisation serves about this many products with G_M G_Mᵀ: the steps of conjugate gradients.
+PRODUCTS = 8
+
+
+def gram_kernel(below: Float[Array, "*batch _"], width: int, *, bias: bool) -> Float[Array, "..."] | None:
+    """K = x xᵀ [+ 1 with a bias], [B, B] over the examples of a batch, |x|² [+ 1] of a single one.
+
+    G_M G_Mᵀ of a layer of `width` neurons above x is K by example, between factors σ′(a) where it has an activation.
+    None where two products with x take fewer operations.
+    """
+    if below.ndim == 1:
+        return jnp.sum(below**2) + float(bias)
+    return matmul(below, below.T) + float(bias) if _pays(*below.shape, width) else None
+
+
+def _pays(batch: int, below: int, above: int) -> bool:
+    """Whether B² n operations once and B² m a product are fewer than 2 B n m a product."""
+    return batch * (below + PRODUCTS * above) <= 2 * PRODUCTS * below * above
