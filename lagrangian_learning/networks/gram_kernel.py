@@ -5,8 +5,8 @@ from jaxtyping import Array, Float
 
 from lagrangian_learning._arrays import matmul
 
-# One linearisation serves about this many products with G_M G_Mᵀ: the steps of conjugate gradients.
-PRODUCTS = 8
+# Products with one G_M G_Mᵀ: the median number of steps of conjugate gradients in benchmarks/right_hand_side.py.
+PRODUCTS = 5
 
 
 def gram_kernel(below: Float[Array, "*batch _"], width: int, *, bias: bool) -> Float[Array, "..."] | None:
