@@ -25,7 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import lagrangian_learning as ll
-from lagrangian_learning.batch.engines import engines
 from lagrangian_learning.fused.scalars import program_of
 from lagrangian_learning.mechanics.unrolling import unrolled
 from lagrangian_learning.networks.examples import xor_network
@@ -65,7 +64,7 @@ def batch(lanes: baselines.Ensemble) -> tuple[Any, Any, Any]:
     return law, ll.State(lanes.W, lanes.W_dot), stimuli
 
 
-def ours(lanes: baselines.Ensemble, steps: int, engine: str) -> Callable[[], Any]:
+def ours(lanes: baselines.Ensemble, steps: int, engine: ll.batch.AbstractEngine) -> Callable[[], Any]:
     law, state, stimuli = batch(lanes)
     ts = [0.0, steps * baselines.STEP]
 
@@ -86,10 +85,8 @@ def steps_of(lanes: int, *, quick: bool) -> int:
 def calls(lanes: baselines.Ensemble, steps: int, libraries: dict[str, Any]) -> Calls:
     """All that may move these lanes, by name."""
     slow = len(lanes.W) > SLOW_LANES.get(jax.default_backend(), 2**62)
-    # One lane after the other is for lanes of many numbers: minutes here.
-    left_out = {"serial", "diffrax"} if slow else {"serial"}
-    names = [engine.name for engine in engines() if engine.name not in left_out]
-    made: Calls = {f"ours, {name}": ours(lanes, steps, name) for name in names}
+    engines = [ll.fused.FusedEngine()] if slow else [ll.batch.DiffraxEngine(), ll.fused.FusedEngine()]
+    made: Calls = {f"ours, {engine.name}": ours(lanes, steps, engine) for engine in engines}
     if not slow:
         made[DENSE] = baselines.jax_dense(lanes, steps)
         if baselines.missing_torch() is None:

@@ -5,10 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lagrangian_learning.batch import simulate_batch
+from lagrangian_learning.batch import DiffraxEngine, SerialEngine, simulate_batch
+from lagrangian_learning.fused import FusedEngine
 from lagrangian_learning.simulate import RESULTS
 from tests.laws import Motion, Pendulum
 
+DIFFRAX, SERIAL, FUSED = DiffraxEngine(), SerialEngine(), FusedEngine()
 # Not a multiple of the chunk: the last chunk is padded.
 LANES, CHUNK = 11, 4
 TS = np.linspace(0, 2, 5)

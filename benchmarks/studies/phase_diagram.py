@@ -83,7 +83,7 @@ def continuous(frequencies: np.ndarray, speeds: np.ndarray, num_networks: int = 
     states = jax.vmap(lambda law, W, stimulus: law.initial_state(0.0, W, stimulus))(laws, W, stimuli)
     times = np.concatenate([[0.0], np.linspace(SPAN, 2 * SPAN, RECORDS + 1)])
     path: Any = ll.simulate_batch(
-        laws, states, times, stimuli, in_axes=(0, 0, 0), engine="fused", solver=diffrax.Heun(), dt0=STEP,
+        laws, states, times, stimuli, in_axes=(0, 0, 0), engine=ll.fused.FusedEngine(), solver=diffrax.Heun(), dt0=STEP,
         save=_waves, progress=False,
     )  # fmt: skip
     if not np.all(path.result == ll.RESULTS.successful):

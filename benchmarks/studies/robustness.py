@@ -143,7 +143,14 @@ def _outcome(law: Any, given: Signals, duration: float, steps: dict[str, Any], *
     """All lanes in one batch, of which only numbers of a lane are kept."""
     states = jax.jit(jax.vmap(lambda W, stimulus: law.initial_state(0.0, W, stimulus)))(*given)
     path: Any = ll.simulate_batch(
-        law, states, [0.0, duration], given.stimulus, engine="fused", save=_nothing, progress=progress, **steps
+        law,
+        states,
+        [0.0, duration],
+        given.stimulus,
+        engine=ll.fused.FusedEngine(),
+        save=_nothing,
+        progress=progress,
+        **steps,
     )
     q = path.final_state.q
     W = q if isinstance(law, ll.GradientFlow) else q[1]

@@ -1,4 +1,4 @@
-"""A batch under way: its chunks launched, taken, kept, told."""
+"""`BatchRun`: a batch under way, its chunks launched, collected, kept in the checkpoint and counted."""
 
 import itertools
 from collections.abc import Iterator
@@ -15,12 +15,13 @@ from lagrangian_learning.simulate.table import message_of
 
 from .checkpoint import Checkpoint
 from .chunks import padded
-from .collect import AbstractSink
-from .devices import compiled_chunk, num_devices, on_all, over_devices, run_chunk
-from .engines import AbstractEngine
+from .collectors import AbstractCollector
+from .devices import compiled_chunk, compiler_options, num_devices, on_all, over_devices, run_chunk
+from .engine import AbstractEngine
+from .fingerprint import environment, fingerprint_of_arrays, fingerprint_of_program, traced
 from .lanes import Inputs, Lanes
-from .pipeline import ahead, side_by_side, usable_cores
-from .progress import Meter
+from .meter import Meter
+from .pipeline import prefetch, threaded_map, usable_cores
 
 
 class BatchRun(NamedTuple):
@@ -35,73 +36,93 @@ class BatchRun(NamedTuple):
 
     @property
     def description(self) -> str:
-        """How the printed batch calls it."""
+        """How the printed batch calls its engine."""
         devices = num_devices(self.mesh)
         return self.engine.name if devices == 1 else f"{self.engine.name}, on {devices} devices"
 
     @property
     def workers(self) -> int:
-        """How many chunks run at once: XLA keeps all its threads busy with one, but for engines of one core."""
+        """How many chunks run at once: XLA keeps all its threads busy with one, except for engines of one core."""
         alone = self.engine.one_core and self.mesh is None and jax.default_backend() == "cpu"
         return usable_cores() if alone else 1
 
     def outcomes(self, start: int, size: int) -> Iterator[tuple[int, int, Outcome]]:
-        """(first lane, last + 1, outcome) of each chunk from start on; others are under way while one is looked at."""
-        shared = on_all(self.mesh, (self.lanes.shared, self.times, self.tolerances, self.plan))
-        computed = padded(size, num_devices(self.mesh), self.lanes.like_one)
-
-        def on_devices(first: int) -> Inputs:
-            return over_devices(self.mesh, self.lanes.chunk(first, computed))
+        """(first lane, last + 1, outcome) of each chunk from start on; the next ones run while one is looked at."""
+        shared = self._shared()
 
         def launched(varied: Inputs) -> Outcome:
             return run(self.engine, varied, *shared, self.mesh)
 
         starts = range(start, self.lanes.count, size)
-        chunks = map(on_devices, starts)
+        chunks = (self._varied(first, size) for first in starts)
         run = compiled_chunk(self.engine, self.lanes.like_one)
         if self.workers == 1 or len(starts) <= 1:
-            outcomes = ahead(map(launched, chunks))
+            outcomes = prefetch(map(launched, chunks))
         else:
-            # Compiled and put on the device here: a thread has a context of JAX's of its own, of another precision say.
+            # Compiled and put on the device here: a thread has a JAX context of its own, with another precision maybe.
             given = next(chunks)
             run = run.lower(self.engine, given, *shared, self.mesh).compile()
-            outcomes = side_by_side(launched, itertools.chain([given], chunks), self.workers)
+            outcomes = threaded_map(launched, itertools.chain([given], chunks), self.workers)
         for first, outcome in zip(starts, outcomes, strict=True):
             yield first, min(first + size, self.lanes.count), outcome
 
-    def like(self) -> Outcome:
-        """Shapes of the outcome of a chunk."""
-        varied = self.lanes.chunk(0, padded(1, num_devices(self.mesh), self.lanes.like_one))
-        given = (self.engine, varied, self.lanes.shared, self.times, self.tolerances, self.plan, self.mesh)
-        return eqx.filter_eval_shape(run_chunk, *given)
+    def configuration(self, size: int) -> dict[str, str]:
+        """What decides the bits of chunks of so many lanes, by name: fingerprints of program and inputs, and where."""
+        given = (self.engine, self._varied(0, size), *self._shared(), self.mesh)
+        text = compiled_chunk(self.engine, self.lanes.like_one).lower(*given).as_text()
+        inputs = eqx.combine(*self.lanes)._asdict()
+        return {
+            "program": fingerprint_of_program(text, lambda: traced(run_chunk, *given), "law, args or save"),
+            **{name: fingerprint_of_arrays(part) for name, part in inputs.items()},
+            "ts": fingerprint_of_arrays(self.times),
+            "tolerances": fingerprint_of_arrays(self.tolerances),
+            "settings": fingerprint_of_arrays(self.plan),
+            "engine": self.description,
+            "lanes": str(self.lanes.count),
+            "compiler options": str(compiler_options(self.engine, self.lanes.like_one)),
+            **environment(),
+        }
+
+    def like(self, lanes: int = 1) -> Outcome:
+        """Shapes of the outcome of a chunk of so many lanes."""
+        given = (self.engine, self._varied(0, lanes), self.lanes.shared, self.times, self.tolerances, self.plan)
+        return eqx.filter_eval_shape(run_chunk, *given, self.mesh)
+
+    def _shared(self) -> Any:
+        return on_all(self.mesh, (self.lanes.shared, self.times, self.tolerances, self.plan))
+
+    def _varied(self, first: int, size: int) -> Inputs:
+        """The lanes of a chunk on their devices, padded to what is computed."""
+        computed = padded(size, num_devices(self.mesh), self.lanes.like_one)
+        return over_devices(self.mesh, self.lanes.chunk(first, computed))
 
 
 def carry_out(
-    run: BatchRun, size: int, sink: AbstractSink, kept: Checkpoint | None, meter: Meter, *, throw: bool
+    run: BatchRun, size: int, collector: AbstractCollector, kept: Checkpoint | None, meter: Meter, *, throw: bool
 ) -> None:
-    """Runs what the checkpoint does not hold, into the sink; `throw`: stops at the first lane that fails."""
-    done = 0 if kept is None else _restore(run, kept, sink, meter, throw=throw)
+    """Runs what the checkpoint does not hold, into the collector; `throw`: stops at the first lane that fails."""
+    done = 0 if kept is None else _restore(run, kept, collector, meter, throw=throw)
     for start, stop, outcome in run.outcomes(done, size):
-        part = sink.take(start, stop, outcome)
+        part = collector.take(start, stop, outcome)
         if kept is not None:
-            kept.write(start, stop, part, sink.value)
+            kept.write(start, stop, part, collector.value)
         meter.advance(stop - start, int(np.sum(part.failed)))
         _raise_if_failed(part, start, throw=throw)
 
 
-def _restore(run: BatchRun, kept: Checkpoint, sink: AbstractSink, meter: Meter, *, throw: bool) -> int:
+def _restore(run: BatchRun, kept: Checkpoint, collector: AbstractCollector, meter: Meter, *, throw: bool) -> int:
     """Takes what an earlier run has finished; returns the first lane that it has not."""
     spans = kept.spans()
     if not spans:
         return 0
-    like = sink.part_of(run.like())
+    like = collector.part_of(run.like())
     for start, stop in spans:
         part = kept.read(start, stop, like)
-        sink.restore(start, part)
+        collector.restore(start, part)
         meter.restored(stop - start, int(np.sum(part.failed)))
         _raise_if_failed(part, start, throw=throw)
-    if sink.value is not None:
-        sink.value = kept.read_value(spans[-1][1], sink.value)
+    if collector.value is not None:
+        collector.value = kept.read_value(spans[-1][1], collector.value)
     return spans[-1][1]
 
 

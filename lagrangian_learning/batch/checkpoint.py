@@ -1,9 +1,6 @@
-"""Checkpoints of a batch: a folder with a file for each finished chunk, whole or absent, all of one run."""
+"""`Checkpoint`: a folder with a file for each finished chunk of a batch, whole or absent, all of one run."""
 
-import platform
 import re
-import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +9,20 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .files import read_arrays, read_configuration, write_arrays
-from .fingerprint import fingerprint
 
 _LANES, _VALUE = "finished lanes of a batch", "value that a batch is reduced to"
 _LANES_NAME = re.compile(r"lanes-(\d{12})-(\d{12})\.arrays")
-_DECIDE = ("jax", "jaxlib", "diffrax", "equinox", "lineax", "optimistix", "numpy")
 
 
-def run_configuration(**parts: Any) -> dict[str, str]:
-    """All that decides the bits of a run: fingerprints of its parts, the platform, and versions."""
-    versions = {name: version(name) for name in _DECIDE}
-    ours = sys.modules["lagrangian_learning"].__version__
-    where = {"lagrangian_learning": ours, "Python": platform.python_version(), "platform": jax.default_backend()}
-    return {**{name: fingerprint(part) for name, part in parts.items()}, **versions, **where}
+def kept_chunk(folder: Any) -> int | None:
+    """The lanes of the chunks that a checkpoint holds; None where it holds none."""
+    names = sorted(path.name for path in _folder(folder).iterdir())
+    spans = (_LANES_NAME.fullmatch(name) for name in names)
+    return next((int(span[2]) - int(span[1]) for span in spans if span), None)
 
 
 class Checkpoint:
-    """A folder of finished chunks of the run that `configuration` tells; other files in it are left alone."""
+    """A folder of finished chunks of the run that has this `configuration`; other files in it are left alone."""
 
     def __init__(self, folder: Any, configuration: dict[str, str]) -> None:
         self.folder, self.configuration = _folder(folder), configuration
@@ -66,7 +60,7 @@ class Checkpoint:
             self._value_path(start).unlink(missing_ok=True)
 
     def _of_lanes(self, start: int, stop: int) -> dict[str, Any]:
-        return {**self.configuration, "lanes": [start, stop]}
+        return {**self.configuration, "span": [start, stop]}
 
     def _lanes_path(self, start: int, stop: int) -> Path:
         return self.folder / f"lanes-{start:012}-{stop:012}.arrays"
@@ -76,12 +70,13 @@ class Checkpoint:
 
     def _check_same_run(self, path: Path) -> None:
         found = read_configuration(path, _LANES)
-        names = sorted({*found, *self.configuration} - {"lanes"})
+        names = [name for name in {**self.configuration, **found} if name != "span"]
         other = [name for name in names if found.get(name) != self.configuration.get(name)]
         if other:
             raise ValueError(
                 f"the checkpoint {self.folder} is of another run: it differs in {', '.join(other)}. Give another "
-                "folder, or what that run was given."
+                "folder, or what that run was given (program: all that is compiled, so the code of law, save and "
+                "this library, the settings, the engine and the chunk)."
             )
 
 

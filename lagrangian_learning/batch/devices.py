@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning.simulate.run import Outcome, Plan
 from lagrangian_learning.simulate.settings import Tolerances
 
-from .engines import AbstractEngine
+from .engine import AbstractEngine
 from .lanes import Inputs, has_dtype, is_small
 
 _LANES = "lanes"
@@ -99,20 +99,26 @@ run_chunk = eqx.filter_jit(_run_chunk)
 
 
 def compiled_chunk(engine: AbstractEngine, lane: Inputs) -> Any:
-    """`run_chunk` for such lanes: the widest vectors serve arithmetic on few numbers by one core of a CPU."""
+    """`run_chunk` for such lanes, with `compiler_options`."""
+    return _wide_run_chunk() if compiler_options(engine, lane) else run_chunk
+
+
+def compiler_options(engine: AbstractEngine, lane: Inputs) -> dict[str, Any]:
+    """Options of XLA: the widest vectors serve arithmetic on few numbers by one core of a CPU."""
     wide = engine.one_core and is_small(lane.state) and jax.default_backend() == "cpu"
-    return _wide_run_chunk() if wide else run_chunk
+    return _WIDEST if wide and _wide_is_known() else {}
 
 
 @functools.cache
 def _wide_run_chunk() -> Any:
-    return eqx.filter_jit(_run_chunk, compiler_options=_WIDEST) if _known(_WIDEST) else run_chunk
+    return eqx.filter_jit(_run_chunk, compiler_options=_WIDEST)
 
 
-def _known(options: dict[str, Any]) -> bool:
+@functools.cache
+def _wide_is_known() -> bool:
     """Whether this XLA has such options."""
     try:
-        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+        jax.jit(lambda: 0, compiler_options=_WIDEST).lower().compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True

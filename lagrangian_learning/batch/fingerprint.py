@@ -1,180 +1,107 @@
-"""A fingerprint of values and code: equal in two processes if what they would compute is the same."""
+"""What decides the bits of a batch: the text of its compiled programs, the bytes of its inputs, and where they run."""
 
-import dataclasses
-import dis
-import enum
-import functools
 import hashlib
-import types
+import os
+import platform
+import re
+from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Jaxpr
+from jaxtyping import PyTree
 
-# Known by their names alone: whoever compares fingerprints compares the versions of what is installed as well.
-_INSTALLED = frozenset(
-    (
-        "abc",
-        "beartype",
-        "builtins",
-        "collections",
-        "dataclasses",
-        "diffrax",
-        "enum",
-        "equinox",
-        "functools",
-        "itertools",
-        "jax",
-        "jaxlib",
-        "jaxtyping",
-        "lagrangian_learning",
-        "lineax",
-        "math",
-        "networkx",
-        "numpy",
-        "operator",
-        "optax",
-        "optimistix",
-        "scipy",
-        "typing",
-    )
+from lagrangian_learning._jaxprs import equations
+
+# XLA is part of jaxlib and of the plugins of other devices; `runtime` below names the latter.
+_VERSIONS = ("jax", "jaxlib", "numpy")
+_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
+# What JAX hands to XLA beside the program's text.
+_SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_disable_most_optimizations",
+    "jax_exec_time_optimization_effort",
+    "jax_memory_fitting_effort",
+    "jax_optimization_level",
 )
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
+_TO_THE_HOST = re.compile(r"python\w*_callback|host_transfer")
 
 
-def fingerprint(value: Any) -> str:
-    """SHA-256 of a value: arrays by their bytes, modules by class and fields, functions by code and what it sees.
+def fingerprint_of_arrays(tree: PyTree) -> str:
+    """SHA-256 of all arrays of a pytree: their places, shapes, dtypes and bytes. What is no array is left out."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if isinstance(leaf, jax.Array | np.ndarray | np.generic):
+            _add_array(digest, jax.tree_util.keystr(path), leaf)
+    return digest.hexdigest()
 
-    Of a function or a class count its code, its defaults, its closure, and the globals that it names; of installed
-    libraries the name alone. Raises ValueError for objects of which nothing is known but their address.
+
+def _add_array(digest: Any, place: str, leaf: Any) -> None:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+        leaf = jax.random.key_data(leaf)
+    array = np.ascontiguousarray(leaf)
+    digest.update(f"{place} {array.dtype.str} {np.shape(leaf)}\n".encode())
+    digest.update(array.reshape(-1).view(np.uint8).data)
+
+
+def fingerprint_of_program(text: str, jaxpr: Callable[[], Jaxpr], calls: str) -> str:
+    """SHA-256 of a lowered program's text, which holds every operation and every constant in full.
+
+    Arguments:
+        text: the program, lowered.  jaxpr: returns it as it was traced; called where the text calls the host.
+        calls: what a user gave it, for the message.
+
+    Raises ValueError where it calls back to Python: of the function that is called the text holds a number alone.
     """
-    return _Fingerprints().of(value).hex()
+    if _TO_THE_HOST.search(text):
+        _check_callbacks(jaxpr(), calls)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-class _Fingerprints:
-    """Remembers what it has seen: values held in many places are read once, and one inside itself is a cycle."""
+def traced(function: Callable, *arguments: Any) -> Jaxpr:
+    """The jaxpr of a function of pytrees of arrays and of what is static."""
+    return eqx.filter_make_jaxpr(function)(*arguments)[0].jaxpr
 
-    def __init__(self) -> None:
-        self.known: dict[int, tuple[Any, bytes]] = {}
-        self.open: list[int] = []
 
-    def of(self, value: Any) -> bytes:
-        if isinstance(value, _PLAIN):
-            return _hash(type(value).__name__, repr(value))
-        if isinstance(value, jax.Array | np.ndarray | np.generic):
-            return _of_array(value)
-        if id(value) in self.open:
-            return _hash("cycle", len(self.open) - self.open.index(id(value)))
-        if id(value) not in self.known:
-            self.open.append(id(value))
-            self.known[id(value)] = value, self._of_object(value)
-            self.open.pop()
-        return self.known[id(value)][1]
-
-    def _all(self, kind: str, values: Any) -> bytes:
-        return _hash(kind, *[self.of(value) for value in values])
-
-    def _of_object(self, value: Any) -> bytes:
-        match value:
-            case dict():
-                return self._all("dict", [entry for key in sorted(value, key=repr) for entry in (key, value[key])])
-            case list() | tuple():
-                return self._all(_name(type(value)), value)
-            case set() | frozenset():
-                return _hash("set", *sorted(self.of(entry) for entry in value))
-            case enum.Enum():
-                return _hash(_name(type(value)), value.name)
-            case np.dtype() | range() | slice():
-                return _hash(repr(value))
-            case _:
-                return self._of_code(value)
-
-    def _of_code(self, value: Any) -> bytes:
-        match value:
-            case types.ModuleType():
-                return _hash("module", value.__name__)
-            case type():
-                return self._of_class(value)
-            case types.FunctionType():
-                return self._of_function(value)
-            case types.MethodType():
-                return self._all("method", (value.__func__, value.__self__))
-            case functools.partial():
-                return self._all("partial", (value.func, value.args, value.keywords))
-            case _:
-                return self._of_instance(value)
-
-    def _of_instance(self, value: Any) -> bytes:
-        if dataclasses.is_dataclass(value):
-            fields = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
-            return self._all("instance", (type(value), *fields))
-        if callable(value) and hasattr(value, "__wrapped__"):  # jitted, cached, …
-            return self._all(_name(type(value)), (value.__wrapped__,))
-        if hasattr(value, "__name__") and _installed(value):
-            return _hash("installed", _name(value))
-        if hasattr(value, "__dict__"):
-            return self._all("instance", (type(value), vars(value)))
+def _check_callbacks(jaxpr: Jaxpr, calls: str) -> None:
+    """Equinox's callbacks raise errors and return what they are given, and jax.debug.print prints: they are let through."""
+    found = [_called(equation) for equation in equations(jaxpr) if _is_call(equation.primitive.name)]
+    users = sorted({name for name in found if not name.startswith(("equinox.", "debug_print"))})
+    if not found:
+        users = ["by a primitive of its own"]
+    if users:
         raise ValueError(
-            f"a checkpoint must know all that a run is made from, and of {value!r} only its address is known: hold its "
-            "data in an equinox.Module or a function."
+            f"checkpoint= must know all that a run computes, but {calls} call Python functions on the host "
+            f"({', '.join(users)}), which can change unseen: compute in JAX instead of by jax.pure_callback, "
+            "jax.experimental.io_callback or jax.debug, or leave checkpoint= out."
         )
 
-    def _of_class(self, kind: type) -> bytes:
-        if _installed(kind):
-            return _hash("class", _name(kind))
-        own = {name: getattr(kind, name) for name in sorted(vars(kind))}
-        own = {name: value.fget if isinstance(value, property) else value for name, value in own.items()}
-        code = {name: value for name, value in own.items() if isinstance(value, types.FunctionType)}
-        return _hash("class", _name(kind), self.of(kind.__bases__), self.of(code))
 
-    def _of_function(self, fn: types.FunctionType) -> bytes:
-        seen = [fn.__defaults__, fn.__kwdefaults__, *(_contents(cell) for cell in fn.__closure__ or ())]
-        if not _installed(fn):
-            seen += self._read_by(fn.__globals__, fn.__code__)
-        return _hash("function", _name(fn), self._all("sees", seen))
-
-    def _read_by(self, variables: dict[str, Any], code: types.CodeType) -> list[Any]:
-        """All that the code consists of and reads, functions inside it included."""
-        found: list[Any] = [code.co_code, code.co_names, code.co_varnames]
-        for constant in code.co_consts:
-            found += self._read_by(variables, constant) if isinstance(constant, types.CodeType) else [constant]
-        loads = {line.argval for line in dis.get_instructions(code) if line.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-        return found + [variables[name] for name in sorted(loads & variables.keys())]
+def _is_call(primitive: str) -> bool:
+    return "callback" in primitive or primitive == "debug_print"
 
 
-def _of_array(value: Any) -> bytes:
-    if jnp.issubdtype(value.dtype, jax.dtypes.extended):
-        value = jax.random.key_data(value)
-    array = np.ascontiguousarray(value)
-    if array.dtype.hasobject:
-        raise ValueError("an array of Python objects has no fingerprint: give arrays of numbers.")
-    return _hash(
-        "array", array.dtype.str, np.shape(value), array.tobytes() if array.ndim == 0 else array.data.cast("B")
-    )
+def _called(equation: Any) -> str:
+    """The name of the Python function that a callback calls; without one that of its primitive."""
+    callback = equation.params.get("callback")
+    function = getattr(callback, "callback_func", callback)
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    return equation.primitive.name if name is None else f"{module}.{name}"
 
 
-def _hash(*words: Any) -> bytes:
-    digest = hashlib.sha256()
-    for word in words:
-        encoded = word if isinstance(word, bytes | memoryview) else str(word).encode()
-        digest.update(f"{len(encoded)}:".encode())
-        digest.update(encoded)
-    return digest.digest()
-
-
-def _contents(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # of a name that is assigned later
-        return "empty"
-
-
-def _name(value: Any) -> str:
-    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", type(value).__qualname__)
-    return f"{getattr(value, '__module__', '')}.{name}"
-
-
-def _installed(value: Any) -> bool:
-    module = getattr(value, "__module__", None) or type(value).__module__
-    return module.split(".")[0] in _INSTALLED
+def environment() -> dict[str, str]:
+    """Versions, settings and devices that decide how a program's text is compiled."""
+    device = jax.local_devices()[0]
+    return {
+        **{name: version(name) for name in _VERSIONS},
+        **{name: os.environ.get(name, "") for name in _VARIABLES},
+        **{name: str(getattr(jax.config, name, None)) for name in _SETTINGS},
+        "platform": f"{jax.default_backend()}, {platform.machine()}",
+        "runtime": str(getattr(device.client, "platform_version", "")),
+        "device kind": str(device.device_kind),
+    }

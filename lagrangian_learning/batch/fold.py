@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from lagrangian_learning.simulate.preparation import Names, trajectory_of
@@ -13,6 +14,7 @@ from lagrangian_learning.simulate.run import Outcome
 from lagrangian_learning.simulate.settings import Tolerances
 from lagrangian_learning.simulate.trajectory import Trajectory
 
+from .fingerprint import fingerprint_of_arrays, fingerprint_of_program, traced
 from .lanes import has_dtype
 
 _REMEDY = (
@@ -47,11 +49,21 @@ class Folding(NamedTuple):
 
     def __call__(self, value: PyTree, outcome: Outcome, count: int) -> PyTree:
         """The value after the first `count` lanes of a chunk; the others are padding."""
-        # On the host: a loop over lanes whose body is small would be all overhead on an accelerator.
-        given = (value, outcome, self.times, self.tolerances)
+        return _folded(*self._arguments(value, outcome, count))
+
+    def fingerprint(self, like: Outcome) -> str:
+        """Of the start, and of the program that folds a chunk whose outcome has the shapes of `like`."""
+        outcome = jax.tree.map(_placeholder, like)
+        given = self._arguments(self.fold.start, outcome, 0)
+        text = _folded.lower(*given).as_text()
+        program = fingerprint_of_program(text, lambda: traced(_folded, *given), "reduce")
+        return f"{program} {fingerprint_of_arrays(self.fold.start)}"
+
+    def _arguments(self, value: PyTree, outcome: Outcome, count: int) -> tuple[Any, ...]:
+        """All on the host: a loop over lanes whose body is small would be all overhead on an accelerator."""
+        given = (value, outcome, jnp.asarray(count), self.times, self.tolerances)
         arrays, rest = eqx.partition(given, has_dtype)
-        value, outcome, times, tolerances = eqx.combine(jax.device_put(arrays, _host()), rest)
-        return _folded(self.fold.fn, value, outcome, jnp.asarray(count), times, tolerances, self.names)
+        return self.fold.fn, *eqx.combine(jax.device_put(arrays, _host()), rest), self.names
 
 
 @eqx.filter_jit
@@ -81,6 +93,11 @@ def _check_alike(new: PyTree, old: PyTree) -> None:
 
 def _looks(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype.name), tree)
+
+
+def _placeholder(leaf: Any) -> np.ndarray:
+    """An array of the shape that takes no memory."""
+    return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
 
 
 def _strong(leaf: Any) -> Array:

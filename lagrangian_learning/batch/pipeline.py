@@ -17,7 +17,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ahead(results: Iterable[Result]) -> Iterator[Result]:
+def prefetch(results: Iterable[Result]) -> Iterator[Result]:
     """The results in order, each handed out when the next has been asked for: what JAX launches runs meanwhile."""
     under_way: list[Result] = []
     for result in results:
@@ -26,7 +26,7 @@ def ahead(results: Iterable[Result]) -> Iterator[Result]:
     yield from under_way
 
 
-def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def threaded_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """function of every item, in order, `workers` of them at once; at most one more has been finished and not taken.
 
     On a CPU JAX runs what one thread launches one after the other, and what several launch at once.

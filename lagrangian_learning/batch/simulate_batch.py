@@ -1,12 +1,12 @@
 """`simulate_batch`: many runs in one call, chunk by chunk, on one device or many."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import diffrax
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, PyTree
@@ -21,14 +21,15 @@ from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
 from lagrangian_learning.simulate.trajectory import Trajectory
 
 from .batch_run import BatchRun, carry_out
-from .checkpoint import Checkpoint, run_configuration
+from .checkpoint import Checkpoint, kept_chunk
 from .chunks import chunk_size
-from .collect import AbstractSink, Collected, Folded
+from .collectors import AbstractCollector, FoldingCollector, RecordCollector
 from .devices import lane_mesh, local_lanes, num_devices, spans_processes
-from .engines import AbstractEngine, engines, resolve_engine
+from .engine import AbstractEngine
+from .engine_choice import engine_for
 from .fold import Folding, checked_fold
 from .lanes import Inputs, Lanes, lanes_of
-from .progress import Meter
+from .meter import Meter
 from .reduction import Reduction
 
 _TRACED = (
@@ -46,7 +47,7 @@ def simulate_batch(
     in_axes: Any = (None, 0, 0),
     mesh: jax.sharding.Mesh | None = None,
     chunk: int | None = None,
-    engine: str | AbstractEngine = "auto",
+    engine: AbstractEngine | None = None,
     solver: diffrax.AbstractSolver | None = None,
     rtol: Any = None,
     atol: Any = None,
@@ -64,11 +65,11 @@ def simulate_batch(
     """ẏ_k = f_k(t, y_k, args_k), y_k(ts[0]) = state_k for lanes k = 0, 1, …: `simulate` of many runs in one call.
 
     Lanes are integrated chunk by chunk, and their results are NumPy arrays on the host, so that neither the device nor
-    the call need hold more than two chunks at once; engines of one core have a chunk for every core of a CPU, and one
+    the call holds more than two chunks at once; engines of one core have a chunk for every core of a CPU, and one
     more. A lane depends on no other: not on one that fails, not on their order, their number, the chunk, or the devices
-    (measured to the bit on CPUs; with engine="diffrax" layers wider than about 128 to rounding, where XLA picks a
-    product by the number of lanes). Adaptive lanes step together, but for "serial", until the slowest of a chunk, or of
-    a block in "fused", has arrived.
+    (measured to the bit on CPUs; with `ll.batch.DiffraxEngine` layers wider than about 128 to rounding, where XLA picks
+    a product by the number of lanes). Adaptive lanes step together until the slowest of a chunk has arrived; those of
+    `ll.fused.FusedEngine` until the slowest of a block has, those of `ll.batch.SerialEngine` each alone.
 
     Arguments:
         law, state, ts, args: as for `simulate`; any of law, state and args may be batched.
@@ -77,21 +78,23 @@ def simulate_batch(
         mesh: the devices that share the lanes, a `jax.sharding.Mesh` of any shape. None: JAX's default device. A mesh
             over several processes divides the batch, which all give whole, among them by `ll.batch.local_lanes`.
         chunk: the most lanes at once; None: what is estimated to fit a quarter of the memory, at most 1024 a CPU, 8192
-            small ones by an engine of one core ("fused", "serial"), and 262,144 another device.
-        engine: "diffrax": `jax.vmap` of Diffrax, any law and any setting; "serial": the same, one lane after the other;
-            "fused": small systems written out on scalars, the same steps to rounding; "pallas": the same as one kernel
-            of a GPU, `ll.fused.PallasEngine`; each is refused with a reason where it cannot. Or an engine of your own.
-            "auto": on a CPU fused for 64 small lanes and more with constant steps, serial for states of more than 1024
-            numbers; else diffrax, and what took the first part of a run that is resumed; the printed batch tells.
-            Name the engine where bits of small and large batches are to be compared.
+            small ones by an engine of one core (fused, serial), and 262,144 another device; what a checkpoint holds.
+        engine: `ll.batch.DiffraxEngine()`: `jax.vmap` of Diffrax, any law and any setting; `ll.batch.SerialEngine()`:
+            the same, one lane after the other; `ll.fused.FusedEngine()`: small systems written out on scalars, the same
+            steps to rounding; each is refused with a reason where it cannot; or one derived from
+            `ll.batch.AbstractEngine`. None: on a CPU the fused one for 64 small lanes and more with constant steps, the
+            serial one for states of more than 1024 numbers; otherwise Diffrax's, and for a batch that is resumed the
+            engine of its first part; the printed batch names it. Give the engine where bits of small and large batches
+            are to be compared.
         solver, rtol, atol, dt0, stepsize_controller, stabilisation, save, max_steps: as for `simulate`, for all lanes.
         reduce: (start, fn): keep no records, but fold them, value = fn(value, path) for one lane after the other; path
             is the trajectory of one lane. Fold little, and let `save` work lane by lane in parallel.
         resume: an earlier batch to go on from, as for `simulate`; state may be None.
         checkpoint: a folder that keeps finished chunks. The same call, made again after the first was killed, goes on
-            after the last of them, and ends with the same bits. A folder of another run is refused.
+            after the last of them, and ends with the same bits. A folder of another run is refused: of another program,
+            other inputs, another JAX or device. So are programs that call Python on the host.
         progress: print lanes, lanes a second and time left to standard error, now and then.
-        throw: raise RuntimeError as soon as a lane has failed; otherwise its `path.result` tells.
+        throw: raise RuntimeError as soon as a lane has failed; otherwise its `path.result` names the cause.
 
     Returns a `Trajectory` with lanes first; with reduce, a `Reduction`. Raises ValueError for arguments that do not
     fit.
@@ -100,9 +103,8 @@ def simulate_batch(
     if not is_concrete(law, state, args, ts):
         raise ValueError(_TRACED)
     if resume is not None:
-        state, in_axes = resumed(resume, state), _resumed_axes(in_axes)
-        if np.ndim(resume.carry.t) == 0:
-            raise ValueError("the trajectory to resume is one run, and no batch: go on with it by ll.simulate.")
+        state, in_axes = _resumed(resume, state, in_axes)
+        engine = resume.engine if engine is None else engine
     dtype = state_dtype(state)
     times = checked_times(ts, dtype)
     settings = Settings(solver, rtol, atol, dt0, stepsize_controller, stabilisation, None, save, max_steps)
@@ -110,21 +112,22 @@ def simulate_batch(
     state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
     row = lane_mesh(mesh)
     batch = lanes_of(Inputs(law, state, args, None if resume is None else resume.carry), in_axes)
-    engine = _engine_before(resume) if engine == "auto" and resume is not None else engine
     # Chosen for the whole batch, so that all processes choose the same.
     with _noted(in_axes):
-        chosen = resolve_engine(engine, batch.like_one, batch.count, times, tolerances, plan)
-    lanes = _mine(batch, mesh)
-    run = BatchRun(chosen, lanes, times, tolerances, plan, row)
+        chosen = engine_for(engine, batch.like_one, batch.count, times, tolerances, plan)
+    run = BatchRun(chosen, _mine(batch, mesh), times, tolerances, plan, row)
     names = names_of(law, plan).telling("engine", run.description)
     fold = checked_fold(reduce)
-    sink = Collected(lanes.count) if fold is None else Folded(lanes.count, Folding(fold, times, tolerances, names))
-    parallel = {"workers": run.workers, "one_core": chosen.one_core}
+    folding = None if fold is None else Folding(fold, times, tolerances, names)
+    folder = None if checkpoint is None else _folder_of_process(checkpoint, mesh)
+    wanted = kept_chunk(folder) if chunk is None and folder is not None else chunk
     with _noted(in_axes):
-        size = chunk_size(chunk, lanes.count, num_devices(run.mesh), lanes.like_one, times, plan, **parallel)
-    kept = None if checkpoint is None else _kept(checkpoint, run, mesh, reduce)
-    carry_out(run, size, sink, kept, Meter(lanes.count, shown=progress), throw=throw)
-    return _result(run, sink, names)
+        size = _chunk_size(run, wanted)
+    count = run.lanes.count
+    collector = RecordCollector(count) if folding is None else FoldingCollector(count, folding)
+    kept = None if folder is None else _kept(folder, run, collector, size)
+    carry_out(run, size, collector, kept, Meter(count, shown=progress), throw=throw)
+    return _result(run, collector, names)
 
 
 @contextlib.contextmanager
@@ -140,14 +143,18 @@ def _noted(in_axes: Any) -> Iterator[None]:
         raise
 
 
-def _resumed_axes(in_axes: Any) -> Any:
-    return (in_axes[0], 0, in_axes[2]) if isinstance(in_axes, tuple | list) and len(in_axes) == 3 else in_axes
+def _resumed(earlier: Any, state: PyTree, in_axes: Any) -> tuple[PyTree, Any]:
+    """The state to go on from, and in_axes with lanes first in it."""
+    state = resumed(earlier, state)
+    if np.ndim(earlier.carry.t) == 0:
+        raise ValueError("the trajectory to resume is one run, and no batch: go on with it by ll.simulate.")
+    with_axes = isinstance(in_axes, tuple | list) and len(in_axes) == 3
+    return state, (in_axes[0], 0, in_axes[2]) if with_axes else in_axes
 
 
-def _engine_before(earlier: Trajectory) -> str:
-    """The engine that an earlier run tells to have taken: going on with it ends with the bits of one run."""
-    told = dict(earlier.description).get("engine", "auto").split(",")[0]
-    return told if told in {engine.name for engine in engines()} else "auto"
+def _chunk_size(run: BatchRun, chunk: Any) -> int:
+    given = (run.lanes.count, num_devices(run.mesh), run.lanes.like_one, run.times, run.plan)
+    return chunk_size(chunk, *given, workers=run.workers, one_core=run.engine.one_core)
 
 
 def _mine(lanes: Lanes, mesh: Any) -> Lanes:
@@ -160,25 +167,26 @@ def _mine(lanes: Lanes, mesh: Any) -> Lanes:
     return lanes.part(share.start, share.stop)
 
 
-def _kept(folder: Any, run: BatchRun, mesh: Any, reduce: Any) -> Checkpoint:
+def _folder_of_process(folder: Any, mesh: Any) -> Any:
     if spans_processes(mesh):
-        folder = Path(folder) / f"process-{jax.process_index()}-of-{jax.process_count()}"
-    inputs = eqx.combine(*run.lanes)
-    parts = {**inputs._asdict(), "axes": jax.tree.map(np.shape, run.lanes.varied), "ts": run.times}
-    settings = {"tolerances": run.tolerances, "settings": run.plan, "engine": run.engine, "reduce": reduce}
-    return Checkpoint(folder, run_configuration(**parts, **settings))
+        return Path(folder) / f"process-{jax.process_index()}-of-{jax.process_count()}"
+    return folder
 
 
-def _result(run: BatchRun, sink: AbstractSink, names: Names) -> Trajectory | Reduction:
-    left = sink.arrays.tree
+def _kept(folder: Any, run: BatchRun, collector: AbstractCollector, size: int) -> Checkpoint:
+    return Checkpoint(folder, {**run.configuration(size), **collector.configuration(run.like(size))})
+
+
+def _result(run: BatchRun, collector: AbstractCollector, names: Names) -> Trajectory | Reduction:
+    left = collector.arrays.tree
     refused = np.flatnonzero(left.result == RESULTS.refused_start)
     if refused.size:
         names = names.telling("refused", f"run {refused[0]}: {_why_refused(run, int(refused[0]))}")
-    if isinstance(sink, Folded):
-        return Reduction(jax.tree.map(np.asarray, sink.value), left.result, left.stats, names.description)
+    if isinstance(collector, FoldingCollector):
+        return Reduction(jax.tree.map(np.asarray, collector.value), left.result, left.stats, names.description)
     each = (run.times, run.tolerances)
     times, tolerances = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (run.lanes.count, *leaf.shape)), each)
-    return trajectory_of(times, tolerances, left, names)
+    return dataclasses.replace(trajectory_of(times, tolerances, left, names), engine=run.engine)
 
 
 def _why_refused(run: BatchRun, lane: int) -> str:

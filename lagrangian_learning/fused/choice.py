@@ -1,4 +1,4 @@
-"""When "auto" takes the fused engine: where it is known to give the same runs, and to give them sooner."""
+"""When a batch without an engine of the user's takes the fused one."""
 
 import functools
 from typing import Any
@@ -21,19 +21,19 @@ from .scalars import NotScalarError
 MOST_OPERATIONS = 750
 
 
-def is_worth_fusing(lane: Inputs, lanes: int, times: Array, tolerances: Tolerances, plan: Plan) -> bool:
-    """Whether the fused engine should integrate so many lanes: constant steps of few plain operations, on a CPU.
+def preferred_engine(lane: Inputs, lanes: int, times: Array, tolerances: Tolerances, plan: Plan) -> FusedEngine | None:
+    """The fused engine where it is known to give the same runs sooner: constant steps of few plain operations, on CPUs.
 
     With adaptive steps the error estimate, which is rounding's neighbour, decides on lengths of steps: runs would agree
     to the tolerance and not to rounding. On other devices it has not been measured.
     """
     if lanes < BLOCK or plan.steps.adaptive or jax.default_backend() != "cpu":
-        return False
+        return None
     if not isinstance(plan.solver, diffrax.AbstractERK):  # what others do in a step is not known
-        return False
+        return None
     if FusedEngine().refusal(lane, times, plan) is not None:
-        return False
-    return _is_plain(*kinds_of((lane, times, tolerances, plan)))
+        return None
+    return FusedEngine() if _is_plain(*kinds_of((lane, times, tolerances, plan))) else None
 
 
 @functools.lru_cache(maxsize=128)

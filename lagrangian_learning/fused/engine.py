@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from lagrangian_learning.batch.engines import AbstractEngine
+from lagrangian_learning.batch.engine import AbstractEngine
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.simulate.controllers import FixedState
 from lagrangian_learning.simulate.grid import GridState

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array
 
-from lagrangian_learning.batch.engines import AbstractEngine
+from lagrangian_learning.batch.engine import AbstractEngine
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.simulate.run import Outcome, Plan
 from lagrangian_learning.simulate.settings import Tolerances

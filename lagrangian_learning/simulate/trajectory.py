@@ -48,6 +48,8 @@ class Trajectory(eqx.Module):
     projection, energy_min, energy_max, and the largest |energy_balance| as max_energy_defect, relative to max|E|, and
     max_energy_defect_absolute (where E is zero by the choice of its origin, only this one tells anything).
 
+    engine: what integrated a batch, an `ll.batch.AbstractEngine`; None: one run.
+
     Records at times that a failed run did not reach are NaN. What was not saved raises `NotSavedError`, which is an
     AttributeError.
     """
@@ -63,6 +65,7 @@ class Trajectory(eqx.Module):
     custom_save: bool = eqx.field(static=True)
     aliases: tuple[tuple[str, tuple[str, int | None]], ...] = eqx.field(static=True)
     description: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    engine: Any = eqx.field(static=True, default=None)
 
     @property
     def saved(self) -> PyTree:

@@ -13,18 +13,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import lagrangian_learning as ll
 from lagrangian_learning.batch.devices import run_chunk
-from lagrangian_learning.batch.engines import DiffraxEngine, SerialEngine
 from lagrangian_learning.batch.lanes import Inputs, lanes_of
-from lagrangian_learning.fused import FusedEngine
 from lagrangian_learning.simulate.preparation import Settings
 from lagrangian_learning.simulate.run import integrate_compiled
 from lagrangian_learning.simulate.settings import checked_times
-from tests.batches import GRAVITY, LANES, NOTHING, released, run, statistics
+from tests.batches import DIFFRAX, FUSED, GRAVITY, LANES, NOTHING, SERIAL, released, run, statistics
 
 jax.config.update("jax_enable_x64", True)
 
 TS = np.linspace(0, 1, 3)
-ENGINES = (DiffraxEngine(), SerialEngine(), FusedEngine())
+ENGINES = (DIFFRAX, SERIAL, FUSED)
 SETTINGS = {"solver": diffrax.Heun(), "dt0": 0.02}
 COLLECTIVE = re.compile(r"(?<=[ (])(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)[-a-z]*\(")
 
@@ -57,8 +55,8 @@ def pendulums():
     state.q[7] = np.nan
     bad = run(state=state, chunk=None, mesh=mesh)
     for name, engine in (
-        ("fused", "fused"),
-        ("serial", "serial"),
+        ("fused", FUSED),
+        ("serial", SERIAL),
         ("pallas", ll.fused.PallasEngine(block=4, interpret=True)),
     ):
         few = {"chunk": None, "dt0": 0.1, "engine": engine}
@@ -98,7 +96,7 @@ def collectives():
     shared = jax.device_put(eqx.filter(lanes.shared, eqx.is_array), NamedSharding(row, PartitionSpec()))
     varied = jax.device_put(lanes.chunk(0, 24), NamedSharding(row, PartitionSpec("lanes")))
     on_row = {engine.name: run_chunk.lower(engine, varied, shared, *given, row) for engine in ENGINES}
-    plain = eqx.filter_jit(DiffraxEngine().run_chunk).lower(varied, shared, *given)
+    plain = eqx.filter_jit(DIFFRAX.run_chunk).lower(varied, shared, *given)
     return {name: len(COLLECTIVE.findall(text(one.compile()))) for name, one in {**on_row, "plain": plain}.items()}
 
 

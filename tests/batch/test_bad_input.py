@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.batch import simulate_batch as checked_simulate_batch
+from lagrangian_learning.batch import DiffraxEngine, simulate_batch as checked_simulate_batch
 from lagrangian_learning.simulate import simulate
 from tests.batches import SETTINGS, TS, released
 from tests.laws import Motion, Oscillator, Pendulum, array, at_rest
@@ -28,8 +28,11 @@ SETTINGS_AND_WORDS = [
     ({"chunk": 0}, "chunk must be a positive number of lanes"),
     ({"chunk": 2.5}, "chunk must be a positive number of lanes"),
     ({"chunk": True}, "chunk must be a positive number of lanes"),
-    ({"engine": "steam"}, "engine must be \"auto\", .*'diffrax'"),
-    ({"engine": None}, 'engine must be "auto"'),
+    (
+        {"engine": "fused"},
+        r"engine must be None, which picks one, or an engine: .*ll\.fused\.FusedEngine\(\).*got 'fused'",
+    ),
+    ({"engine": DiffraxEngine}, "engine must be None, which picks one, or an engine"),
     ({"mesh": 4}, "mesh must be a jax.sharding.Mesh"),
     ({"reduce": max}, r"reduce must be \(start, fn\)"),
     ({"reduce": (0.0, "sum")}, r"reduce must be \(start, fn\)"),

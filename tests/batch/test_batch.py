@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.batch import progress as meter, simulate_batch
+from lagrangian_learning.batch import meter, simulate_batch
 from lagrangian_learning.simulate import RESULTS, NotSavedError, simulate
 from tests.batches import (
     CHUNK,
+    DIFFRAX,
+    FUSED,
     GRAVITY,
     LANES,
     NOTHING,
@@ -163,7 +165,7 @@ def test_states_and_args_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["diffrax", "fused"])
+@pytest.mark.parametrize("engine", [DIFFRAX, FUSED])
 def test_laws_states_and_args_together(engine):
     """Each with an axis of its own: the constants of the law first, lanes of states last, forces in a dict."""
 

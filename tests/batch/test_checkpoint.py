@@ -7,11 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from lagrangian_learning.batch import batch_run
-from tests.batches import CHUNK, GRAVITY, LANES, NOTHING, assert_same_bits, released, run, statistics
+from tests.batches import CHUNK, FUSED, GRAVITY, LANES, NOTHING, assert_same_bits, released, run, statistics
 
 
 class CutOffError(Exception):
@@ -61,9 +62,9 @@ def test_a_batch_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_chunks_that_run_side_by_side_go_on_where_they_were_cut_off(tmp_path, monkeypatch):
     monkeypatch.setattr(batch_run, "usable_cores", lambda: 3)
-    cut_off(monkeypatch, tmp_path, 2, engine="fused", chunk=2)
+    cut_off(monkeypatch, tmp_path, 2, engine=FUSED, chunk=2)
     computed = lanes_computed(monkeypatch)
-    assert_same_bits(run(checkpoint=tmp_path, engine="fused", chunk=2), run(engine="fused", chunk=2))
+    assert_same_bits(run(checkpoint=tmp_path, engine=FUSED, chunk=2), run(engine=FUSED, chunk=2))
     assert computed[:4] == [2, 2, 2, 1]
 
 
@@ -100,13 +101,40 @@ def test_another_run_is_refused(tmp_path):
         "state": {"state": moved},
         "law": {"gravity": GRAVITY * (1 + 1e-15)},
         "tolerances": {"dt0": 0.0049},
-        "settings": {"max_steps": 10_000},
-        "settings ": {"save": lambda t, observables: observables["q"]},
+        "program": {"max_steps": 10_000},
+        "program ": {"save": lambda t, observables: observables["q"]},
+        "program  ": {"chunk": 11},  # 6 pads to as many lanes as 4, and is the same program
         "reduce": {"reduce": (NOTHING, statistics)},
     }
     for what, other in others.items():
         with pytest.raises(ValueError, match=f"is of another run: it differs in {what.strip()}"):
             run(checkpoint=tmp_path, **other)
+
+
+def test_the_chunk_of_a_checkpoint_is_kept(tmp_path, monkeypatch):
+    """A machine with more memory or other cores would take another."""
+    cut_off(monkeypatch, tmp_path, 1)
+    computed = lanes_computed(monkeypatch)
+    assert_same_bits(run(checkpoint=tmp_path, chunk=None), run())
+    assert computed[:2] == [4, 3]
+
+
+def test_python_on_the_host_is_refused_by_name(tmp_path):
+    def noted(t, observables):
+        height = jax.pure_callback(
+            np.sin, jax.ShapeDtypeStruct((), np.float64), observables["q"][1], vmap_method="sequential"
+        )
+        return {"q": observables["q"], "sine": height}
+
+    with pytest.raises(ValueError, match=r"law, args or save call Python functions on the host \(.*sin\)"):
+        run(checkpoint=tmp_path, save=noted)
+
+    def printed(total, path):
+        jax.debug.callback(print, path.q[-1, 1])
+        return total
+
+    with pytest.raises(ValueError, match="reduce call Python functions on the host"):
+        run(checkpoint=tmp_path, reduce=(0.0, printed))
 
 
 DAMAGE = {

@@ -23,7 +23,7 @@ def started(script, *arguments, devices):
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(ROOT),
     }
-    call = [sys.executable, str(ROOT / "tests" / "integrate" / script), *arguments]
+    call = [sys.executable, str(ROOT / "tests" / "batch" / script), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(call, cwd=ROOT, env=environment, text=True, **pipes)  # noqa: S603  # our own code
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
+from tests.batches import DIFFRAX, FUSED
 from tests.laws import Motion, NaNAfter, Oscillator, Pendulum, oscillator_at
 
 TS = np.linspace(0.0, 1.0, 3)
 
 
-def both(law, states, args=None, engines=("fused", "diffrax"), **settings):
+def both(law, states, args=None, engines=(FUSED, DIFFRAX), **settings):
     axes = (None, 0, None if args is None else 0)
     return [
         ll.simulate_batch(law, states, TS, args, in_axes=axes, engine=engine, progress=False, **settings)
@@ -53,7 +54,7 @@ def test_constant_steps_against_the_closed_form():
         TS,
         None,
         in_axes=(None, 0, None),
-        engine="fused",
+        engine=FUSED,
         solver=diffrax.Heun(),
         dt0=1e-3,
         progress=False,
@@ -66,7 +67,7 @@ def test_a_bad_lane_has_its_own_fate():
     """One lane meets a NaN on the way: it is told, its records after it are NaN, and the others do not feel it."""
     law = NaNAfter()
     states = Motion(jnp.zeros((3, 1)), jnp.ones((3, 1)))
-    settings = {"in_axes": (None, 0, 0), "engine": "fused", "solver": diffrax.Heun(), "dt0": 0.05, "progress": False}
+    settings = {"in_axes": (None, 0, 0), "engine": FUSED, "solver": diffrax.Heun(), "dt0": 0.05, "progress": False}
     path = ll.simulate_batch(law, states, TS, jnp.asarray([9.0, 0.7, 9.0]), **settings)
     healthy = ll.simulate_batch(law, states, TS, jnp.asarray([9.0, 9.0, 9.0]), **settings)
     np.testing.assert_array_equal(path.result == ll.RESULTS.successful, [True, False, True])
@@ -84,7 +85,7 @@ class Deaf(Oscillator):
         return Oscillator.rates(self, t, state, 0 * args)
 
 
-@pytest.mark.parametrize("engine", ["fused", pytest.param("diffrax", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", [FUSED, pytest.param(DIFFRAX, marks=pytest.mark.slow)])
 def test_a_nan_behind_a_zero_is_reported(engine):
     """Of what is given and of the law's constants: no lane with a NaN or an infinity counts as successful."""
     forces, friction = jnp.asarray([0.0, jnp.nan, 0.0, jnp.inf, 0.0]), jnp.asarray([0.0, 0.0, 0.0, 0.0, jnp.nan])
@@ -146,10 +147,10 @@ def test_the_xor_network_equals_the_ordinary_engine(dtype, coordinates, toleranc
 
 
 def test_a_large_system_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"engine=\"fused\" cannot integrate this: a state of 200 numbers"):
+    with pytest.raises(ValueError, match=r"FusedEngine cannot integrate this: a state of 200 numbers"):
         ll.simulate_batch(
             Oscillator(2.0), Motion(jnp.ones((2, 100)), jnp.ones((2, 100))), TS, None,
-            in_axes=(None, 0, None), engine="fused", dt0=0.1, progress=False,
+            in_axes=(None, 0, None), engine=FUSED, dt0=0.1, progress=False,
         )  # fmt: skip
 
 
@@ -157,5 +158,5 @@ def test_an_implicit_stepper_is_refused_by_name():
     with pytest.raises(ValueError, match="Kvaerno3 solves equations at every step"):
         ll.simulate_batch(
             Oscillator(2.0), swings(), TS, None,
-            in_axes=(None, 0, None), engine="fused", solver=diffrax.Kvaerno3(), rtol=1e-4, progress=False,
+            in_axes=(None, 0, None), engine=FUSED, solver=diffrax.Kvaerno3(), rtol=1e-4, progress=False,
         )  # fmt: skip

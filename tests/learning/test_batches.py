@@ -125,7 +125,7 @@ def test_memory_is_estimated_from_above_and_not_far(example, settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["diffrax", "fused"])
+@pytest.mark.parametrize("engine", [ll.batch.DiffraxEngine(), ll.fused.FusedEngine()])
 def test_float32_lanes_hold_their_constraints_over_1e5_steps(engine):
     law, steps, step = action(0.02, 1.0).law("full"), 100_000, 0.02
     weights = [tuple(jnp.asarray(scale * matrix, jnp.float32) for matrix in W) for scale in (0.5, 1.0, 1.5)]
@@ -153,8 +153,8 @@ def test_lanes_of_many_numbers_one_after_the_other_are_those_side_by_side():
     def run(states, **further):
         return ll.simulate_batch(law, states, TS, stimulus, **settings, **further)
 
-    serial, beside = run(states), run(states, engine="diffrax")
-    assert dict(serial.description)["engine"] == "serial"
+    serial, beside = run(states), run(states, engine=ll.batch.DiffraxEngine())
+    assert serial.engine == ll.batch.SerialEngine()
     for name in ("W", "multipliers", "energy", "stats"):
         for one, other in zip(*(jax.tree.leaves(getattr(path, name)) for path in (serial, beside)), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
@@ -190,7 +190,9 @@ def test_a_lane_that_outruns_its_step_is_told_and_a_step_that_follows_holds_the_
     for step, steps in ((2e-3, 100_000), (1e-2, 100_000)):
         settings = {"solver": diffrax.Heun(), "dt0": 0.999 * step, "progress": False, "in_axes": (None, 0, 0)}
         ts = np.array([0.0, step * steps])
-        runs[step] = ll.simulate_batch(law, states, ts, stimuli, engine="fused", max_steps=2**20, **settings)
+        runs[step] = ll.simulate_batch(
+            law, states, ts, stimuli, engine=ll.fused.FusedEngine(), max_steps=2**20, **settings
+        )
     follows, outrun = runs[2e-3], runs[1e-2]
     assert (follows.stats["max_energy_defect"] < 1e-3).all(), follows
     assert (follows.stats["max_constraint_residual"] <= 5e-6).all(), follows

@@ -1,4 +1,4 @@
-"""What a batch leaves on the host as its chunks end: all records, or what they are folded into."""
+"""Collectors: what is kept on the host of each chunk as it ends: all records, or what they are folded into."""
 
 import abc
 from typing import Any, NamedTuple
@@ -36,8 +36,8 @@ class HostArrays:
             whole[start : start + leaf.shape[0]] = leaf
 
 
-class AbstractSink(abc.ABC):
-    """Where the outcomes of chunks go. value: what the lanes so far are folded into, if they are."""
+class AbstractCollector(abc.ABC):
+    """Takes the outcomes of chunks in order. value: what the lanes so far are folded into; None: they are not."""
 
     def __init__(self, count: int) -> None:
         self.arrays = HostArrays(count)
@@ -51,6 +51,10 @@ class AbstractSink(abc.ABC):
     def fold(self, outcome: Outcome, lanes: int) -> None:
         """Takes the first lanes of a chunk into the value."""
 
+    @abc.abstractmethod
+    def configuration(self, like: Outcome) -> dict[str, str]:
+        """What decides the value beside the outcomes, whose shapes are those of `like`: names and fingerprints."""
+
     def take(self, start: int, stop: int, outcome: Outcome) -> Any:
         """Takes a chunk whose lanes beyond stop are padding; returns what it keeps of it."""
         self.fold(outcome, stop - start)
@@ -63,7 +67,7 @@ class AbstractSink(abc.ABC):
         self.arrays.fill(start, part)
 
 
-class Collected(AbstractSink):
+class RecordCollector(AbstractCollector):
     """Keeps everything."""
 
     def part_of(self, outcome: Outcome) -> Outcome:
@@ -72,8 +76,11 @@ class Collected(AbstractSink):
     def fold(self, outcome: Outcome, lanes: int) -> None:
         pass
 
+    def configuration(self, like: Outcome) -> dict[str, str]:
+        return {"reduce": "nothing"}
 
-class Folded(AbstractSink):
+
+class FoldingCollector(AbstractCollector):
     """Keeps how each lane ended, and folds its trajectory into the value."""
 
     def __init__(self, count: int, folding: Folding) -> None:
@@ -86,3 +93,6 @@ class Folded(AbstractSink):
 
     def fold(self, outcome: Outcome, lanes: int) -> None:
         self.value = self.folding(self.value, outcome, lanes)
+
+    def configuration(self, like: Outcome) -> dict[str, str]:
+        return {"reduce": self.folding.fingerprint(like)}
