@@ -69,7 +69,7 @@ def traced(function: Callable, *arguments: Any) -> Jaxpr:
 
 
 def _check_callbacks(jaxpr: Jaxpr, calls: str) -> None:
-    """Equinox's callbacks raise errors and return what they are given, and jax.debug.print prints: they are let through."""
+    """Equinox's callbacks, which raise errors, and jax.debug.print change no result: they are let through."""
     found = [_called(equation) for equation in equations(jaxpr) if _is_call(equation.primitive.name)]
     users = sorted({name for name in found if not name.startswith(("equinox.", "debug_print"))})
     if not found:
