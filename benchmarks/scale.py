@@ -1,7 +1,7 @@
-"""Does `ll.estimate` tell how long a step takes and how much memory a run needs?
+"""Does `ll.estimate` predict how long a step takes and how much memory a run needs?
 
 Runs of the XOR network, of the speech network and of networks up to 10⁷ weights, alone and as lanes of
-`ll.simulate_batch`, against what `ll.estimate` said before (docs/scale.md tells the model). Gate: every time within a
+`ll.simulate_batch`, against what `ll.estimate` said before (docs/scale.md holds the model). Gate: every time within a
 factor of three, and memory too where it is more than a megabyte (below, what XLA keeps for itself is all there is).
 
     python benchmarks/scale.py [--quick]
@@ -159,8 +159,9 @@ def main() -> None:
     memory = f", memory {min(large):.2g} to {max(large):.2g}" if large else ""
     write(
         "scale",
-        question="Does ll.estimate tell how long a step takes and how much memory a run needs?",
-        headline=f"measured over told: a step {min(ratios):.2g} to {max(ratios):.2g}{memory}, from 6 to 1e7 weights",
+        question="Does ll.estimate predict how long a step takes and how much memory a run needs?",
+        headline=f"measured over predicted: a step {min(ratios):.2g} to {max(ratios):.2g}{memory}, "
+        "from 6 to 1e7 weights",
         hardware=hardware._asdict(),
         points=[point._asdict() | {"ratio": point.ratio} for point in points],
         missed=missed,
