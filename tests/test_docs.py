@@ -1,17 +1,13 @@
 """The documentation is true: snippets run, the map from equations to code is complete, and its links exist."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 import lagrangian_learning as ll
 from lagrangian_learning.verify import registry
+from tests.pages import DOCS, ROOT, blocks, run
 
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
 PAGES = ["README.md", "CHANGELOG.md", "benchmarks/README.md", "notebooks/README.md"]
 PAGES += [f"docs/{page.name}" for page in sorted(DOCS.glob("*.md"))]
 EXTENDED = """
@@ -114,8 +110,16 @@ def test_every_reference_of_a_check_is_explained_and_names_it():
 
 @pytest.mark.slow
 def test_the_snippets_of_extending_run():
-    """One program, in a fresh process with warnings as errors, as a reader would run it."""
-    code = "\n".join(re.findall(r"```python\n(.*?)```", text("extending.md"), re.DOTALL)) + EXTENDED
-    call = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=600, check=False)  # noqa: S603  # our own code
-    assert done.returncode == 0, done.stderr
+    """They are one program, top to bottom."""
+    run("\n".join(blocks(DOCS / "extending.md", "python")) + EXTENDED)
+
+
+@pytest.mark.slow
+def test_the_program_of_scale_predicts_what_its_model_says():
+    """3 copies of the state and s + 7 = 13 in the loop, 2 m b each, a quarter of them on each of four devices."""
+    (code,) = blocks(DOCS / "scale.md", "python")
+    checks = """
+m = sum(leaf.size for leaf in jax.tree.leaves(W))
+assert abs(predicted.memory / (16 * 2 * m * 4 / 4) - 1) < 0.02, predicted.memory
+"""
+    assert "4 × NVIDIA H100" in run(code + checks)

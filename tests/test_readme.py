@@ -1,36 +1,18 @@
 """README and the guide say what is: their commands are complete, their programs run and print what is claimed."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"
+from tests.pages import DOCS, GUIDE, README, ROOT, blocks, run
+
 NUMBER = r"-?\d+\.?\d*(?:e[+-]?\d+)?"
-
-
-def blocks(page, language):
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def block(page, word):
     """The one program of a page that holds a word."""
     (code,) = [code for code in blocks(page, "python") if word in code]
     return code
-
-
-def run(code, **environment):
-    """What a program prints in a fresh process, as a newcomer runs it, with warnings as errors."""
-    call = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(  # noqa: S603  # our own code
-        call, capture_output=True, text=True, timeout=850, check=False, env=os.environ | environment
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def numbers(text):
@@ -52,14 +34,14 @@ def test_the_commands_are_single_lines_that_make_their_own_environment():
     assert commands[1].endswith("-m pytest -n auto")
 
 
-@pytest.mark.parametrize("page", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [README, *sorted(DOCS.glob("*.md"))], ids=lambda page: page.stem)
 def test_every_program_of_a_page_is_run_by_a_test(page):
     """A program that is added must be added to those that run."""
     words = {"README": ("xor_network", "Holonomic", "jax.grad"), "guide": GUIDE_WORDS}
     if page.stem in words:
         assert len(blocks(page, "python")) == len(words[page.stem])
         assert all(block(page, word) for word in words[page.stem])
-    else:  # extending and scale: run by test_docs and tests/costs
+    else:  # extending and scale: run by test_docs
         assert page.stem in {"extending", "scale"} or not blocks(page, "python")
 
 
