@@ -1,5 +1,4 @@
 """Batches of small systems as fused arithmetic: the ordinary step of a run, written out on scalars, on many lanes."""
 
 from .engine import FusedEngine as FusedEngine
-from .pallas_engine import PallasEngine as PallasEngine
 from .unrolled_multipliers import UnrolledMultipliers as UnrolledMultipliers

@@ -1,6 +1,7 @@
 """When a batch without an engine of the user's takes the fused one."""
 
 import functools
+import warnings
 from typing import Any
 
 import diffrax
@@ -13,6 +14,7 @@ from lagrangian_learning.simulate.run import Plan
 from lagrangian_learning.simulate.settings import Tolerances
 
 from .engine import BLOCK, FusedEngine
+from .internals import untested
 from .lane_step import Setting
 from .lockstep import Lockstep
 from .scalars import NotScalarError
@@ -27,6 +29,8 @@ def preferred_engine(lane: Inputs, lanes: int, times: Array, tolerances: Toleran
     With adaptive steps the error estimate, which is rounding's neighbour, decides on lengths of steps: runs would agree
     to the tolerance and not to rounding. On other devices it has not been measured.
     """
+    if not _usable():
+        return None
     if lanes < BLOCK or plan.steps.adaptive or jax.default_backend() != "cpu":
         return None
     if not isinstance(plan.solver, diffrax.AbstractERK):  # what others do in a step is not known
@@ -34,6 +38,19 @@ def preferred_engine(lane: Inputs, lanes: int, times: Array, tolerances: Toleran
     if FusedEngine().refusal(lane, times, plan) is not None:
         return None
     return FusedEngine() if _is_plain(*kinds_of((lane, times, tolerances, plan))) else None
+
+
+@functools.cache
+def _usable() -> bool:
+    """Whether the tests of this room have run with what is installed; otherwise one warning."""
+    versions = untested()
+    if versions is not None:
+        warnings.warn(
+            f"the fused engine is not used: its tests have not run with {versions}. Batches run by Diffrax.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return versions is None
 
 
 @functools.lru_cache(maxsize=128)

@@ -18,9 +18,10 @@ from lagrangian_learning.simulate.run import COUNTS, Outcome, Plan, outcome_of
 from lagrangian_learning.simulate.settings import Tolerances
 from lagrangian_learning.simulate.trajectory import Carry
 
+from .internals import untested
 from .lane_step import Running, Setting
 from .lanewise import blocked, size_of, unblocked
-from .lockstep import Lockstep, Run
+from .lockstep import BlockOutcome, Lockstep
 
 # Rows of so many lanes: what a step computes on its way stays in the nearest cache, and XLA, which hands longer rows
 # to other threads kernel by kernel, leaves these on one core: faster there than 128 on two.
@@ -40,6 +41,9 @@ class FusedEngine(AbstractEngine):
     one_core: ClassVar[bool] = True
 
     def refusal(self, lane: Inputs, times: Array, plan: Plan) -> str | None:
+        versions = untested()
+        if versions is not None:
+            return f"it reads insides of other libraries, and its tests have not run with {versions}."
         if not plan.steps.lands or (plan.steps.controller is not None and not plan.steps.adaptive):
             return "its steps end on saved times, and this stepsize_controller has its own."
         if isinstance(plan.solver, diffrax.AbstractImplicitSolver):
@@ -55,10 +59,10 @@ class FusedEngine(AbstractEngine):
         lockstep = Lockstep(one, shared, setting)
         size = BLOCK if jax.default_backend() == "cpu" else lanes
         run = lax.map(lockstep, blocked(varied, size))
-        return concluded(lockstep, run, lanes, setting)
+        return _concluded(lockstep, run, lanes, setting)
 
 
-def concluded(lockstep: Lockstep, run: Run, lanes: int, setting: Setting) -> Outcome:
+def _concluded(lockstep: Lockstep, run: BlockOutcome, lanes: int, setting: Setting) -> Outcome:
     """The outcomes of all lanes, lanes first."""
     running = unblocked(run.running, lockstep.begin.shapes, lanes)
     reason = unblocked(run.reason, lockstep.reason.shapes, lanes)

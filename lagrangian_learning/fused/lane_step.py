@@ -10,7 +10,6 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from lagrangian_learning._checks import collected_verdicts, refused
@@ -25,6 +24,8 @@ from lagrangian_learning.simulate.resume import checked_start
 from lagrangian_learning.simulate.run import Plan, diagnosed, start_reason
 from lagrangian_learning.simulate.settings import Tolerances
 from lagrangian_learning.simulate.stepping import MonitoredSolver, MonitoredState
+
+from .internals import keeps_last_stage, with_first_stage, without_first_step
 
 
 class Setting(NamedTuple):
@@ -92,8 +93,7 @@ def _controller(setting: Setting, interval: Array, start: Array, resume: Adaptiv
 
 
 def _keeps_last_stage(solver: MonitoredSolver, inner: Any) -> bool:
-    """Whether the stepper's state is Diffrax's (first step?, last stage) of a first-same-as-last scheme."""
-    return isinstance(solver.solver, diffrax.AbstractERK) and isinstance(inner, tuple) and not solver.projects
+    return keeps_last_stage(solver.solver, inner) and not solver.projects
 
 
 def _primed(
@@ -102,10 +102,7 @@ def _primed(
     """The first stage in the place of the last one of the step before, so that no step is a special first one."""
     if not _keeps_last_stage(solver, made.inner):
         return made
-    first, stage = made.inner
-    fresh = terms.vf(t, y, args)
-    stage = jax.tree.map(lambda new, old: jnp.where(first, new, old), fresh, stage)
-    return MonitoredState((jnp.asarray(False), stage), made.monitor)
+    return MonitoredState(with_first_stage(made.inner, terms.vf(t, y, args)), made.monitor)
 
 
 def _stepped(
@@ -116,7 +113,7 @@ def _stepped(
     terms, solver = diffrax.ODETerm(AugmentedField(law)), setting.plan.solver_for(setting.times.dtype)
     state = running.solver_state
     if _keeps_last_stage(solver, state.inner):
-        state = MonitoredState((np.asarray(False), state.inner[1]), state.monitor)
+        state = MonitoredState(without_first_step(state.inner), state.monitor)
     y1, verdict, _, made, result = solver.step(terms, running.t, t1, running.y, inputs.args, state, False)
     failed = jnp.where(result == diffrax.RESULTS.successful, verdict.reason, int(Reason.NON_FINITE))
     return y1, eqx.tree_at(lambda v: v.reason, verdict, failed), made, terms, solver

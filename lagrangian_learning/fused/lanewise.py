@@ -35,17 +35,12 @@ class Lanewise:
     def __init__(self, fn: Callable, *examples: PyTree) -> None:
         self.program, self.shapes = program_of(fn, *examples)
 
-    def __call__(self, *arguments: Rows, repeats: bool = True) -> Rows:
-        """The leaves of the result, all of rows.
-
-        repeats: whether the compiler repeats what it takes to be cheap, see `kept`: XLA does, Triton does not.
-        """
+    def __call__(self, *arguments: Rows) -> Rows:
+        """The leaves of the result, all of rows."""
         leaves = [leaf for rows in arguments for leaf in rows]
 
         def of_a_lane(leaves: Rows) -> list:
             inputs = [leaf.entries if isinstance(leaf, Table) else leaf for leaf in leaves]
-            if not repeats:
-                return self.program(*inputs)
             return self.program(*inputs, lowerings=_lowerings(), keep=kept)
 
         return jax.vmap(of_a_lane, in_axes=([_axes(leaf) for leaf in leaves],))(leaves)

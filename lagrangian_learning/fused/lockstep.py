@@ -1,6 +1,5 @@
 """The loops of a fused run: blocks of lanes, intervals between saved times, steps."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,13 +13,13 @@ from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.mechanics.unrolling import unrolled
 from lagrangian_learning.simulate.grid import SubdividedSteps
 
-from . import lane_step as motion
+from . import lane_step
 from .lane_step import Setting
 from .lanewise import Lanewise, Rows, rows_of, shared_rows
 from .one_kernel import fits_one_kernel, one_kernel
 
 
-class Run(NamedTuple):
+class BlockOutcome(NamedTuple):
     """What a block leaves: where its lanes ended, why, which saved times they reached, and what is kept of those."""
 
     running: Rows
@@ -31,8 +30,6 @@ class Run(NamedTuple):
 
 # The state at a saved time, and which lanes have reached it.
 Saved = tuple[Rows, Array]
-# Running lanes and their inputs to where they end and what is saved of all intervals.
-Through = Callable[[Rows, Rows], tuple[Rows, Saved]]
 
 
 class Lockstep:
@@ -49,15 +46,15 @@ class Lockstep:
         self.shared, self.setting = shared, setting
         self.adaptive = setting.plan.steps.adaptive
         interval = setting.times[:2]
-        self.begin = self._lanewise(motion.begin, varied)
+        self.begin = self._lanewise(lane_step.begin, varied)
         like: Any = self.begin.shapes
         if self.adaptive:
-            self.enter = self._lanewise(motion.enter, like, varied, last=interval)
-            self.step = self._lanewise(motion.adaptive_step, like, varied, last=interval)
+            self.enter = self._lanewise(lane_step.enter, like, varied, last=interval)
+            self.step = self._lanewise(lane_step.adaptive_step, like, varied, last=interval)
         else:
-            self.step = self._lanewise(motion.fixed_step, like, varied, last=interval[1])
-        self.record = self._lanewise(motion.recorded, interval[0], like.y, varied)
-        self.reason = self._lanewise(motion.reason_of, like, varied)
+            self.step = self._lanewise(lane_step.fixed_step, like, varied, last=interval[1])
+        self.record = self._lanewise(lane_step.recorded, interval[0], like.y, varied)
+        self.reason = self._lanewise(lane_step.reason_of, like, varied)
 
     @property
     def parts(self) -> dict[str, Lanewise]:
@@ -79,27 +76,23 @@ class Lockstep:
         *most, varied = examples
         return Lanewise(of_lane, *most, (varied, self.shared, self.setting), last)
 
-    def __call__(self, blocks: list[Array], through: Through | None = None) -> Run:
-        """One block from start to end; blocks holds what varies, [numbers, lanes] a leaf.
-
-        through: what takes the lanes through all intervals; None: a scan.
-        """
+    def __call__(self, blocks: list[Array]) -> BlockOutcome:
+        """One block from start to end; blocks holds what varies, [numbers, lanes] a leaf."""
         lanes = [*rows_of(blocks), *shared_rows(self.shared), *shared_rows(self.setting)]
         running = self.begin(lanes)
         start = self._of(running, lambda r: r.y)
         there = self._arrived(running, self.setting.times[0])
-        through = self.scanned if through is None else through
-        running, (saved, reached) = through(running, lanes)
+        running, (saved, reached) = self._scanned(running, lanes)
         saved = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, saved)
         there = jnp.concatenate([(there & ~self._lost(running))[None], reached])
         records = lax.map(lambda at: self.record([[at[0]]], at[1], lanes), (self.setting.times, saved))
-        return Run(running, self.reason(running, lanes), there, records)
+        return BlockOutcome(running, self.reason(running, lanes), there, records)
 
-    def scanned(self, running: Rows, lanes: Rows) -> tuple[Rows, Saved]:
+    def _scanned(self, running: Rows, lanes: Rows) -> tuple[Rows, Saved]:
         """Through all intervals, one after the other: where lanes are then, and what they were at the saved times."""
-        return lax.scan(lambda carry, interval: self.interval(carry, interval, lanes), running, self.intervals())
+        return lax.scan(lambda carry, interval: self._interval(carry, interval, lanes), running, self._intervals())
 
-    def intervals(self) -> tuple[Array, Array, Array]:
+    def _intervals(self) -> tuple[Array, Array, Array]:
         """Start, end and number of constant steps of every interval."""
         times, dt0 = self.setting.times, self.setting.tolerances.dt0
         starts, ends = times[:-1], times[1:]
@@ -107,31 +100,31 @@ class Lockstep:
             return starts, ends, jnp.zeros(starts.shape, jnp.int32)
         return starts, ends, jax.vmap(SubdividedSteps(times, dt0).count)(jnp.arange(starts.shape[0]))
 
-    def interval(self, running: Rows, interval: tuple, lanes: Rows, *, repeats: bool = True) -> tuple[Rows, Saved]:
-        """To the next saved time; interval: its start, its end, how many constant steps; repeats: see `Lanewise`."""
+    def _interval(self, running: Rows, interval: tuple, lanes: Rows) -> tuple[Rows, Saved]:
+        """To the next saved time; interval: its start, its end, how many constant steps."""
         start, end, _ = interval
         if self.adaptive:
             bounds = [[start, end]]
-            running = self.enter(running, lanes, bounds, repeats=repeats)
+            running = self.enter(running, lanes, bounds)
             running = lax.while_loop(
-                lambda rows: jnp.max(self._active(rows, end).astype(jnp.int32)) > 0,  # Triton knows no `any`
-                lambda rows: self.step(rows, lanes, bounds, repeats=repeats),
+                lambda rows: jnp.any(self._active(rows, end)),
+                lambda rows: self.step(rows, lanes, bounds),
                 running,
             )
         else:
-            steps = functools.partial(self._constant_steps, repeats=repeats)
-            at_once = repeats and fits_one_kernel(self.step.program, [running, lanes])
-            running = (one_kernel(steps) if at_once else steps)(running, interval, lanes)
+            at_once = fits_one_kernel(self.step.program, [running, lanes])
+            steps = one_kernel(self._constant_steps) if at_once else self._constant_steps
+            running = steps(running, interval, lanes)
         return running, (self._of(running, lambda r: r.y), self._arrived(running, end))
 
-    def _constant_steps(self, running: Rows, interval: tuple, lanes: Rows, *, repeats: bool) -> Rows:
+    def _constant_steps(self, running: Rows, interval: tuple, lanes: Rows) -> Rows:
         """All steps of an interval."""
         start, end, count = interval
 
         def step(k: Array, rows: Rows) -> Rows:
             share = (k + 1).astype(start.dtype) / count.astype(start.dtype)
             t1 = jnp.where(k + 1 >= count, end, start + (end - start) * share)
-            return self.step(rows, lanes, [[t1]], repeats=repeats)
+            return self.step(rows, lanes, [[t1]])
 
         return lax.fori_loop(jnp.zeros_like(count), count, step, running)
 

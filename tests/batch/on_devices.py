@@ -57,7 +57,6 @@ def pendulums():
     for name, engine in (
         ("fused", FUSED),
         ("serial", SERIAL),
-        ("pallas", ll.fused.PallasEngine(block=4, interpret=True)),
     ):
         few = {"chunk": None, "dt0": 0.1, "engine": engine}
         found[name] = same_bits(run(mesh=mesh, **few), run(**few))

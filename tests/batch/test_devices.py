@@ -42,7 +42,7 @@ def eight_devices():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "lanes",
-    ["2", "4", "8", "permuted", "chunked", "reduced", "bad lane", "networks", "fused", "serial", "pallas", "adaptive"],
+    ["2", "4", "8", "permuted", "chunked", "reduced", "bad lane", "networks", "fused", "serial", "adaptive"],
 )
 def test_lanes_on_devices_are_those_on_one(eight_devices, lanes):
     assert eight_devices["devices"] == 8

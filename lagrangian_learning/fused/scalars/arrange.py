@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from lagrangian_learning.fused.internals import parameters
+
 from .graph import filled
 
 
 def _broadcast(graph: Any, equation: Any, x: np.ndarray, *_: Any) -> list:
-    shape, dimensions = equation.params["shape"], equation.params["broadcast_dimensions"]
+    shape, dimensions = parameters(equation)["shape"], parameters(equation)["broadcast_dimensions"]
     wide = [1] * len(shape)
     for axis, dimension in enumerate(dimensions):
         wide[dimension] = x.shape[axis]
@@ -21,42 +23,42 @@ def _reshape(graph: Any, equation: Any, x: np.ndarray, *_: Any) -> list:
 
 
 def _transpose(graph: Any, equation: Any, x: np.ndarray) -> list:
-    return [x.transpose(equation.params["permutation"])]
+    return [x.transpose(parameters(equation)["permutation"])]
 
 
 def _slice(graph: Any, equation: Any, x: np.ndarray) -> list:
-    params = equation.params
+    params = parameters(equation)
     strides = params["strides"] or (1,) * x.ndim
     bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
     return [x[(*(slice(*bound) for bound in bounds), ...)]]
 
 
 def _rev(graph: Any, equation: Any, x: np.ndarray) -> list:
-    return [np.flip(x, equation.params["dimensions"])]
+    return [np.flip(x, parameters(equation)["dimensions"])]
 
 
 def _concatenate(graph: Any, equation: Any, *arrays: np.ndarray) -> list:
-    return [np.concatenate(arrays, equation.params["dimension"])]
+    return [np.concatenate(arrays, parameters(equation)["dimension"])]
 
 
 def _stack(graph: Any, equation: Any, *arrays: np.ndarray) -> list:
-    return [np.stack(arrays, equation.params["axis"])]
+    return [np.stack(arrays, parameters(equation)["axis"])]
 
 
 def _split(graph: Any, equation: Any, x: np.ndarray) -> list:
-    ends = np.cumsum(equation.params["sizes"])[:-1]
-    return np.split(x, ends, equation.params["axis"])
+    ends = np.cumsum(parameters(equation)["sizes"])[:-1]
+    return np.split(x, ends, parameters(equation)["axis"])
 
 
 def _tile(graph: Any, equation: Any, x: np.ndarray) -> list:
-    return [np.tile(x, equation.params["reps"])]
+    return [np.tile(x, parameters(equation)["reps"])]
 
 
 def _pad(graph: Any, equation: Any, x: np.ndarray, value: np.ndarray) -> list:
     shape = equation.outvars[0].aval.shape
     padded = filled(shape, [value[()]] * int(np.prod(shape, dtype=np.int64)))
     inner, outer = [], []
-    for size, length, (low, _, gap) in zip(shape, x.shape, equation.params["padding_config"], strict=True):
+    for size, length, (low, _, gap) in zip(shape, x.shape, parameters(equation)["padding_config"], strict=True):
         places = low + np.arange(length) * (gap + 1)
         there = (places >= 0) & (places < size)
         inner.append(np.flatnonzero(there))
@@ -66,7 +68,7 @@ def _pad(graph: Any, equation: Any, x: np.ndarray, value: np.ndarray) -> list:
 
 
 def _iota(graph: Any, equation: Any) -> list:
-    params = equation.params
+    params = parameters(equation)
     numbers = np.indices(params["shape"])[params["dimension"]]
     return [filled(params["shape"], [graph.constant(number, params["dtype"]) for number in numbers.ravel()])]
 

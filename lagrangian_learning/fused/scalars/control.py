@@ -5,14 +5,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, primitives
+
+from lagrangian_learning.fused.internals import ClosedJaxpr, parameters, primitives, raises_error
 
 from .graph import NotScalarError, Source, filled
 
 
 def _inlined(name: str) -> Callable:
     def rule(interpreter: Any, equation: Any, operands: list) -> list:
-        inner = equation.params[name]
+        inner = parameters(equation)[name]
         closed = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
         return interpreter.run(closed, operands)
 
@@ -20,9 +21,9 @@ def _inlined(name: str) -> Callable:
 
 
 def _scan(interpreter: Any, equation: Any, operands: list) -> list:
-    params = equation.params
+    params = parameters(equation)
     inner, length = params["jaxpr"], params["length"]
-    fixed, carried = _constants_and_carry(params)
+    fixed, carried = params["num_consts"], params["num_carry"]
     constants, carry, rows = operands[:fixed], operands[fixed : fixed + carried], operands[fixed + carried :]
     if any(isinstance(row, Source) for row in rows):
         raise NotScalarError("it scans over an array that is too large to unroll.")
@@ -38,21 +39,13 @@ def _scan(interpreter: Any, equation: Any, operands: list) -> list:
     return [*carry, *(_stacked([row[k] for row in outputs], shape) for k, shape in enumerate(shapes))]
 
 
-def _constants_and_carry(params: dict[str, Any]) -> tuple[int, int]:
-    """How many operands of a scan are constants, and how many its carry; JAX 0.12 tells it by trees."""
-    if "ft_in" in params:
-        constants, carry, _ = params["ft_in"].unpack()
-        return len(constants), len(carry)
-    return params["num_consts"], params["num_carry"]
-
-
 def _stacked(rows: list, shape: Any) -> np.ndarray:
     return filled(shape, [entry for row in rows for entry in np.asarray(row).ravel()])
 
 
 def _while(interpreter: Any, equation: Any, operands: list) -> list:
     """Unrolled as long as its condition is known; from where it is not, a loop on arrays."""
-    params = equation.params
+    params = parameters(equation)
     asks, does = params["cond_nconsts"], params["body_nconsts"]
     condition, body = operands[:asks], operands[asks : asks + does]
     carry = operands[asks + does :]
@@ -69,7 +62,7 @@ def _while(interpreter: Any, equation: Any, operands: list) -> list:
 
 def _cond(interpreter: Any, equation: Any, operands: list) -> list:
     """The branch, where it is known; else all of them, and a selection. A run-time check that fails gives NaN."""
-    which, branches = operands[0][()], equation.params["branches"]
+    which, branches = operands[0][()], parameters(equation)["branches"]
     if which.is_constant:
         taken = min(max(int(which.value), 0), len(branches) - 1)
         return interpreter.run(branches[taken], operands[1:])
@@ -83,20 +76,12 @@ def _cond(interpreter: Any, equation: Any, operands: list) -> list:
 
 
 def _branch(interpreter: Any, branch: ClosedJaxpr, operands: list, shapes: list) -> list:
-    if not any(_raises(equation) for equation in branch.jaxpr.eqns):
+    if not any(raises_error(equation) for equation in branch.jaxpr.eqns):
         return interpreter.run(branch, operands)
     if not all(np.issubdtype(shape.dtype, np.inexact) for shape in shapes):
         raise NotScalarError("it checks integers at run time, which cannot be NaN.")
     nan = [interpreter.graph.constant(np.nan, shape.dtype) for shape in shapes]
     return [filled(shape.shape, [number] * shape.size) for shape, number in zip(shapes, nan, strict=True)]
-
-
-def _raises(equation: Any) -> bool:
-    """Whether it is the callback by which Equinox raises an error."""
-    if equation.primitive.name != "pure_callback":
-        return False
-    fn = getattr(equation.params["callback"], "callback_func", None)
-    return (getattr(fn, "__module__", None) or "").startswith("equinox")
 
 
 def _selected(graph: Any, which: Any, false: Any, true: Any) -> Any:
@@ -109,14 +94,14 @@ def _selected(graph: Any, which: Any, false: Any, true: Any) -> Any:
 
 
 def _linear_solve(interpreter: Any, equation: Any, operands: list) -> list:
-    lengths, jaxprs = equation.params["const_lengths"], equation.params["jaxprs"]
+    lengths, jaxprs = parameters(equation)["const_lengths"], parameters(equation)["jaxprs"]
     skipped = lengths.matvec + lengths.vecmat
     constants = operands[skipped : skipped + lengths.solve]
     return interpreter.run(jaxprs.solve, [*constants, *operands[sum(lengths) :]])
 
 
 def _platform(interpreter: Any, equation: Any, operands: list) -> list:
-    platforms = equation.params["platforms"]
+    platforms = parameters(equation)["platforms"]
     here = jax.default_backend()
     default = len(platforms) - 1
     chosen = next((k for k, names in enumerate(platforms) if names is not None and here in names), default)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jax.extend.core import primitives
+
+from lagrangian_learning.fused.internals import parameters, primitives
 
 from .graph import filled
 
@@ -35,7 +36,7 @@ def _cholesky_of(graph: Any, a: np.ndarray) -> np.ndarray:
 
 
 def _triangular_solve(graph: Any, equation: Any, a: np.ndarray, b: np.ndarray) -> list:
-    params = equation.params
+    params = parameters(equation)
 
     def solve(graph: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         matrix = a if params["left_side"] else a.T
@@ -108,7 +109,7 @@ def _swapped(graph: Any, swap: Any, x: Any, y: Any) -> tuple[Any, Any]:
 def _pivots_to_permutation(graph: Any, equation: Any, pivots: np.ndarray) -> list | None:
     if pivots.ndim != 1:
         return None
-    permutation = [graph.constant(i, np.int32) for i in range(equation.params["permutation_size"])]
+    permutation = [graph.constant(i, np.int32) for i in range(parameters(equation)["permutation_size"])]
     for k, pivot in enumerate(pivots):
         for i in range(k + 1, len(permutation)):
             swap = graph.compare(primitives.eq_p, pivot, graph.constant(i, np.int32))

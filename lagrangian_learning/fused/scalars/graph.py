@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive, primitives
+
+from lagrangian_learning.fused.internals import Primitive, primitives
 
 from .simplify import simplified
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jax.extend.core import primitives
-from jax.lax import GatherScatterMode
+
+from lagrangian_learning.fused.internals import GatherScatterMode, parameters, primitives
 
 from .graph import filled
 
@@ -14,7 +14,7 @@ MAX_CANDIDATES = 32
 
 
 def _dynamic_slice(graph: Any, equation: Any, x: np.ndarray, *starts: np.ndarray) -> list | None:
-    sizes = equation.params["slice_sizes"]
+    sizes = parameters(equation)["slice_sizes"]
     if _too_many(x.shape, sizes, [start[()] for start in starts]):
         return None
     return [_window(graph, x, [start[()] for start in starts], sizes)]
@@ -29,7 +29,7 @@ def _dynamic_update_slice(
 
 
 def _gather(graph: Any, equation: Any, x: np.ndarray, indices: np.ndarray) -> list | None:
-    params = equation.params
+    params = parameters(equation)
     numbers, sizes, mode = params["dimension_numbers"], params["slice_sizes"], params["mode"]
     rows = indices.reshape(-1, indices.shape[-1])
     batch = indices.shape[:-1]
@@ -57,7 +57,7 @@ def _assembled(shape: Any, offsets: Any, batch: Any, windows: list) -> np.ndarra
 
 
 def _filled_outside(graph: Any, equation: Any, shape: Any, starts: list, sizes: Any, window: np.ndarray) -> np.ndarray:
-    value, dtype = equation.params["fill_value"], equation.outvars[0].aval.dtype
+    value, dtype = parameters(equation)["fill_value"], equation.outvars[0].aval.dtype
     if value is None:
         value = np.nan if np.issubdtype(dtype, np.inexact) else np.iinfo(dtype).min
     fill = graph.constant(value, dtype)
@@ -67,7 +67,7 @@ def _filled_outside(graph: Any, equation: Any, shape: Any, starts: list, sizes: 
 
 def _scatter(combine: str | None) -> Callable:
     def rule(graph: Any, equation: Any, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> list | None:
-        params = equation.params
+        params = parameters(equation)
         numbers, clip = params["dimension_numbers"], params["mode"] == GatherScatterMode.CLIP
         combiner = None if combine is None else getattr(primitives, combine)
         places = [axis for axis in range(updates.ndim) if axis not in numbers.update_window_dims]

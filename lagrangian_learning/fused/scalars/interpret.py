@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.core
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
+
+from lagrangian_learning.fused.internals import ClosedJaxpr, Jaxpr, Literal, Primitive, is_tracer, parameters
 
 from . import arrange, control, factorise, index, reduce
 from .functions import TRANSCENDENTAL
@@ -52,6 +52,7 @@ _ELEMENTWISE = TRANSCENDENTAL | frozenset(
         "nextafter",
         "nontraceable",
         "not",
+        "one_minus_square",
         "or",
         "reduce_precision",
         "rem",
@@ -100,7 +101,7 @@ class Interpreter:
         if is_extended(dtype):
             raise NotScalarError("it uses random keys, which are no numbers: draw what is random beforehand.")
         size = int(np.prod(shape, dtype=np.int64))
-        if isinstance(value, jax.core.Tracer) or size > MAX_ENTRIES:
+        if is_tracer(value) or size > MAX_ENTRIES:
             return self.spread(Source(shape, dtype, value))
         flat = np.asarray(value).ravel()
         return filled(shape, [self.graph.constant(number, dtype) for number in flat])
@@ -114,7 +115,7 @@ class Interpreter:
         return source if source.size > MAX_ENTRIES else self.graph.entries(source)
 
     def _apply(self, equation: Any, operands: list) -> list:
-        name, params = equation.primitive.name, equation.params
+        name, params = equation.primitive.name, parameters(equation)
         self._spend(sum(int(np.prod(atom.aval.shape, dtype=np.int64)) for atom in equation.outvars))
         if name in control.RULES:
             return control.RULES[name](self, equation, operands)
@@ -138,7 +139,7 @@ class Interpreter:
         primitive, dtype = equation.primitive, equation.outvars[0].aval.dtype
         arrays = np.broadcast_arrays(*operands)
         rows = zip(*(array.ravel() for array in arrays), strict=True)
-        params = equation.params
+        params = parameters(equation)
         return filled(arrays[0].shape, [self.graph.apply(primitive, row, dtype, params) for row in rows])
 
     def call(self, primitive: Primitive, params: dict, operands: list, shapes: list, equation: Any = None) -> list:

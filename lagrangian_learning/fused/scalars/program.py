@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import primitives
 from jaxtyping import Array
+
+from lagrangian_learning.fused.internals import primitives
 
 from .functions import TRANSCENDENTAL
 from .graph import Call, Scalar, Source

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jax.extend.core import primitives
+
+from lagrangian_learning.fused.internals import parameters, primitives
 
 from .graph import filled
 
@@ -21,7 +22,7 @@ def _reduction(primitive: Any, neutral: Any) -> Callable:
     combine = _combined(primitive)
 
     def rule(graph: Any, equation: Any, x: np.ndarray) -> list:
-        axes = tuple(equation.params["axes"])
+        axes = tuple(parameters(equation)["axes"])
         shape, dtype = equation.outvars[0].aval.shape, equation.outvars[0].aval.dtype
         rows = _rows(x, axes)
         if rows.shape[1] == 0:
@@ -59,7 +60,7 @@ def _cumulation(primitive: Any) -> Callable:
     combine = _combined(primitive)
 
     def rule(graph: Any, equation: Any, x: np.ndarray) -> list:
-        axis, backwards = equation.params["axis"], equation.params["reverse"]
+        axis, backwards = parameters(equation)["axis"], parameters(equation)["reverse"]
         result = x.copy()
         rows = np.moveaxis(result, axis, 0)
         order = range(x.shape[axis])[::-1] if backwards else range(x.shape[axis])
@@ -74,8 +75,8 @@ def _cumulation(primitive: Any) -> Callable:
 
 def _extreme_index(primitive: Any) -> Callable:
     def rule(graph: Any, equation: Any, x: np.ndarray) -> list:
-        dtype, shape = equation.params["index_dtype"], equation.outvars[0].aval.shape
-        rows = _rows(x, tuple(equation.params["axes"]))
+        dtype, shape = parameters(equation)["index_dtype"], equation.outvars[0].aval.shape
+        rows = _rows(x, tuple(parameters(equation)["axes"]))
         return [filled(shape, [_index_of(graph, primitive, row, dtype) for row in rows])]
 
     return rule
@@ -97,7 +98,7 @@ def _index_of(graph: Any, primitive: Any, row: Any, dtype: Any) -> Any:
 
 
 def _dot_general(graph: Any, equation: Any, x: np.ndarray, y: np.ndarray) -> list:
-    (contract_x, contract_y), (batch_x, batch_y) = equation.params["dimension_numbers"]
+    (contract_x, contract_y), (batch_x, batch_y) = parameters(equation)["dimension_numbers"]
     shape, dtype = equation.outvars[0].aval.shape, equation.outvars[0].aval.dtype
     left, right = _blocks(x, batch_x, contract_x), _blocks(y, batch_y, contract_y)
     entries = [

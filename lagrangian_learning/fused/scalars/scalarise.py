@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
+
+from lagrangian_learning.fused.internals import traced
 
 from .graph import Graph, NotScalarError, Source, is_extended
 from .interpret import Interpreter
@@ -34,8 +35,7 @@ def program_of(fn: Callable, *examples: PyTree, limit: int = MAX_OPERATIONS) -> 
         found = fn(*eqx.combine(structure.unflatten(arrays), static))
         return eqx.partition(found, eqx.is_array_like)[0]
 
-    closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*leaves)
-    closed = eqxi.finalise_jaxpr(closed)
+    closed, shapes = traced(flat, *leaves)
     interpreter = Interpreter(Graph(), limit)
     if any(is_extended(jnp.result_type(leaf)) for leaf in leaves):
         raise NotScalarError("it takes random keys, which are no numbers: draw what is random beforehand.")

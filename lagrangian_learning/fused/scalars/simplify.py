@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import Primitive, primitives as p
+
+from lagrangian_learning.fused.internals import ONE_MINUS_SQUARE, Primitive, primitives as p
 
 Rule = Callable[..., Any]
 
@@ -126,6 +127,10 @@ def _square(graph: Any, x: Any, **_: Any) -> Any:
     return graph.mul(x, x)
 
 
+def _one_minus_square(graph: Any, x: Any, **_: Any) -> Any:
+    return graph.sub(graph.constant(1, x.dtype), graph.mul(x, x))
+
+
 def _select(graph: Any, which: Any, *cases: Any, **_: Any) -> Any:
     if which.is_constant:
         return cases[int(which.value)]
@@ -177,3 +182,5 @@ _RULES: dict[Primitive, Rule] = {
     p.min_p: _extremum,
     p.convert_element_type_p: _convert,
 }
+if ONE_MINUS_SQUARE is not None:
+    _RULES[ONE_MINUS_SQUARE] = _one_minus_square
