@@ -5,6 +5,7 @@ What most programs need stands here; the rest is in the namespaces `mechanics`, 
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
 from . import batch as batch, costs as costs, data as data, mechanics as mechanics, verify as verify
 from .batch import simulate_batch as simulate_batch
@@ -71,6 +72,9 @@ from .steppers import (
     KickDrift as KickDrift,
     Rattle as Rattle,
 )
+
+if TYPE_CHECKING:
+    from . import fused as fused
 
 __version__ = "0.1.0"
 
