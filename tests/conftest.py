@@ -7,6 +7,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import beartype
 import jax
+import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
@@ -24,3 +25,11 @@ install_import_hook("lagrangian_learning", "shape_checker.check")
 @pytest.fixture
 def key():
     return jax.random.key(20191204)
+
+
+@pytest.fixture
+def unchecked():
+    """Without checks of shapes and types, which would get ahead of the package's own errors."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
-from lagrangian_learning.networks.examples import xor_network
+from tests.problems import xor_action
 
 pytestmark = pytest.mark.slow
 
@@ -65,9 +65,7 @@ def test_our_law_has_the_rates_of_the_reference(lanes):
     """The equations that all rivals write by hand are those that the library derives."""
     names = ("STEP", "MASS_X", "MASS_W", "THETA", "TARGET")
     step, mass_x, mass_W, theta, target = (BASELINES[name] for name in names)
-    action = ll.CognitiveAction(
-        xor_network(), mass_x=mass_x, mass_W=mass_W, dissipation=ll.ExponentialDissipation(theta)
-    )
+    action = xor_action(mass_x, mass_W, theta)
     W, W_dot, frequency, phase = (leaf[0] for leaf in lanes)
     stimulus = ll.Stimulus(ll.Sinusoids(frequency, jnp.ones(2), phase), jnp.array([target]))
     W_ddot, _ = action.law().accelerations(3 * step, ll.State(jnp.asarray(W), jnp.asarray(W_dot)), stimulus)

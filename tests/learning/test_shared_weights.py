@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
+from tests.helpers import flat, relative
 
 KEYS = jax.random.split(jax.random.key(7), 4)
 MASS_X, MASS_W, THETA, TIME = 0.3, 0.7, 1.5, 0.3
@@ -28,15 +28,6 @@ NETWORKS = {
 }
 SLOW = ("batch of a digraph", "batch of a chain")
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NETWORKS]
-
-
-def flat(tree):
-    return ravel_pytree(tree)[0]
-
-
-def difference(left, right):
-    left, right = flat(left), flat(right)
-    return float(jnp.max(jnp.abs(left - right)) / jnp.max(jnp.abs(right)))
 
 
 def weights_of(network, seed=0):
@@ -71,8 +62,8 @@ def test_waves_agree_with_the_dense_saddle_point(name):
     stimulus = moving(network)
     found = accelerations(law_of(network), state, stimulus)
     dense = accelerations(law_of(network, ll.multipliers.DenseSaddlePoint()), state, stimulus)
-    assert difference(found[0], dense[0]) < 1e-10
-    assert difference(found[1], dense[1]) < 1e-10
+    assert relative(found[0], dense[0]) < 1e-10
+    assert relative(found[1], dense[1]) < 1e-10
 
 
 @pytest.mark.slow
@@ -82,7 +73,7 @@ def test_the_schur_complement_takes_shared_weights():
     state = ll.State(W, jax.tree.map(jnp.cos, W))
     solver = ll.multipliers.NetworkSchur(network, jnp.asarray(MASS_X), jnp.asarray(MASS_W))
     found = accelerations(law_of(network, solver), state, moving(network))
-    assert difference(found, accelerations(law_of(network), state, moving(network))) < 1e-10
+    assert relative(found, accelerations(law_of(network), state, moving(network))) < 1e-10
 
 
 def test_a_chain_without_sharing_is_the_layered_network():
@@ -135,7 +126,7 @@ def test_a_batch_is_a_digraph_whose_weights_are_tied_by_hand():
         return law.accelerations(TIME, state, stimulus), (w_ddot, delta[place])
 
     ours, theirs = both(w)
-    assert difference(ours, theirs) < 1e-10
+    assert relative(ours, theirs) < 1e-10
 
 
 def test_without_neuron_mass_it_is_the_gradient_of_the_mini_batch():

@@ -8,6 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
+from tests.helpers import flat
 
 TS = jnp.linspace(0.0, 0.5, 3)
 NETWORK = ll.Layered((2, 2, 1))
@@ -19,10 +20,6 @@ def stimulus_of(amplitude):
 
 def law_of(mass_x=0.2, mass_W=0.7, theta=0.9):
     return ll.CognitiveAction(NETWORK, mass_x=mass_x, mass_W=mass_W, dissipation=ll.ExponentialDissipation(theta)).law()
-
-
-def flat(tree):
-    return np.asarray(ravel_pytree(tree)[0])
 
 
 @pytest.fixture

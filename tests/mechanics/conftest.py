@@ -1,21 +1,13 @@
 """Small systems that the tests of mechanics share."""
 
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
 from lagrangian_learning.mechanics import EulerLagrange, ExponentialDissipation, Holonomic, Lagrangian
+from tests import problems
 
 GRAVITY = 9.81
-
-
-@pytest.fixture
-def unchecked():
-    """Without the type checker of the tests, which would get ahead of the package's own errors."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
@@ -26,15 +18,14 @@ def rng():
 @pytest.fixture
 def pendulum():
     """A Cartesian pendulum of unit length and mass."""
-    lagrangian = Lagrangian(lambda t, q, v, args: 0.5 * v @ v - GRAVITY * q[1])
-    return EulerLagrange(lagrangian, Holonomic(lambda t, q, args: 0.5 * (q @ q - 1)))
+    return problems.pendulum(GRAVITY)
 
 
 @pytest.fixture
 def elastica():
     """½|q̈|² on the unit circle: a second-order action with a holonomic constraint."""
     lagrangian = Lagrangian(lambda t, q, v, a, args: 0.5 * a @ a, order=2)
-    return EulerLagrange(lagrangian, Holonomic(lambda t, q, args: 0.5 * (q @ q - 1)))
+    return EulerLagrange(lagrangian, Holonomic(problems.circle))
 
 
 @pytest.fixture

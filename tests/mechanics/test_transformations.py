@@ -15,10 +15,7 @@ from lagrangian_learning.mechanics import (
     Lagrangian,
     State,
 )
-
-
-def flat(tree):
-    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+from tests.helpers import flat
 
 
 def total(tree):

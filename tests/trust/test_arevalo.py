@@ -4,12 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import lagrangian_learning as ll
+from tests.problems import circle
 
 
 def test_position_and_multiplier(gate, balanced):
     law = ll.EulerLagrange(
         ll.Lagrangian(lambda t, q, v, args: 0.5 * v @ v),
-        ll.Holonomic(lambda t, q, args: 0.5 * (q @ q - 1)),
+        ll.Holonomic(circle),
         forces=lambda t, q, v, args: 2 * jnp.stack([q[1], -q[0]]),
     )
     ts = np.linspace(1.0, 5.0, 81)

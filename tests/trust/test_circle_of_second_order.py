@@ -10,6 +10,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import lagrangian_learning as ll
+from tests.problems import circle
 
 THETAS = np.array([0.0, 0.8])
 ANGLE = np.array([0.3, 0.7, -0.2, 0.4])  # φ and its first three derivatives
@@ -39,7 +40,7 @@ def test_against_the_reduction(gate, balanced):
 
     def run(theta):
         lagrangian = ll.Lagrangian(lambda t, q, v, a, args: 0.5 * a @ a, ll.ExponentialDissipation(theta), order=2)
-        law = ll.EulerLagrange(lagrangian, ll.Holonomic(lambda t, q, args: 0.5 * (q @ q - 1)))
+        law = ll.EulerLagrange(lagrangian, ll.Holonomic(circle))
         return ll.simulate(law, law.initial_state(0.0, q, v, a=a, j=j), ts, rtol=1e-12)
 
     paths = jax.jit(jax.vmap(run))(jnp.asarray(THETAS))

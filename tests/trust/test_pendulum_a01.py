@@ -5,6 +5,7 @@ import pytest
 from scipy.special import ellipj, ellipk
 
 import lagrangian_learning as ll
+from tests.problems import pendulum
 
 GRAVITY, PERIOD = 9.81, 2.3678419475762
 HIGH_PRECISION, REACHABLE = 1e-3, 7e-6
@@ -19,8 +20,7 @@ def reference(t):
 
 
 def swing(ts, rtol):
-    lagrangian = ll.Lagrangian(lambda t, q, v, args: 0.5 * v @ v - GRAVITY * (q[1] + 1))
-    law = ll.EulerLagrange(lagrangian, ll.Holonomic(lambda t, q, args: 0.5 * (q @ q - 1)))
+    law = pendulum(GRAVITY, floor=-1)
     start = law.initial_state(0.0, np.array([1.0, 0.0]), np.zeros(2))
     return ll.simulate(law, start, ts, rtol=rtol)
 

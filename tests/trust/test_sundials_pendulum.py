@@ -4,14 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import lagrangian_learning as ll
+from tests.problems import pendulum
 
 # Chosen by SUNDIALS so that the period is 2; cvPendulum_dns.c, its table for tolerance 1e-9 with projection.
 GRAVITY = 13.750371636040745654980191559621114395801712
 CVODE = {"x": 1.60e-12, "y": 1.79e-06, "vx": 1.39e-10, "vy": 7.79e-05}
-
-
-LAGRANGIAN = ll.Lagrangian(lambda t, q, v, args: 0.5 * v @ v - GRAVITY * (q[1] + 1))
-LAW = ll.EulerLagrange(LAGRANGIAN, ll.Holonomic(lambda t, q, args: q @ q - 1))
+LAW = pendulum(GRAVITY, floor=-1)
 
 
 def run(rtol):

@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
 from lagrangian_learning.learning.multipliers import ConjugateGradients, NetworkSchur
+from tests.helpers import relative
 
 MASS_W, THETA, TIME = 0.5, 2.0, 0.3
 # 2 → 5 → 2 is a cycle; neuron 1 feeds it and 3, 4 hang on it.
@@ -75,11 +76,6 @@ def left_over(action, state, top, delta, stimulus):
     return *equations.defect(t, state, top, delta, stimulus).relative, jnp.max(jnp.abs(closing)) / scale
 
 
-def difference(left, right):
-    left, right = ravel_pytree(left)[0], ravel_pytree(right)[0]
-    return float(jnp.max(jnp.abs(left - right)) / jnp.max(jnp.abs(right)))
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_solvers_agree_and_leave_nothing_over(name, key):
     network = NETWORKS[name]
@@ -87,8 +83,8 @@ def test_solvers_agree_and_leave_nothing_over(name, key):
     state, found = solved(action, solvers(network, 0.1, MASS_W), W, W_dot, stimulus)
     top, delta = found["dense saddle point"]
     for other in found.values():
-        assert difference(other[0], top) < 1e-10
-        assert difference(other[1], delta) < 1e-10
+        assert relative(other[0], top) < 1e-10
+        assert relative(other[1], delta) < 1e-10
         assert max(left_over(action, state, *other, stimulus)) < 1e-12
 
 
@@ -102,7 +98,7 @@ def test_solvers_agree_in_float32(key):
     action, stimulus, W, W_dot = problem(network, key, 0.1, jnp.float32)
     state, found = solved(action, waves_and_dense(network, action), W, W_dot, stimulus)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
-    assert difference(found["waves"], found["dense"]) < 1e-4
+    assert relative(found["waves"], found["dense"]) < 1e-4
     assert max(left_over(action, state, *found["waves"], stimulus)) < 1e-5
 
 
@@ -111,7 +107,7 @@ def test_waves_at_rest_under_a_constant_input(key):
     network = ll.Layered((3, 4, 3, 2))
     action, stimulus, W, W_dot = problem(network, key, mass_x=1.0, moving=False)
     _, found = solved(action, waves_and_dense(network, action), W, W_dot, stimulus)
-    assert difference(found["waves"], found["dense"]) < 1e-10
+    assert relative(found["waves"], found["dense"]) < 1e-10
 
 
 def test_waves_without_any_force(key):
@@ -133,10 +129,10 @@ def test_waves_at_zero_mass_and_nearly_zero_mass(key):
     for mass_x in (0.0, 1e-9):
         action, stimulus, W, W_dot = problem(network, key, mass_x)
         state, solutions = solved(action, waves_and_dense(network, action), W, W_dot, stimulus)
-        assert difference(solutions["waves"], solutions["dense"]) < (1e-10 if mass_x == 0 else 1e-6)
+        assert relative(solutions["waves"], solutions["dense"]) < (1e-10 if mass_x == 0 else 1e-6)
         assert max(left_over(action, state, *solutions["waves"], stimulus)) < 1e-12
         found.append(solutions["waves"])
-    assert 0 < difference(*found) < 1e-7
+    assert 0 < relative(*found) < 1e-7
 
 
 def test_network_schur_divides_by_the_mass_of_neurons(key):
@@ -194,4 +190,4 @@ def test_conjugate_gradients_differentiate_as_the_dense_solve_does(key):
 
     gradient = jax.jit(jax.grad(number), static_argnums=1)
     at = (jnp.asarray(0.1), W)
-    assert difference(gradient(at, False), gradient(at, True)) < 1e-10
+    assert relative(gradient(at, False), gradient(at, True)) < 1e-10

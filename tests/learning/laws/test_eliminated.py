@@ -1,8 +1,9 @@
 """x eliminated: ℓ(t, W, Ẇ) = ½ m_x |ḟ|² + ½ m_W |Ẇ|² − V(f(t, W)) gives what full and reduced coordinates give.
 
-Two oracles. The first is written by hand from a forward pass of its own, the mass matrix m_W I + m_x JᵀJ and
-`jax.jacfwd`, and shares nothing with the package. The second gives the eliminated Lagrangian to `EulerLagrange`
-without a constraint: it shares the functional derivative with what it tests, but no constraint, no multiplier.
+Two oracles, neither of them (8)–(10): no constraint is left. The first is written by hand from a forward pass of its
+own, the mass matrix m_W I + m_x JᵀJ and `jax.jacfwd`, and shares nothing with the package. The second gives the
+eliminated Lagrangian to `EulerLagrange` without a constraint: it shares the functional derivative with what it tests,
+but no constraint, no multiplier.
 """
 
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
+from tests.helpers import relative
 
 THETA, MASS_W, DECAY, TIME = 1.7, 0.6, 0.2, 0.4
 TOLERANCE = 1e-11
@@ -163,15 +165,6 @@ def everything(case, action, stimulus, W, W_dot):
     found = {"full": (W_ddot, x_ddot, delta), "reduced": reduced_top}
     found["eliminated"] = eliminated(case, action, W, W_dot, stimulus)
     return found, hand_written(case, W, W_dot, stimulus)
-
-
-def flat(tree):
-    return np.asarray(ravel_pytree(tree)[0])
-
-
-def relative(found, expected):
-    found, expected = flat(found), flat(expected)
-    return np.max(np.abs(found - expected)) / np.max(np.abs(expected))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -8,9 +8,10 @@ import sympy as sp
 from sympy.physics.mechanics import LagrangesMethod, dynamicsymbols
 
 import lagrangian_learning as ll
+from tests.problems import XOR_WEIGHTS, xor_action
 
 MASS_X, MASS_W, THETA, TIME = 0.4, 0.7, 1.3, 0.9
-WEIGHTS = np.array([0.5, -0.8, 0.3, 1.1, -0.6, 0.9])
+WEIGHTS = XOR_WEIGHTS
 RATES = np.array([0.2, -0.4, 0.7, 0.1, 0.5, -0.3])
 EDGES = ((1, 3), (2, 3), (1, 4), (2, 4), (3, 5), (4, 5))
 
@@ -39,9 +40,7 @@ def derived_by_sympy():
 
 @pytest.fixture(scope="module")
 def found():
-    action = ll.CognitiveAction(
-        ll.networks.xor_network(), mass_x=MASS_X, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
-    )
+    action = xor_action(MASS_X, MASS_W, THETA)
     stimulus = ll.Stimulus(lambda t: jnp.stack([jnp.sin(t), jnp.cos(2 * t)]), lambda t: 0.3 * jnp.sin(t)[None])
     law = action.law("full")
     state = law.initial_state(TIME, jnp.asarray(WEIGHTS), stimulus, jnp.asarray(RATES))

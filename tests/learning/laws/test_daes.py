@@ -10,9 +10,10 @@ from sksundae.ida import IDA
 
 import lagrangian_learning as ll
 from benchmarks.network_dae import NetworkDAE
+from tests.problems import XOR_WEIGHTS, xor_action
 
 MASS_X, MASS_W, THETA, END, TOLERANCE = 0.05, 0.5, 0.7, 5.0, 1e-9
-WEIGHTS = np.array([0.5, -0.8, 0.3, 1.1, -0.6, 0.9])
+WEIGHTS = XOR_WEIGHTS
 RATES = np.array([0.2, -0.4, 0.3, 0.1, 0.5, -0.3])
 TIMES = np.linspace(0.0, END, 11)
 FREQUENCY, PHASE = np.array([1.0, 1.7]), np.array([0.3, 1.1])
@@ -34,9 +35,7 @@ def test_the_system_starts_on_the_equations_by_hand():
 
 @pytest.mark.parametrize("coordinates", ["reduced", pytest.param("full", marks=pytest.mark.slow)])
 def test_trajectories_are_those_of_ida(coordinates, reference):
-    action = ll.CognitiveAction(
-        ll.networks.xor_network(), mass_x=MASS_X, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
-    )
+    action = xor_action(MASS_X, MASS_W, THETA)
     stimulus = ll.Stimulus(ll.Sinusoids(FREQUENCY, 1.0, PHASE), ll.Sinusoids(jnp.array([1.0]), 0.4))
     law = action.law(coordinates)
     state = law.initial_state(0.0, jnp.asarray(WEIGHTS), stimulus, jnp.asarray(RATES))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
+from tests.problems import pendulum
 
 STEPS, STEP = 100_000, 0.002
 GATES = {jnp.float64: 1e-12, jnp.float32: 5e-6}
@@ -14,8 +15,7 @@ GATES = {jnp.float64: 1e-12, jnp.float32: 5e-6}
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", GATES)
 def test_a_pendulum_over_1e5_steps(dtype, gate):
-    lagrangian = ll.Lagrangian(lambda t, q, v, args: 0.5 * v @ v - 9.81 * q[1])
-    law = ll.EulerLagrange(lagrangian, ll.Holonomic(lambda t, q, args: 0.5 * (q @ q - 1)))
+    law = pendulum()
     start = law.initial_state(0.0, np.array([1, 0], dtype), np.array([0, 0.5], dtype))
     ts = np.linspace(0.0, STEPS * STEP, 5, dtype=dtype)
 

@@ -92,31 +92,6 @@ def test_under_the_rule_of_dalembert_nothing_is_learned(key, stimulus):
     assert float(jnp.max(jnp.abs(taught + 2.0 * W_dot))) > 1e-3
 
 
-@pytest.mark.slow
-def test_knife_edge_slides_back_under_dalembert_and_not_under_the_multiplier_rule():
-    """Bloch's knife edge on a plane, TRUST: closed form to 1e-9; the vakonomic motion ends at x = 7.99."""
-    m, J, g, alpha, omega = 1.25, 0.13, 9.81, 0.5, 0.8
-    lagrangian = ll.Lagrangian(
-        lambda t, q, v, _: m * (v[0] ** 2 + v[1] ** 2) / 2 + J * v[2] ** 2 / 2 + m * g * q[0] * jnp.sin(alpha)
-    )
-
-    def edge(t, q, v, _):
-        return v[0] * jnp.sin(q[2]) - v[1] * jnp.cos(q[2])
-
-    start = (jnp.zeros(3), jnp.array([0.0, 0.0, omega]))
-    ts = jnp.linspace(0.0, 2 * jnp.pi / omega, 9)
-    law = ll.EulerLagrange(lagrangian, ll.DAlembert(edge))
-    path = ll.simulate(law, law.initial_state(0.0, *start), ts, rtol=1e-10, atol=1e-10)
-    a = g * jnp.sin(alpha) / (2 * omega**2)
-    closed = jnp.stack([a * jnp.sin(omega * ts) ** 2, a * (omega * ts - jnp.sin(2 * omega * ts) / 2), omega * ts], 1)
-    np.testing.assert_allclose(path.q, closed, atol=1e-9)
-    size = 2 * m * g * np.sin(alpha) * np.abs(np.sin(omega * np.asarray(ts)))
-    np.testing.assert_allclose(np.abs(path.multipliers), size, atol=1e-8)
-    free = ll.EulerLagrange(lagrangian, ll.Vakonomic(edge))
-    other = ll.simulate(free, free.initial_state(0.0, *start, multipliers=jnp.asarray(0.0)), ts, rtol=1e-10, atol=1e-10)
-    assert abs(float(other.q[-1, 0]) - 7.99) < 5e-3
-
-
 def test_sign_flip_error_falls_as_one_over_c():
     """(20), c → ∞: the weights at t = 2 against gradient flow; slope −1 ± 0.1 over the last two decades to c = 1e4."""
     network = ll.Layered((2, 3, 1))
