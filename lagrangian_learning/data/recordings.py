@@ -126,7 +126,7 @@ class Recordings:
         return frames.mean(axis=0), frames.std(axis=0)
 
     def mean_outputs(self, outputs: Float[Array, "frames outputs"]) -> Float[Array, "recordings outputs"]:
-        """The mean over each recording of what a network said at every frame."""
+        """The mean over each recording of the outputs at its frames."""
         if outputs.shape[0] != self.num_frames:
             raise ValueError(f"these recordings have {self.num_frames} frames, got outputs at {outputs.shape[0]}.")
         owner = np.repeat(np.arange(self.num_recordings), self.lengths)
@@ -148,7 +148,7 @@ def label_codes(num_labels: int, low: float = -1.0, high: float = 1.0) -> Float[
 def standardise(reference: Recordings, *others: Recordings) -> tuple[Recordings, ...]:
     """All given recordings with the mean of each channel of `reference` at 0 and its standard deviation at 1.
 
-    Give the training recordings first: what is only measured may not tell how to scale.
+    Give the training recordings first: recordings that are only measured must not decide how to scale.
 
     Raises ValueError for a channel that is constant in `reference`, or other numbers of channels.
     """

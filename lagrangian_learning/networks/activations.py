@@ -58,7 +58,7 @@ def smoothness(activation: Activation) -> int | float:
     """How many continuous derivatives sigma has: `math.inf` for tanh, 1 for elu, 0 for relu, which has a kink.
 
     A callable is taken to be smooth (`math.inf`) unless it is a JAX function known to have a kink. The law of motion
-    (10) needs C2 (the paper's assumption below (4)); what a law does with less is the law's decision.
+    (10) requires C2 (the paper's assumption below (4)); each law decides what it does with less.
     """
     sigma = resolve(activation)
     if sigma in _KINKED:
@@ -72,10 +72,10 @@ def slope(activation: Activation, a: Float[Array, "..."]) -> Float[Array, "..."]
 
 
 def check_activation(activation: Activation) -> None:
-    """Refuse, at construction, what is no elementwise activation.
+    """Require an elementwise activation, at construction: the structure of G_xi rests on one a_j a neuron.
 
     Raises ValueError for an unknown name, and for a callable that cannot be hashed (it is a static field), that
-    changes shape or dtype, or that mixes entries as softmax does: the structure of G_xi rests on one a_j a neuron.
+    changes shape or dtype, or that mixes entries as softmax does.
     """
     sigma = resolve(activation)
     if any(sigma is known for known, _ in _NAMED.values()):

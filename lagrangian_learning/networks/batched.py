@@ -1,4 +1,4 @@
-"""A network that sees many signals at once with one set of weights: the mini-batch of mechanics."""
+"""A network that reads many signals at once with one set of weights: the mini-batch of mechanics."""
 
 # An equinox.AbstractVar may be a property in a final class; pyright does not know.
 # pyright: reportIncompatibleVariableOverride=false
@@ -21,16 +21,17 @@ from .network import AbstractNetwork
 class Batched(AbstractNetwork):
     """G(x_b, W, u_b) = 0 for b = 1 … B: (4) for every example of a batch, with one W.
 
-    x is that of the network with a batch axis [B, …] before every array, W is the network's own; u and the outputs are
-    [B, …]. Every example has neurons, constraints and multipliers of its own, m_x is the mass of each of them; G_ξ is
-    block diagonal by example, and G_M G_Mᵀ couples the examples, since all pull at one W. `forward` may be asked for
-    one batch of that size only; for other inputs use `network.network`.
-
+    Many signals act on one network. x is that of the network with a batch axis [B, …] before every array, W is the
+    network's own; u and the outputs are [B, …]. Every example has neurons, constraints and multipliers of its own, and
+    m_x is the mass of each neuron of each example. G_ξ is block diagonal by example; G_M G_Mᵀ couples the examples,
+    since all of them act on one W. `forward` takes batches of that size only: for other inputs use `network.network`.
     With `SquaredError` and `CrossEntropy` V is the sum over examples; `ll.BatchMean(potential)` is their mean.
 
     Arguments:
         network: a feedforward network.
-        batch: B, how many signals it sees.
+        batch: B, the number of signals.
+
+    Raises ValueError for a network with cycles, for anything but a network, and for a B that is not positive.
     """
 
     network: AbstractNetwork
@@ -41,8 +42,8 @@ class Batched(AbstractNetwork):
             raise ValueError("ll.Batched takes a network, such as ll.Batched(ll.Layered((2, 8, 1)), 64).")
         if not self.network.feedforward:
             raise ValueError(
-                "weights are shared between the examples of a feedforward network, and this one has cycles: "
-                "take the cycles out."
+                "ll.Batched requires a feedforward network, and this one has cycles: remove the cycles, or use "
+                "jax.vmap over runs with weights of their own."
             )
 
     @property
@@ -117,7 +118,7 @@ class Batched(AbstractNetwork):
 
     def weight_gram(self, x: PyTree, W: PyTree) -> PyTree:
         raise ValueError(
-            "all examples of a batch pull at one W, and G_M G_Mᵀ is then no diagonal matrix: "
+            "all examples of a batch act on one W, so that G_M G_Mᵀ is not diagonal: "
             "network.linearised(x, W).gram(delta) multiplies by it."
         )
 
@@ -128,7 +129,7 @@ class Batched(AbstractNetwork):
         dtype = jnp.float32
         W = jax.eval_shape(lambda: self.init(jax.random.key(0), dtype))
         shapes = jax.eval_shape(self.forward, W, jax.ShapeDtypeStruct(self.input_shape, dtype))
-        remedy = f"x is that of the network with a batch axis of {self.batch} first, as forward(W, u) makes it"
+        remedy = f"x is that of the network with a batch axis of {self.batch} first, as forward(W, u) returns it"
         return check_leaves("neurons of Batched", x, shapes, remedy)
 
     def check_input(self, u: ArrayLike) -> None:

@@ -7,9 +7,9 @@ from .linearisation import AbstractLinearisation
 
 
 class BatchedLinearisation(AbstractLinearisation):
-    """One linearisation an example: G_ξ is block diagonal by example, and G_M sums over all.
+    """One linearisation an example: G_ξ is block diagonal by example, and G_M stacks the examples over one W.
 
-    `each` has a batch axis before all its arrays, and W is the weights that the examples share.
+    `each` has a batch axis before all its arrays; W are the weights that the examples share.
     """
 
     each: AbstractLinearisation
@@ -28,5 +28,5 @@ class BatchedLinearisation(AbstractLinearisation):
         return jax.vmap(lambda one: one.weight_jvp(dW))(self.each)
 
     def weight_vjp(self, delta: PyTree) -> PyTree:
-        # The transpose of the sum's parts, not their sum: no product of single examples is ever held.
+        # The transpose of the batched product; a vmap of `weight_vjp` would hold one gradient an example, and then sum.
         return jax.linear_transpose(self.weight_jvp, self.W)(delta)[0]

@@ -27,18 +27,18 @@ class Chain(AbstractNetwork):
     """G_0 = x_0 − u,  G_l = x_l − f_l(W_l, x_{l−1}) for l = 1 … L: (4) with a layer of any kind in place of σ(Wx).
 
     Each module is one layer of neurons: a linear map, a convolution, a pooling or normalisation of `equinox.nn`, a
-    module of your own, or a function of one array such as `jnp.tanh`; an `eqx.nn.Sequential` is one layer, whose inner
-    values are no neurons and have no mass. A layer's inexact arrays are its weights, what a plain function closes over
-    is constant. x is a tuple of L + 1 arrays, W a tuple of L pytrees: the modules with None for all that is fixed, so
-    that W[0].weight is what it is called.
+    module of your own, or a function of one array such as `jnp.tanh`; an `eqx.nn.Sequential` is one layer, and its
+    inner values are not neurons and have no mass. The inexact arrays of a layer are its weights; an array that a plain
+    function closes over is constant. x is a tuple of L + 1 arrays, W a tuple of L pytrees: the modules with None for
+    all that is fixed, so that W[0].weight has its usual name.
 
     Arguments:
         modules: the layers, or an `eqx.nn.Sequential` of them.
-        input_shape: of u, as (channels, height, width); None where the first layer tells, as a linear one does.
+        input_shape: of u, as (channels, height, width); None where the first layer fixes it, as a linear one does.
 
-    A chain is structure only: `init` makes weights anew (LeCun normal; biases zero; the scales of normalisations and
-    arrays of any other name as they came), `Chain.weights_of(modules)` takes the modules' own, and `network.modules(W)`
-    gives modules back.
+    A chain is structure only: `init` returns new weights (LeCun normal; biases zero; scales of normalisations and
+    arrays of any other name as the modules have them), `Chain.weights_of(modules)` the modules' own, and
+    `network.modules(W)` the modules with weights W.
     Raises ValueError for layers that keep state, draw random numbers, or do not fit together.
     """
 
@@ -89,7 +89,7 @@ class Chain(AbstractNetwork):
 
     @property
     def num_weights(self) -> int:
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(self._like_weights)))
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self._weight_shapes))
 
     @property
     def feedforward(self) -> bool:
@@ -143,8 +143,8 @@ class Chain(AbstractNetwork):
 
     def weight_gram(self, x: Layers, W: tuple[PyTree, ...]) -> Layers:
         raise ValueError(
-            "the layers of a chain may share weights between neurons, as a convolution does, and G_M G_Mᵀ is then no "
-            "diagonal matrix: network.linearised(x, W).gram(delta) multiplies by it."
+            "the layers of a chain may share weights between neurons, as a convolution does, so that G_M G_Mᵀ is not "
+            "diagonal: network.linearised(x, W).gram(delta) multiplies by it."
         )
 
     def check_weights(self, W: PyTree) -> tuple[PyTree, ...]:
@@ -152,19 +152,20 @@ class Chain(AbstractNetwork):
             raise ValueError(
                 "weights of a chain are arrays alone, and this holds whole modules: take ll.Chain.weights_of(modules)."
             )
-        remedy = "W is a tuple of one pytree a layer, as network.init(key) or ll.Chain.weights_of(modules) make it"
-        return check_leaves("weights of the Chain", W, jax.eval_shape(self._like_weights), remedy)
+        remedy = "W is a tuple of one pytree a layer, as network.init(key) or ll.Chain.weights_of(modules) return it"
+        return check_leaves("weights of the Chain", W, self._weight_shapes, remedy)
 
     def check_neurons(self, x: PyTree) -> Layers:
         shapes = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in self.shapes)
-        remedy = "x is a tuple of one array a layer, the input first, as network.forward(W, u) makes it"
+        remedy = "x is a tuple of one array a layer, the input first, as network.forward(W, u) returns it"
         return check_leaves("neurons of the Chain", x, shapes, remedy)
 
     def check_input(self, u: ArrayLike) -> None:
         check_input(u, self.input_shape)
 
-    def _like_weights(self) -> tuple[PyTree, ...]:
-        return self.init(jax.random.key(0), jnp.float32)
+    @property
+    def _weight_shapes(self) -> tuple[PyTree, ...]:
+        return tuple(layer.weight_shapes for layer in self.layers)
 
 
 def _as_modules(modules: Any) -> tuple[Any, ...]:

@@ -20,14 +20,14 @@ _KINKED_POOLING = (jax.lax.max, jax.lax.min, jnp.max, jnp.min)
 
 @dataclasses.dataclass(frozen=True)
 class _Normal:
-    """Weights that begin LeCun normal: fan-in over all axes but the first."""
+    """Weights that are LeCun normal at first: fan-in over all axes but the first."""
 
     shape: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Zero:
-    """Biases, which begin at zero."""
+    """Biases, zero at first."""
 
     shape: tuple[int, ...]
 
@@ -68,7 +68,7 @@ class ChainLayer:
             self._start = FrozenPytree(_start(module, weights))
         except TypeError as error:
             raise ValueError(
-                f"{label} cannot be held statically ({error}): its fields that are no arrays must be hashable."
+                f"{label} cannot be held statically ({error}): its fields other than arrays must be hashable."
             ) from error
         self.output_shape, self.convolves = self._examined(label)
 
@@ -83,10 +83,15 @@ class ChainLayer:
         return eqx.combine(weights, self._fixed.thawed())
 
     def init(self, key: PRNGKeyArray, dtype: Any) -> PyTree:
-        """Where the weights begin."""
+        """The initial weights."""
         leaves, structure = jax.tree.flatten(self._start.thawed())
         keys = jax.random.split(key, max(len(leaves), 1))
-        return jax.tree.unflatten(structure, [_begun(leaf, k, dtype) for leaf, k in zip(leaves, keys, strict=False)])
+        return jax.tree.unflatten(structure, [_initial(leaf, k, dtype) for leaf, k in zip(leaves, keys, strict=False)])
+
+    @property
+    def weight_shapes(self) -> PyTree:
+        """W_l as a pytree of `jax.ShapeDtypeStruct`."""
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32), self._start.thawed())
 
     def __hash__(self) -> int:
         return hash(self._identity)
@@ -104,10 +109,9 @@ class ChainLayer:
     def _examined(self, label: str) -> tuple[Shape, bool]:
         """The shape of f(W_l, x), and whether f convolves."""
         tried = f"{label[:-1]}, on a float32 array of shape {self.input_shape}"
-        weights = jax.eval_shape(lambda: self.init(jax.random.key(0), jnp.float32))
         below = jax.ShapeDtypeStruct(self.input_shape, jnp.float32)
         try:
-            traced, above = jax.make_jaxpr(lambda W, x: self.module(W)(x), return_shape=True)(weights, below)
+            traced, above = jax.make_jaxpr(lambda W, x: self.module(W)(x), return_shape=True)(self.weight_shapes, below)
         except Exception as error:
             raise ValueError(
                 f"{tried} fails ({type(error).__name__}: {error}): a layer is called with one array and nothing else. "
@@ -129,11 +133,11 @@ def _name_of(module: Any) -> str:
     return name if isinstance(name, str) else type(module).__name__
 
 
-# -- where weights begin -----------------------------------------------------------------------------------------------
+# -- initial weights ---------------------------------------------------------------------------------------------------
 
 
 def _start(module: Any, weights: PyTree) -> PyTree:
-    """A rule for every weight and bias; scales and offsets of normalisations, and all other arrays, as they came."""
+    """A rule for every weight and bias; scales and offsets of normalisations, and all other arrays, as given."""
 
     def rule(path: tuple[Any, ...], leaf: Array) -> Any:
         owner = module
@@ -157,7 +161,7 @@ def _child(owner: Any, key: Any) -> Any:
     return owner[key.key] if isinstance(key, jax.tree_util.DictKey) else None
 
 
-def _begun(rule: Any, key: PRNGKeyArray, dtype: Any) -> Array:
+def _initial(rule: Any, key: PRNGKeyArray, dtype: Any) -> Array:
     if isinstance(rule, _Normal):
         fan_in = max(math.prod(rule.shape[1:]), 1)
         return jax.random.normal(key, rule.shape, dtype) * jnp.asarray(fan_in**-0.5, dtype)
@@ -169,16 +173,16 @@ def _begun(rule: Any, key: PRNGKeyArray, dtype: Any) -> Array:
 
 def _check_module(module: Any, label: str) -> None:
     if not callable(module):
-        raise ValueError(f"{label} cannot be called: give Equinox modules or functions of one array.")
+        raise ValueError(f"{label} is non-callable: give Equinox modules or functions of one array.")
     parts = jax.tree.leaves(module, is_leaf=lambda part: isinstance(part, eqx.nn.StateIndex | eqx.nn.Dropout))
     if any(isinstance(part, eqx.nn.StateIndex) for part in parts):
         raise ValueError(
-            f"{label} keeps state (as BatchNorm does), which is no coordinate of this motion: use a stateless "
+            f"{label} keeps state (as BatchNorm does), and a state is not a coordinate of this motion: use a stateless "
             "normalisation such as eqx.nn.LayerNorm or eqx.nn.GroupNorm."
         )
     if any(isinstance(part, eqx.nn.Dropout) and not part.inference and part.p != 0 for part in parts):
         raise ValueError(
-            f"{label} draws random numbers, and a constraint is no lottery: leave eqx.nn.Dropout out, or build the "
+            f"{label} draws random numbers, and a constraint is deterministic: leave eqx.nn.Dropout out, or build the "
             "chain of eqx.nn.inference_mode(module)."
         )
 

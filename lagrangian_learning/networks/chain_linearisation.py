@@ -107,7 +107,7 @@ def _by_weights(layer: ChainLayer, weights: PyTree, below: Array) -> Product | N
 
 
 def _transposed(layer: ChainLayer, product: Product, like: PyTree, cotangent: Array) -> Any:
-    """The transpose of a layer's product with what is `like`."""
+    """The transpose of a layer's product with a pytree like `like`."""
 
     def transpose(cotangent: Array) -> PyTree:
         return jax.linear_transpose(product, like)(cotangent)[0]

@@ -1,4 +1,4 @@
-"""Networks on any digraph: waves level by level where it is acyclic, dense solves where it has cycles."""
+"""Networks on any digraph: sweeps level by level where it is acyclic, dense solves where it has cycles."""
 
 # An equinox.AbstractVar may be a property in a final class; pyright does not know.
 # pyright: reportIncompatibleVariableOverride=false
@@ -20,7 +20,7 @@ from lagrangian_learning._checks import positive_int
 
 from ._checks import check_input, check_leaves, float_dtype
 from .activations import Activation, check_activation, resolve, slope, smoothness
-from .digraph_linearisation import DigraphLinearisation, Neurons, Weights, check_dense, tell
+from .digraph_linearisation import DigraphLinearisation, Neurons, Weights, check_dense, unless_failed
 from .edges import FrozenArray, as_edges, check_edges, cycles_of, digraph_of, levels_of, number_nodes
 from .linearisation import TaylorSweep
 from .network import AbstractNetwork, taylor_sweep
@@ -28,21 +28,25 @@ from .schedule import Schedule, build_schedule, take
 
 
 class Digraph(AbstractNetwork):
-    """G_j = x_j - u_j for inputs, G_j = x_j - sigma(sum over edges (k, j) of w_e x_k) for all other neurons; (4).
+    """G_j = x_j − u_j for inputs,  G_j = x_j − σ(Σ w_e x_k over edges e = (k, j)) for all other neurons; (4).
 
-    `edges` are (source, target) pairs, zero-based, as in networkx; W is one array [num_edges] in their order and x one
-    array [num_neurons]. The first `num_inputs` neurons are inputs, the last `num_outputs` outputs. Any acyclic graph is
-    feedforward whatever its numbering; self-loops make it cyclic. A neuron that no edge enters holds sigma(0). The
-    `activation` (a name of `ACTIVATIONS` or an elementwise callable) applies to the outputs too unless
-    `output_activation` is given.
+    A network on any digraph. x is one array [num_neurons], W one array [num_edges] in the order of the edges. Any
+    acyclic graph is feedforward whatever its numbering; self-loops make it cyclic. A neuron that no edge enters is
+    σ(0). On a cyclic graph `forward` finds a root of G by Newton's method from x = 0; there may be other roots.
+    Derivatives are implicit.
 
-    On a cyclic graph, of at most MAX_CYCLIC_NEURONS neurons, `forward` finds a root of G by Newton's method from x = 0
-    to `tolerance`, relative and absolute (None: 100 eps of the dtype), in at most `max_steps` steps; there may be other
-    roots. Derivatives are implicit. If it finds none it raises; with `throw=False` it returns NaN. A singular G_xi in
-    a wave is told in the same way.
+    Arguments:
+        num_neurons: at most MAX_CYCLIC_NEURONS for sweeps through a cyclic graph.
+        edges: (source, target) pairs, zero-based, as in networkx.
+        num_inputs, num_outputs: the first neurons are inputs, the last ones outputs.
+        activation: σ, a name of `ACTIVATIONS` or an elementwise callable.
+        output_activation: that of the outputs; None: `activation` too.
+        tolerance: of Newton's method, relative and absolute; None: 100 eps of the dtype.
+        max_steps: of Newton's method.
+        throw: whether a root that is not found, or a singular G_ξ in a sweep, is an error; otherwise the result is NaN.
 
     Raises ValueError for edges that are empty, not integers, out of range, duplicate or into inputs, for more inputs
-    and outputs than neurons, and for what is no activation.
+    and outputs than neurons, and for functions that are not elementwise.
     """
 
     num_neurons: int = eqx.field(static=True)
@@ -153,7 +157,7 @@ class Digraph(AbstractNetwork):
     def forward(self, W: Weights, u: ArrayLike) -> Neurons:
         self.check_input(u)
         u = jnp.asarray(u)
-        return self._forward_wave(W, u) if self.feedforward else self._root(W, u)
+        return self._forward_sweep(W, u) if self.feedforward else self._root(W, u)
 
     def output(self, x: Neurons) -> Float[Array, " num_outputs"]:
         return x[-self.num_outputs :]
@@ -205,7 +209,7 @@ class Digraph(AbstractNetwork):
         return tuple(range(start, stop) for start, stop in itertools.pairwise(bounds))
 
     def _map(self, function: Callable, activity: Neurons) -> Float[Array, " non_inputs"]:
-        """function(activation) at the activity of the neurons that are no inputs."""
+        """function(activation) at the activity of all neurons but the inputs."""
         parts = zip(self._activations, self._groups, strict=True)
         return jnp.concatenate([function(f)(activity[group.start : group.stop]) for f, group in parts])
 
@@ -223,7 +227,7 @@ class Digraph(AbstractNetwork):
         slopes = self._map(derivative, self._activity(x, W))
         return jnp.concatenate([jnp.zeros(self.num_inputs, slopes.dtype), slopes])
 
-    def _forward_wave(self, W: Weights, u: Float[Array, " num_inputs"]) -> Neurons:
+    def _forward_sweep(self, W: Weights, u: Float[Array, " num_inputs"]) -> Neurons:
         schedule = self._schedule
         assert schedule is not None
         dtype = jnp.result_type(W, u)
@@ -259,7 +263,7 @@ class Digraph(AbstractNetwork):
             max_steps=self.max_steps,
             throw=False,
         )
-        return tell(
+        return unless_failed(
             found.value,
             found.result != optx.RESULTS.successful,
             f"no x with x = sigma(Wx) found in {self.max_steps} Newton steps on the cyclic digraph: use "

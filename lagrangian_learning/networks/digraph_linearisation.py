@@ -1,4 +1,4 @@
-"""The constraints of a digraph linearised: waves level by level where it is acyclic, dense solves on cycles."""
+"""The constraints of a digraph linearised: sweeps level by level where it is acyclic, dense solves on cycles."""
 
 import equinox as eqx
 import jax
@@ -18,15 +18,16 @@ Weights = Float[Array, " num_edges"]
 MAX_CYCLIC_NEURONS = 2048
 
 _SINGULAR = (
-    "G_xi is singular on a cycle of the digraph, so it has no forward or backward wave: guard_rank names the cycle; "
-    "change its weights, or solve for the multipliers in the delta form"
+    "G_xi is singular on a cycle of the digraph, so that forward and adjoint sweeps do not exist: guard_rank names the "
+    "cycle; change its weights, or solve for the multipliers in the delta form"
 )
 
 
 class DigraphLinearisation(AbstractLinearisation):
     """G_ξ = I − C with C_jk = σ′(a_j) w_jk on every edge (k, j); G_M G_Mᵀ is diagonal.
 
-    slopes: σ′(a), zero for inputs;  coupling: C, one entry an edge;  throw: whether a failed solve raises or is NaN.
+    slopes: σ′(a), zero for inputs;  coupling: C, one entry an edge;  throw: whether a failed solve is an error,
+    otherwise NaN.
     """
 
     x: Neurons
@@ -63,10 +64,10 @@ class DigraphLinearisation(AbstractLinearisation):
 
     def _solved(self, r: Neurons, *, transposed: bool) -> Neurons:
         if self.schedule is not None:
-            return _swept(self.schedule, self.coupling, r, reverse=transposed)
+            return _substituted(self.schedule, self.coupling, r, reverse=transposed)
         matrix = self.jacobian().T if transposed else self.jacobian()
         solved = lx.linear_solve(lx.MatrixLinearOperator(matrix), r, lx.LU(), throw=False)
-        return tell(solved.value, solved.result != lx.RESULTS.successful, _SINGULAR, throw=self.throw)
+        return unless_failed(solved.value, solved.result != lx.RESULTS.successful, _SINGULAR, throw=self.throw)
 
     def _collected(self, values: Weights) -> Neurons:
         return jnp.zeros(self.x.size, values.dtype).at[self._target].add(values)
@@ -89,12 +90,12 @@ def check_dense(num_neurons: int) -> None:
         )
 
 
-def tell(value: Neurons, failed: Array, message: str, *, throw: bool) -> Neurons:
+def unless_failed(value: Neurons, failed: Array, message: str, *, throw: bool) -> Neurons:
     """The value of a solve; where it failed an error with the message, or NaN."""
     return eqx.error_if(value, failed, message) if throw else jnp.where(failed, jnp.nan, value)
 
 
-def _swept(schedule: Schedule, coupling: Weights, r: Neurons, *, reverse: bool) -> Neurons:
+def _substituted(schedule: Schedule, coupling: Weights, r: Neurons, *, reverse: bool) -> Neurons:
     """(I − C)⁻¹ r; transposed, and in the opposite order, with `reverse`."""
     start, end = jnp.asarray(schedule.source.array), jnp.asarray(schedule.target.array)
     if reverse:

@@ -13,7 +13,7 @@ from .edges import FrozenArray
 
 @final
 class FrozenPytree:
-    """A pytree held hashably. Raises TypeError when one of its leaves or static fields has no hash."""
+    """A pytree held hashably. Raises TypeError for leaves and static fields that cannot be hashed."""
 
     def __init__(self, tree: PyTree) -> None:
         leaves, self.structure = jax.tree.flatten(tree)

@@ -9,7 +9,7 @@ from .network import AbstractNetwork
 
 
 def _at_rest(network: AbstractNetwork, x: PyTree) -> Array:
-    # G is affine in u with a constant slope: no Jacobian depends on it.
+    # G is affine in u with a constant slope, so that Jacobians do not depend on u.
     return jnp.zeros(network.input_shape, jax.tree.leaves(x)[0].dtype)
 
 

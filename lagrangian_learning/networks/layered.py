@@ -1,4 +1,4 @@
-"""Layered networks: G_xi is block bidiagonal, so its solves are one sweep over the layers."""
+"""Layered networks: G_ξ is block bidiagonal, so that its solves are one sweep over the layers."""
 
 # An equinox.AbstractVar may be a property in a final class; pyright does not know.
 # pyright: reportIncompatibleVariableOverride=false
@@ -23,12 +23,20 @@ from .network import AbstractNetwork
 
 
 class Layered(AbstractNetwork):
-    """G_0 = x_0 - u,  G_l = x_l - sigma(W_l x_{l-1} [+ b_l]) for l = 1 … L; (4) and (2) of the paper.
+    """G_0 = x_0 − u,  G_l = x_l − σ(W_l x_{l−1} [+ b_l]) for l = 1 … L; (4) and (2) of the paper.
 
-    `sizes` are the widths (n_0, …, n_L), input layer first. x is a tuple of L + 1 arrays [n_l]; W a tuple of L matrices
-    [n_l, n_{l-1}], or of pairs (matrix, bias [n_l]) with `bias=True`. `activation` (a name of `ACTIVATIONS` or an
-    elementwise callable) applies to the output layer too unless `output_activation` is given. Raises ValueError for
-    fewer than two layers, widths that are not positive integers, and what is no activation.
+    A multilayer perceptron as constraints. x is a tuple of L + 1 arrays [n_l], the input layer first; W a tuple of L
+    matrices [n_l, n_{l−1}], or of pairs (matrix, bias [n_l]). `linearised` and `taylor_sweep` also take x and u with a
+    batch axis first, for one W.
+
+    Arguments:
+        sizes: the widths (n_0, …, n_L), input layer first.
+        activation: σ, a name of `ACTIVATIONS` or an elementwise callable.
+        bias: whether layers have biases b_l.
+        output_activation: that of the output layer; None: `activation` too.
+
+    Raises ValueError for fewer than two layers, widths that are not positive integers, and functions that are not
+    elementwise.
     """
 
     sizes: tuple[int, ...] = eqx.field(static=True)
@@ -144,19 +152,23 @@ class Layered(AbstractNetwork):
 
     def check_weights(self, W: PyTree) -> PyTree:
         form = "(matrix [n_out, n_in], bias [n_out]) pairs" if self.bias else "[n_out, n_in] matrices"
-        remedy = f"W is a tuple of {form}, one a layer, as network.init(key) makes it"
-        return check_leaves(f"weights of Layered({self.sizes})", W, jax.eval_shape(self._like_weights), remedy)
+        remedy = f"W is a tuple of {form}, one a layer, as network.init(key) returns it"
+        return check_leaves(f"weights of Layered({self.sizes})", W, self._weight_shapes, remedy)
 
     def check_neurons(self, x: PyTree) -> Layers:
         shapes = tuple(jax.ShapeDtypeStruct((size,), jnp.float32) for size in self.sizes)
-        remedy = "x is a tuple of one array a layer, input layer first, as network.forward(W, u) makes it"
+        remedy = "x is a tuple of one array a layer, input layer first, as network.forward(W, u) returns it"
         return check_leaves(f"neurons of Layered({self.sizes})", x, shapes, remedy)
 
     def check_input(self, u: ArrayLike) -> None:
         check_input(u, self.input_shape)
 
-    def _like_weights(self) -> PyTree:
-        return self.init(jax.random.key(0))
+    @property
+    def _weight_shapes(self) -> PyTree:
+        matrices = (jax.ShapeDtypeStruct((m, n), jnp.float32) for n, m in itertools.pairwise(self.sizes))
+        if not self.bias:
+            return tuple(matrices)
+        return tuple((matrix, jax.ShapeDtypeStruct(matrix.shape[:1], jnp.float32)) for matrix in matrices)
 
 
 def _as_sizes(sizes: Any) -> tuple[int, ...]:

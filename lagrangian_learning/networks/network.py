@@ -17,8 +17,7 @@ class AbstractNetwork(eqx.Module):
     pytrees x and W are a network's own choice; constraints and multipliers have the structure of x.
 
     With a_j = sum_k w_jk x_k, S = diag(sigma'(a)) and orientation G_xi[j, i] = dG_j/dx_i: G_xi = I - S W. Its inverse
-    is a forward wave, its inverse transpose a backward wave. Where no weight is shared between neurons, G_M G_M^T is
-    diagonal.
+    is a forward sweep, its inverse transpose an adjoint sweep. Where neurons share no weight, G_M G_M^T is diagonal.
     """
 
     input_shape: eqx.AbstractVar[tuple[int, ...]]  # of u, and of the input neurons in x
@@ -53,18 +52,18 @@ class AbstractNetwork(eqx.Module):
 
     @abc.abstractmethod
     def linearised(self, x: PyTree, W: PyTree) -> AbstractLinearisation:
-        """G_xi and G_M at (x, W), for several waves and products there."""
+        """G_xi and G_M at (x, W), for several sweeps and products there."""
 
     @abc.abstractmethod
     def taylor_sweep(self, W: PyTree, W_dot: PyTree, u: Array, u_dot: Array, u_ddot: Array) -> TaylorSweep:
         """x, x_dot and the x_ddot of zero W_ddot in one forward pass, with G linearised at x; feedforward networks."""
 
     def solve_forward(self, x: PyTree, W: PyTree, r: PyTree) -> PyTree:
-        """G_xi^-1 r at (x, W), for r with the structure of x: a forward wave."""
+        """G_xi^-1 r at (x, W), for r with the structure of x: a forward sweep."""
         return self.linearised(x, W).forward(r)
 
     def solve_backward(self, x: PyTree, W: PyTree, r: PyTree) -> PyTree:
-        """G_xi^-T r at (x, W), for r with the structure of x: a backward wave, the recursion of backprop (16)."""
+        """G_xi^-T r at (x, W), for r with the structure of x: an adjoint sweep, the recursion of backprop (16)."""
         return self.linearised(x, W).backward(r)
 
     @abc.abstractmethod

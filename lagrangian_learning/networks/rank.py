@@ -45,7 +45,7 @@ def constraint_rank(network: AbstractNetwork, x: PyTree, W: PyTree, rtol: float 
     the rows of G_xi of the neurons with d_j = 0 are independent. The matrix (G_xi, diag(sqrt d)) has the same singular
     values and only 2 num_neurons columns; where weights are shared (G_xi G_M) itself is formed. Singular values up to
     `rtol` times the largest count as zero (None: number of columns times eps). On a feedforward graph G_xi is unit
-    triangular after renumbering: its ranks are known exactly, and the singular values tell only how well it is
+    triangular after renumbering: its ranks are known exactly, and the singular values only measure how well it is
     conditioned. Costs a dense singular value decomposition.
     """
     jacobian, augmented = _matrices(network, x, W)

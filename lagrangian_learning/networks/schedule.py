@@ -1,4 +1,4 @@
-"""The order in which a wave crosses an acyclic digraph: edges by the level of their target, in equal steps."""
+"""The order in which a sweep visits the edges of an acyclic digraph: by the level of their target, in equal steps."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ STEP_OVERHEAD = 512
 
 
 class Schedule(NamedTuple):
-    """Steps of a forward wave, each an equal number of edges that end in one level; index arrays [steps, width].
+    """Steps of a forward sweep, each an equal number of edges that end in one level; index arrays [steps, width].
 
     A level with more edges than `width` takes several steps, so padding stays small however uneven the levels are.
     Padding indexes one past the end, which gathers fill and scatters drop. `finished` holds, for every group of

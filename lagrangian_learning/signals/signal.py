@@ -35,19 +35,21 @@ class AbstractSignal(eqx.Module):
 
 
 class Function(AbstractSignal):
-    """e(t) = fn(t) for any function that JAX can trace. It is taken to be smooth: nobody can check it.
+    """e(t) = fn(t) for any function that JAX can trace. It is taken to be smooth, which cannot be checked.
 
     Arguments:
         fn: scalar time to array. A plain function is held statically; an Equinox module keeps its arrays as leaves.
 
-    Raises ValueError when fn cannot be called or has leaves that are no arrays.
+    Raises ValueError when fn is non-callable or has leaves other than arrays.
     """
 
     fn: Callable
 
     def __init__(self, fn: Any):
         if not callable(fn):
-            raise ValueError(f"a {type(fn).__name__} is no callable: give a function of t, or numbers to ll.Constant.")
+            raise ValueError(
+                f"fn is non-callable, a {type(fn).__name__}: give a function of t, or numbers to ll.Constant."
+            )
         self.fn = as_module(fn)
 
     def __check_init__(self) -> None:

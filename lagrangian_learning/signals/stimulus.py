@@ -1,4 +1,4 @@
-"""What the outside world shows a network: an input and a target."""
+"""The stimulus of a network: an input and a target."""
 
 import math
 from typing import Any
@@ -81,7 +81,7 @@ class Stimulus(eqx.Module):
         checked = _check_domain(self, t0, t0 if t1 is None else as_constant(t1))
         finite = all_finite((checked.input(t0), checked.target(t0)))
         if not jax.tree.leaves(checked) and not is_concrete(finite):
-            return checked  # two plain functions have no array that a run-time error could hang on
+            return checked  # two plain functions hold no array to which a run-time error could be tied
         message = "the input or the target is NaN or inf at the first time of the run: look at stimulus.input(t0)."
         return require(checked, finite, message)
 
@@ -91,7 +91,7 @@ def _as_array(value: Any) -> Array:
         return as_constant(value)
     except (TypeError, ValueError):
         raise ValueError(
-            f"a {type(value).__name__} is no signal: give one such as ll.Sampled, a callable of t, or numbers."
+            f"a {type(value).__name__} is not a signal: give one such as ll.Sampled, a callable of t, or numbers."
         ) from None
 
 

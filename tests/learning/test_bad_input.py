@@ -174,7 +174,7 @@ def test_what_is_no_stimulus(args):
 def test_signals_of_a_stimulus():
     with pytest.raises(ValueError, match="NaN or inf"):
         ll.Stimulus(jnp.array([1.0, jnp.nan]), jnp.array([0.2]))
-    with pytest.raises(ValueError, match="a str is no signal"):
+    with pytest.raises(ValueError, match="a str is not a signal"):
         ll.Stimulus("speech", jnp.array([0.2]))
 
 

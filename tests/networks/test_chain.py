@@ -1,3 +1,5 @@
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -92,7 +94,7 @@ def test_forward_is_written_out_in_numpy():
 
 
 @pytest.mark.parametrize("name", ["image", pytest.param("signal", marks=pytest.mark.slow)])
-def test_waves_and_products_are_those_of_the_dense_jacobians(name):
+def test_sweeps_and_products_are_those_of_the_dense_jacobians(name):
     network = NETWORKS[name]
     x, W, r = off_the_constraint(network, 1)
 
@@ -160,7 +162,7 @@ def test_what_needs_a_diagonal_is_refused_and_the_rank_is_that_of_both_jacobians
         network.weight_gram(x, W)
 
 
-def test_weights_begin_as_told():
+def test_initial_weights():
     modules = [eqx.nn.Linear(64, 64, key=KEYS[3]), eqx.nn.LayerNorm(64), Gain(jnp.array(0.7)), jnp.tanh]
     network = Chain(modules)
     dense, norm, gain, nothing = W = jax.jit(lambda key: network.init(key, jnp.float32))(jax.random.key(0))
@@ -215,17 +217,53 @@ def test_a_chain_is_structure_alone():
     assert scaled[0] != scaled[1]
 
 
+CALLS = {False: [], True: []}
+
+
+class Recorder(eqx.Module):
+    """A user's layer that records every call."""
+
+    inner: Any
+    convolves: bool = eqx.field(static=True)
+
+    def __call__(self, x):
+        CALLS[self.convolves].append(x.shape)
+        return jnp.sin(self.inner(x))
+
+
+@pytest.mark.parametrize("convolves", [False, True])
+def test_a_layer_is_called_once_a_pass(convolves):
+    """Once at construction and once a forward pass, twice to linearise: by its neurons and by its weights."""
+    calls = CALLS[convolves]
+    calls.clear()
+    inner = eqx.nn.Conv1d(2, 2, 3, padding=1, key=KEYS[0]) if convolves else eqx.nn.LayerNorm((2, 4))
+    chain = Chain([Recorder(inner, convolves)] * 2, (2, 4))
+    assert len(calls) == 2
+    W, u = chain.init(KEYS[0]), jnp.ones((2, 4))
+    x = chain.forward(W, u)
+    for traced, each in (
+        (lambda: chain.forward(W, u), 1),
+        (lambda: chain.linearised(x, W), 2),
+        (lambda: chain.linearised(x, W).gram(chain.linearised(x, W).backward(x)), 4),
+        (lambda: chain.taylor_sweep(W, W, u, u, u)[:3], 3),
+        (lambda: (chain.check_weights(W), chain.num_weights), 0),
+    ):
+        calls.clear()
+        jax.make_jaxpr(traced)()
+        assert len(calls) == 2 * each
+
+
 @pytest.mark.parametrize(
     ("module", "smoothness"),
     [
         (jnp.tanh, np.inf),
-        (lambda x: jnp.maximum(x, 0), np.inf),  # nobody can know
+        (lambda x: jnp.maximum(x, 0), np.inf),  # cannot be known
         (jax.nn.relu, 0),
         (jax.nn.elu, 1),
         (jnp.abs, 0),
         (eqx.nn.Lambda(jax.nn.elu), 1),
         (eqx.nn.Sequential([eqx.nn.Lambda(jnp.tanh), eqx.nn.Lambda(jax.nn.relu)]), 0),
-        (eqx.nn.MLP(3, 3, 2, 1, key=KEYS[0]), 0),  # relu, unless told otherwise
+        (eqx.nn.MLP(3, 3, 2, 1, key=KEYS[0]), 0),  # relu, unless specified otherwise
         (eqx.nn.MLP(3, 3, 2, 1, jnp.tanh, key=KEYS[0]), np.inf),
         (eqx.nn.PReLU(), 0),
     ],
@@ -253,7 +291,7 @@ BATCH_NORM = eqx.nn.BatchNorm(2, "batch", mode="batch")
         ([LINEAR, LINEAR], None, r"layer 2 of the chain, Linear, on a float32 array of shape \(2,\) fails"),
         ([LINEAR, lambda x: (x, x)], None, "is one array"),
         ([LINEAR, lambda x: x > 0], None, "in the dtype of its input"),
-        ([LINEAR, 3], None, "layer 2 of the chain, int, cannot be called"),
+        ([LINEAR, 3], None, "layer 2 of the chain, int, is non-callable"),
         (
             [eqx.nn.Conv1d(1, 1, 1, key=KEYS[0])],
             None,

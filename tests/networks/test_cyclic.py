@@ -85,12 +85,12 @@ def test_no_root_is_an_error_or_nan():
     assert jnp.isnan(silent.forward(W, u)).all()
 
 
-def test_a_singular_wave_is_an_error_or_nan():
+def test_a_singular_sweep_is_an_error_or_nan():
     x, W, r = jnp.zeros(2), jnp.array([1.0, 1.0]), jnp.ones(2)
-    for wave in ("solve_forward", "solve_backward"):
+    for sweep in ("solve_forward", "solve_backward"):
         with pytest.raises(RuntimeError, match=r"G_xi is singular on a cycle.*guard_rank"):
-            jax.block_until_ready(eqx.filter_jit(getattr(loop(), wave))(x, W, r))
-        assert jnp.isnan(getattr(loop(throw=False), wave)(x, W, r)).all()
+            jax.block_until_ready(eqx.filter_jit(getattr(loop(), sweep))(x, W, r))
+        assert jnp.isnan(getattr(loop(throw=False), sweep)(x, W, r)).all()
 
 
 def test_one_bad_lane_leaves_the_others_alone():

@@ -181,10 +181,10 @@ def test_two_thousand_neurons_are_fast(key):
     network = random_dag(9, 2000, 20_000, 10)
     assert network.num_weights == 20_000
     W, u, r = network.init(key), jnp.ones(10), jnp.ones(2000)
-    waves = jax.jit(lambda W: network.solve_backward(network.forward(W, u), W, r))
-    waves(W).block_until_ready()
+    sweep = jax.jit(lambda W: network.solve_backward(network.forward(W, u), W, r))
+    sweep(W).block_until_ready()
     start = time.perf_counter()
-    waves(W).block_until_ready()
+    sweep(W).block_until_ready()
     assert time.perf_counter() - start < 0.25  # measured 0.0007 s
 
 
@@ -264,7 +264,7 @@ def test_forward_differentiates_four_times_along_a_path():
     np.testing.assert_allclose(got, expected, rtol=1e-9)
 
 
-def test_reverse_mode_through_the_wave_is_backprop(key):
+def test_reverse_mode_through_the_forward_sweep_is_backprop(key):
     network = random_dag(0, 12, 25, 3)
     W, u = network.init(key), jnp.ones(3)
     x = network.forward(W, u)

@@ -71,7 +71,7 @@ def test_weight_products_and_gram_are_those_of_the_dense_jacobian(network):
     np.testing.assert_allclose(gram, jacobian @ jacobian.T, rtol=1e-13, atol=1e-14)
 
 
-def test_backward_wave_is_backprop():
+def test_the_adjoint_sweep_is_backprop():
     network = Layered((3, 4, 5, 2), "logistic", bias=True)
     _, W, _ = off_the_constraint(network, 4)
     u, y = jnp.array([0.2, -0.5, 1.0]), jnp.array([1.0, 0.0])
