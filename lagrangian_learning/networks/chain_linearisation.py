@@ -71,8 +71,8 @@ def linearised_chain(layers: Sequence[ChainLayer], x: Layers, W: tuple[PyTree, .
     for layer, weights, below in zip(layers, W, x[:-1], strict=True):
         by_neurons.append(_by_neurons(layer, weights, below))
         by_weights.append(_by_weights(layer, weights, below))
-        linear = layer.bias is not None
-        kernels.append(gram_kernel(below, layer.output_shape[0], bias=layer.bias) if linear else None)
+        bias = layer.bias
+        kernels.append(None if bias is None else gram_kernel(below, layer.output_shape[0], bias=bias))
     return ChainLinearisation(x, W, tuple(by_neurons), tuple(by_weights), tuple(kernels), tuple(layers))
 
 

@@ -17,7 +17,8 @@ def gram_kernel(below: Float[Array, "*batch _"], width: int, *, bias: bool) -> F
     """
     if below.ndim == 1:
         return jnp.sum(below**2) + float(bias)
-    return matmul(below, below.T) + float(bias) if _pays(*below.shape, width) else None
+    batch, n = below.shape
+    return matmul(below, below.T) + float(bias) if _pays(batch, n, width) else None
 
 
 def _pays(batch: int, below: int, above: int) -> bool:

@@ -56,8 +56,11 @@ class LayeredLinearisation(AbstractLinearisation):
         """d_j = σ′(a_j)² (Σ_k x_k² [+ 1 with a bias]), 0 for inputs: G_M G_Mᵀ of one example."""
         if self.x[0].ndim > 1:
             raise ValueError("G_M G_Mᵀ of a batch is not diagonal: `gram(delta)` multiplies by it.")
-        squares = (s**2 * kernel for s, kernel in zip(self.slopes, self.kernels, strict=True))
-        return (jnp.zeros_like(self.x[0]), *squares)
+        images = [jnp.zeros_like(self.x[0])]
+        for s, kernel in zip(self.slopes, self.kernels, strict=True):
+            assert kernel is not None  # of one example it is a number
+            images.append(s**2 * kernel)
+        return tuple(images)
 
     def jacobian(self) -> Float[Array, "neurons neurons"]:
         """G_ξ of one example as a dense matrix, put together from its blocks."""
