@@ -14,8 +14,7 @@ from lagrangian_learning.learning.checks import one_number
 from lagrangian_learning.learning.potential import AbstractPotential, as_potential
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.networks.activations import resolve, slope
-
-EXACT = jax.lax.Precision.HIGHEST
+from lagrangian_learning.networks.affine import activity, matrix_of, transpose_times
 
 
 class WaveRecord(eqx.Module):
@@ -59,7 +58,9 @@ def _gradient(x: tuple[Array, ...], delta: tuple[Array, ...], bias: bool) -> PyT
 
 
 def _products(form: str, x: tuple[Array, ...], delta: tuple[Array, ...]) -> tuple[Array, ...]:
-    return tuple(jnp.einsum(form, error, below, precision=EXACT) for error, below in zip(delta, x[:-1], strict=True))
+    return tuple(
+        jnp.einsum(form, error, below, precision="highest") for error, below in zip(delta, x[:-1], strict=True)
+    )
 
 
 def _with_bias(matrices: tuple[Array, ...], offsets: tuple[Array, ...], bias: bool) -> PyTree:
@@ -126,12 +127,12 @@ def _meet(network: Layered, potential: AbstractPotential, front: _Front, u: Arra
 
 def _advance(network: Layered, W: PyTree, x: tuple, delta: tuple, eta: Array | None) -> _Front:
     sigmas = network.activations
-    a = tuple(_activity(network, weights, below) for weights, below in zip(W, x[:-1], strict=True))
+    a = tuple(activity(weights, below) for weights, below in zip(W, x[:-1], strict=True))
     backward = zip(sigmas[:-1], a[:-1], W[1:], delta[1:], strict=True)
     return _Front(
         a=a,
-        x=tuple(resolve(sigma)(activity) for sigma, activity in zip(sigmas, a, strict=True)),
-        delta=tuple(slope(f, a_l) * _matvec(_matrix(network, above).T, d) for f, a_l, above, d in backward),
+        x=tuple(resolve(sigma)(a_l) for sigma, a_l in zip(sigmas, a, strict=True)),
+        delta=tuple(slope(f, a_l) * transpose_times(matrix_of(above), d) for f, a_l, above, d in backward),
         W=W if eta is None else _learn(network, W, x, delta, eta),
     )
 
@@ -143,19 +144,6 @@ def _learn(network: Layered, W: PyTree, x: tuple, delta: tuple, eta: Array) -> P
 def _silence(network: Layered, W: PyTree) -> _Front:
     zeros = tuple(jnp.zeros(size, dtype_of(W)) for size in network.sizes[1:])
     return _Front(a=zeros, x=zeros, delta=zeros[:-1], W=W)
-
-
-def _matrix(network: Layered, weights: PyTree) -> Array:
-    return weights[0] if network.bias else weights
-
-
-def _activity(network: Layered, weights: PyTree, below: Array) -> Array:
-    product = _matvec(_matrix(network, weights), below)
-    return product + weights[1] if network.bias else product
-
-
-def _matvec(matrix: Array, vector: Array) -> Array:
-    return jnp.matmul(matrix, vector, precision=EXACT)
 
 
 def _checked(network: Any, W: PyTree, inputs: Any, targets: PyTree) -> tuple[PyTree, Array, PyTree]:
