@@ -23,6 +23,7 @@ else:
 RATES = (0.001, 0.003, 0.01, 0.03)
 FIRST_MASS_RATIO, MASS_RATIOS = 1e-5, (1e-6, 1e-4)
 SEEDS = (100, 101)  # not those of the experiment
+NUM_LEFT_OUT = 300
 
 
 def measured(network, fit, left_out, passes, choices, seeds):
@@ -54,7 +55,8 @@ def best(rows, name):
 
 def main(*, quick=False):
     train, _ = digits.digits()
-    fit, left_out = digits.validation_split(train)
+    kept = len(train.labels) - NUM_LEFT_OUT
+    fit, left_out = train.select(slice(kept)), train.select(slice(kept, None))
     if quick:
         fit = fit.select(slice(64))
         network, passes, rates, seeds = digits.convolutional(2, 8), 1, RATES[-1:], SEEDS[:1]

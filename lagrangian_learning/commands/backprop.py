@@ -34,7 +34,7 @@ def delta_errors(W: PyTree, u: Array, y: Array) -> tuple[Array, ...]:
 def backprop(W: PyTree, inputs: Array, targets: Array, rate: float) -> tuple[PyTree, Float[Array, "frames outputs"]]:
     """Online stochastic gradient descent, one frame a step, in the order given.
 
-    Returns the weights at the end, and what the network said at each frame before it learned from it.
+    Returns the weights at the end, and the output at each frame before it was learned from.
     """
     optimiser = optax.sgd(rate)
 

@@ -12,11 +12,11 @@ PIPED_WIDTH = 132
 
 
 def verify_command(as_json: bool, equation: str | None) -> Verification:
-    """Measures, and tells in a table or as JSON; see `commands.cli.verify`. Exits with 1 on a surprise."""
+    """Measures, and prints a table or JSON; see `commands.cli.verify`. Exits with 1 on a surprise."""
     jax.config.update("jax_enable_x64", True)
-    told = Console(stderr=True)
+    beside = Console(stderr=True)
     try:
-        with told.status("", spinner="line") as status:
+        with beside.status("", spinner="line") as status:
 
             def progress(done: int, total: int, check: Claim) -> None:
                 status.update(f"{done} of {total} measured; now {check.name} …")
@@ -27,7 +27,7 @@ def verify_command(as_json: bool, equation: str | None) -> Verification:
     if as_json:
         print(found.to_json())
     else:
-        _say(_console(), found)
+        _print(_console(), found)
     if not found.as_documented:
         raise SystemExit(1)
     return found
@@ -39,7 +39,7 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=PIPED_WIDTH)
 
 
-def _say(console: Console, found: Verification) -> None:
+def _print(console: Console, found: Verification) -> None:
     console.print("[bold]The paper's equations and claims, measured[/]  float64; a residual is to stay under tolerance")
     console.print(_table(found))
     for finding in found.findings:
@@ -56,10 +56,10 @@ def _table(found: Verification) -> Table:
     table.add_column("claim", ratio=1)
     table.add_column("verdict", min_width=9, max_width=11)
     table.add_column("residual\n≤ tolerance", no_wrap=True)
-    table.add_column("as told", no_wrap=True)
-    for (about, claim, verdict, residual, tolerance, told), finding in zip(found.rows(), found.findings, strict=True):
-        said = Text(claim).append(f"\n{finding.check.remark}" if finding.check.remark else "", style="italic")
+    table.add_column("as stated", no_wrap=True)
+    for (about, claim, verdict, residual, tolerance, met), finding in zip(found.rows(), found.findings, strict=True):
+        text = Text(claim).append(f"\n{finding.check.remark}" if finding.check.remark else "", style="italic")
         numbers = Text(f"{residual}\n≤ {tolerance}")
         style = None if finding.as_documented else "red"
-        table.add_row(Text(about), said, Text(verdict), numbers, Text(told), style=style)
+        table.add_row(Text(about), text, Text(verdict), numbers, Text(met), style=style)
     return table

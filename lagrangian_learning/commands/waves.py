@@ -1,7 +1,5 @@
 """`lagrangian-learning waves`."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -13,37 +11,34 @@ from lagrangian_learning.learning.waves.timing import causing_input_mismatch, sy
 from lagrangian_learning.plot.waves.figures import draw_wave_figures
 from lagrangian_learning.plot.waves.scenes import PERIODS, REFERENCES, SIZES, Scene, fidelity_by_speed, scenes
 
-from .files import check_folders
+from .files import check_folders, write_json
+from .output import Line, line_printer
 
 L = len(SIZES) - 1
 
 
 def waves_command(folder: Path, numbers: Path | None) -> dict:
-    """Runs, tells and draws the waves; see `lagrangian_learning.commands.cli.waves`. Returns the numbers."""
+    """Runs, prints and draws the waves; see `lagrangian_learning.commands.cli.waves`. Returns the numbers."""
     check_folders("waves", folder, numbers)
     if folder.exists() and not folder.is_dir():
         raise SystemExit(f"waves: {folder} is a file; give --folder another name.")
     jax.config.update("jax_enable_x64", True)
-    console = Console()
-
-    def line(text: str = "") -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
+    line = line_printer(Console())
     line(f"[bold]Forward and backward waves (1)–(3), one layer a frame, in a network of {L + 1} levels[/]")
     runs = scenes()
     errors: dict[Reference, np.ndarray] = {reference: fidelity_by_speed(reference) for reference in REFERENCES}
-    _say_constant(line, runs[0])
-    _say_mismatches(line)
+    _print_constant(line, runs[0])
+    _print_mismatches(line)
     for reference, name in REFERENCES.items():
-        _say_errors(line, name, errors[reference])
+        _print_errors(line, name, errors[reference])
     line()
     for path in draw_wave_figures(folder, runs, errors):
         line(f"picture: {path}")
-    told = as_dict(runs[0], errors)
+    found = as_dict(runs[0], errors)
     if numbers is not None:
-        numbers.write_text(json.dumps(told, indent=1) + "\n")
+        write_json(found, numbers)
         line(f"numbers: {numbers}")
-    return told
+    return found
 
 
 def exact_layers(constant: Scene) -> list[int]:
@@ -52,7 +47,7 @@ def exact_layers(constant: Scene) -> list[int]:
     return [int(n) for n in constant.exact.sum(axis=1)]
 
 
-def _say_constant(line: Callable, constant: Scene) -> None:
+def _print_constant(line: Line, constant: Scene) -> None:
     layers = exact_layers(constant)
     line()
     line("[bold]An input that stands still[/]  layers whose gradient is exact, to rounding error")
@@ -60,7 +55,7 @@ def _say_constant(line: Callable, constant: Scene) -> None:
         line(f"  after {steps:>2} steps  {layers[steps - 1]} of {L}")
 
 
-def _say_mismatches(line: Callable) -> None:
+def _print_mismatches(line: Line) -> None:
     line()
     line(f"[bold]Which frames meet[/]  synchronised layer {synchronised_layer(L)}")
     _row(line, "layer", range(1, L + 1), "d")
@@ -68,7 +63,7 @@ def _say_mismatches(line: Callable) -> None:
     _row(line, "the error's own input is older by", [causing_input_mismatch(l, L) for l in range(1, L + 1)], "d")
 
 
-def _say_errors(line: Callable, name: str, errors: np.ndarray) -> None:
+def _print_errors(line: Line, name: str, errors: np.ndarray) -> None:
     line()
     line(f"[bold]How wrong is the gradient?[/]  relative error against the gradient of {name}")
     _row(line, "layer", range(1, L + 1), "d")
@@ -76,7 +71,7 @@ def _say_errors(line: Callable, name: str, errors: np.ndarray) -> None:
         _row(line, f"a period of {period:g} frames", error, ".3f")
 
 
-def _row(line: Callable, name: str, values, form: str) -> None:
+def _row(line: Line, name: str, values, form: str) -> None:
     line(f"  {name:<34}" + "".join(f"{value:>7{form}}" for value in values))
 
 

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 import lagrangian_learning as ll
-from lagrangian_learning.commands import cli
+from lagrangian_learning.commands import cli, output
 from lagrangian_learning.commands.digits import run as digits_run, task as digits
-from lagrangian_learning.commands.speech import command as speech_command, report as speech_report
+from lagrangian_learning.commands.speech import command as speech_command
 from lagrangian_learning.verify import verification
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -34,7 +34,7 @@ def tiny(tmp_path_factory):
     return folder, command("learn", "speech", *options, cwd=folder)
 
 
-def test_learn_speech_tells_its_story(tiny):
+def test_learn_speech_prints_its_results(tiny):
     folder, done = tiny
     assert done.returncode == 0, done.stderr
     spoken = [line for line in done.stdout.splitlines() if "accuracy" in line]
@@ -82,10 +82,10 @@ def test_simulate_xor(tmp_path, capsys):
         str(tmp_path / "x.json"),
     ]
     cli.main(args)
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     numbers = json.loads((tmp_path / "x.json").read_text())
-    assert "Trajectory" in told
-    assert ("XOR is learned" in told) == numbers["learned"]
+    assert "Trajectory" in printed
+    assert ("XOR is learned" in printed) == numbers["learned"]
     assert numbers["energy_balance"] < 1e-7
     assert max(numbers["relative_residuals"].values()) < 1e-11
     assert (tmp_path / "x.png").read_bytes().startswith(PNG)
@@ -185,32 +185,30 @@ def test_nothing_is_imported_before_it_is_needed():
     assert done.stdout.strip() == "[]"
 
 
-def test_progress_is_told_in_lines_where_there_is_no_terminal():
-    told = io.StringIO()
-    console = Console(file=told)
-    with speech_report.progress(console, "seed 3") as tell:
-        tell(0, 100, 0.0)
-        tell(50, 100, 5.0)
-        tell(60, 100, 5.1)
-        tell(100, 100, 10.0)
-    assert told.getvalue().splitlines() == [
+def test_progress_is_printed_in_lines_where_there_is_no_terminal():
+    printed = io.StringIO()
+    console = Console(file=printed)
+    with output.progress(console, "seed 3") as report:
+        report(0, 100, 0.0)
+        report(50, 100, 5.0)
+        report(60, 100, 5.1)
+        report(100, 100, 10.0)
+    assert printed.getvalue().splitlines() == [
         "  training, seed 3: 50 of 100 frames, 10 a second, 5 s left",
         "  training, seed 3: 100 of 100 frames, 10 a second, 0 s left",
     ]
 
 
 def test_some_recordings_of_each_speaker():
-    from lagrangian_learning import japanese_vowels
-
-    some = speech_command.some_recordings(japanese_vowels("train"), 2)
+    some = speech_command.some_recordings(ll.data.japanese_vowels("train"), 2)
     assert np.bincount(some.labels).tolist() == [2] * 9
 
 
-def test_verify_tells_a_table_and_exits_with_0(capsys):
+def test_verify_prints_a_table_and_exits_with_0(capsys):
     cli.main(["verify", "--equation", "three-neuron example"])
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for word in ("(17)", "three-neuron", "holds", "all as documented"):
-        assert word in told
+        assert word in printed
 
 
 def test_verify_prints_json_and_nothing_else(capsys):
@@ -221,7 +219,7 @@ def test_verify_prints_json_and_nothing_else(capsys):
 
 def test_verify_exits_with_1_when_a_claim_surprises(monkeypatch, capsys):
     surprise = dataclasses.replace(ll.verify.claim("three-neurons"), tolerance=-1.0)
-    monkeypatch.setattr(verification, "CHECKS", (surprise,))
+    monkeypatch.setattr(verification, "CLAIMS", (surprise,))
     with pytest.raises(SystemExit) as ended:
         cli.main(["verify"])
     assert ended.value.code == 1

@@ -1,7 +1,6 @@
 """`lagrangian-learning learn digits`."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 from rich.console import Console
 
 from lagrangian_learning.commands.files import check_folders
-from lagrangian_learning.commands.speech.report import progress
+from lagrangian_learning.commands.options import check_counts
+from lagrangian_learning.commands.output import Line, line_printer, print_rows, progress, save
 
 from .picture import draw
 from .run import Run, run_digits
@@ -18,30 +18,24 @@ from .task import BATCH, PASSES, Constants, Task, convolutional, digits, make_ta
 
 
 def digits_command(seeds: int, seed: int, output: Path | None, numbers: Path | None, passes: int | None) -> list[Run]:
-    """Runs, tells and draws the experiment; see `lagrangian_learning.commands.cli.digits`. Returns the runs."""
+    """Runs, prints and draws the experiment; see `lagrangian_learning.commands.cli.digits`. Returns the runs."""
     passes = PASSES if passes is None else passes
-    for name, value in (("seeds", seeds), ("passes", passes)):
-        if value < 1:
-            raise SystemExit(f"learn digits: --{name} must be at least 1.")
+    check_counts("learn digits", seeds=seeds, passes=passes)
     check_folders("learn digits", output, numbers)
     try:
         train, test = digits()
     except ModuleNotFoundError as error:
         raise SystemExit(f"learn digits: {error}") from None
     console, constants, network, runs = Console(), Constants(), convolutional(), []
+    line = line_printer(console)
     for number in range(seed, seed + seeds):
         task = make_task(number, network, train, test, passes)
         if not runs:
-            _say_what(console, task, len(train.labels), passes, constants)
-        with progress(console, f"seed {number}", "batches") as tell:
-            runs.append(run_digits(number, task, constants, tell))
-    _say_results(console, runs)
-    if output is not None:
-        draw(runs, test, network, output)
-        console.print(f"picture: {output}", highlight=False, soft_wrap=True)
-    if numbers is not None:
-        numbers.write_text(json.dumps(as_dict(runs), indent=1) + "\n")
-        console.print(f"numbers: {numbers}", highlight=False, soft_wrap=True)
+            _print_experiment(line, task, len(train.labels), passes, constants)
+        with progress(console, f"seed {number}", "batches") as report:
+            runs.append(run_digits(number, task, constants, report))
+    _print_results(line, runs)
+    save(line, output, lambda path: draw(runs, test, network, path), numbers, as_dict(runs))
     return runs
 
 
@@ -61,7 +55,7 @@ def _spread(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def _say_what(console: Console, task: Task, images: int, passes: int, constants: Constants) -> None:
+def _print_experiment(line: Line, task: Task, images: int, passes: int, constants: Constants) -> None:
     motion = f"m_W = {constants.mass_W:.3g}, m_x/m_W = {constants.mass_ratio:g}, ϑ = {constants.theta:.3g}"
     rows = {
         "images": f"{images:,} handwritten digits of 8 x 8 pixels, {passes} shuffled passes in batches of {BATCH}",
@@ -69,19 +63,14 @@ def _say_what(console: Console, task: Task, images: int, passes: int, constants:
         "motion": f"Euler–Lagrange equations (8)–(10): {motion}, a batch a unit of time",
         "solver": f"KickDrift, a step a batch, float32, on {jax.devices()[0].device_kind}",
     }
-    console.print("[bold]Learning to read digits by the motion of a cognitive action[/]")
-    for name, text in rows.items():
-        console.print(f"  {name:<9}{text}", highlight=False, soft_wrap=True)
+    print_rows(line, "Learning to read digits by the motion of a cognitive action", rows)
 
 
-def _say_results(console: Console, runs: list[Run]) -> None:
-    def line(text: str = "") -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
-    told = as_dict(runs)
+def _print_results(line: Line, runs: list[Run]) -> None:
+    found = as_dict(runs)
     line()
     for name, key in (("test accuracy", "test_accuracy"), ("SGD", "sgd_test_accuracy")):
-        mean, spread = 100 * told[key]["mean"], 100 * told[key]["spread"]
+        mean, spread = 100 * found[key]["mean"], 100 * found[key]["spread"]
         over = f"  mean of {len(runs)} seeds, ± {spread:.1f} %" if len(runs) > 1 else ""
         line(f"{name:<14} {mean:.1f} %{over}")
     judged = "600 images that were not learned from, most by other writers"

@@ -29,7 +29,7 @@ def draw(runs: list[Run], test: Images, network: ll.Chain, path: Path) -> None:
     left, right = parts
     _learning(left.subplots(), runs)
     _images(right.subplots(ROWS, COLUMNS), runs[-1], test, network)
-    right.suptitle("What it says (mistakes first, in red, with the truth)", fontsize=11, x=0.02, ha="left")
+    right.suptitle("What it recognises (mistakes first, in red, with the truth)", fontsize=11, x=0.02, ha="left")
     figure.savefig(path, dpi=110)
 
 
@@ -57,12 +57,11 @@ def _learning(ax: Axes, runs: list[Run]) -> None:
 
 def _images(axes: np.ndarray, run: Run, test: Images, network: ll.Chain) -> None:
     outputs = jax.jit(jax.vmap(lambda u: network.output(network.forward(run.W, u))))(test.images)
-    told = np.argmax(np.asarray(outputs), axis=1)
-    wrong = told != test.labels
+    predicted = np.argmax(np.asarray(outputs), axis=1)
+    wrong = predicted != test.labels
     order = np.argsort(~wrong, kind="stable")
     for ax, k in zip(axes.flat, order, strict=False):
         ax.imshow(test.images[k, 0], cmap="gray_r")
-        ax.set_title(
-            f"{told[k]} ({test.labels[k]})" if wrong[k] else str(told[k]), fontsize=9, color=RED if wrong[k] else GREY
-        )
+        title, colour = (f"{predicted[k]} ({test.labels[k]})", RED) if wrong[k] else (str(predicted[k]), GREY)
+        ax.set_title(title, fontsize=9, color=colour)
         ax.set_axis_off()

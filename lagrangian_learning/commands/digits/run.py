@@ -14,10 +14,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 import lagrangian_learning as ll
+from lagrangian_learning.commands.output import Report, nothing_reported
 
 from .task import Constants, Task
-
-Tell = Callable[[int, int, float], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +46,10 @@ class Run:
         return self.accuracies_sgd[-1]
 
 
-def run_digits(seed: int, task: Task, constants: Constants, tell: Tell | None = None) -> Run:
+def run_digits(seed: int, task: Task, constants: Constants, report: Report = nothing_reported) -> Run:
     """Learns a task by the cognitive action, one compiled run for all passes, and by SGD.
 
-    tell(batches done, batches in all, seconds of integration) is called at the start and after every pass.
+    report(batches done, batches in all, seconds of integration) is called at the start and after every pass.
     """
     law = constants.law(task.network, task.batches.shape[1])
     stimulus, steps = task.stimulus, len(task.batches) - 1
@@ -60,8 +59,7 @@ def run_digits(seed: int, task: Task, constants: Constants, tell: Tell | None = 
     a_pass = jitted.lower(law, state, times, stimulus).compile()
     accuracies, seconds = [], 0.0
     for first in range(0, steps, task.a_pass):
-        if tell is not None:
-            tell(first, steps, seconds)
+        report(first, steps, seconds)
         start = time.perf_counter()
         path = jax.block_until_ready(a_pass(law, state, times, stimulus.shift(first)))
         seconds += time.perf_counter() - start
@@ -69,8 +67,7 @@ def run_digits(seed: int, task: Task, constants: Constants, tell: Tell | None = 
             raise RuntimeError(f"the motion ended in the pass from batch {first}: {ll.RESULTS[path.result]}")
         state = path.final_state
         accuracies.append(task.accuracy(state.q))
-    if tell is not None:
-        tell(steps, steps, seconds)
+    report(steps, steps, seconds)
     accuracies_sgd, seconds_sgd = _by_sgd(task, constants)
     cosine, norm_ratio, mass_force = _multipliers(law, state, stimulus.shift(steps - 1))
     return Run(

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PyTree
 import lagrangian_learning as ll
 
 NUM_CLASSES, SHAPE = 10, (1, 8, 8)
-NUM_TRAIN, NUM_TEST, NUM_VALIDATION = 1197, 600, 300
+NUM_TRAIN, NUM_TEST = 1197, 600
 BATCH, PASSES = 32, 10
 # Of the multipliers: mini-batches differ from each other by far more, and two digits more cost a step of the solver.
 RTOL = 1e-4
@@ -47,12 +47,6 @@ def digits() -> tuple[Images, Images]:
     images = np.asarray(found.images, np.float32).reshape(-1, *SHAPE) / 8 - 1
     every = Images(images, np.asarray(found.target, np.int32))
     return every.select(slice(NUM_TRAIN)), every.select(slice(NUM_TRAIN, NUM_TRAIN + NUM_TEST))
-
-
-def validation_split(train: Images) -> tuple[Images, Images]:
-    """The training images without the last 300 (other writers again), and those: to choose constants by."""
-    kept = len(train.labels) - NUM_VALIDATION
-    return train.select(slice(kept)), train.select(slice(kept, None))
 
 
 def convolutional(channels: int = 16, hidden: int = 1920) -> ll.Chain:
@@ -130,8 +124,8 @@ class Task(NamedTuple):
 
     def accuracy(self, W: PyTree) -> float:
         """The share of judged images whose largest output is their digit's."""
-        told = _outputs(self.network, W, jnp.asarray(self.judged.images))
-        return float(np.mean(np.argmax(np.asarray(told), axis=1) == self.judged.labels))
+        outputs = _outputs(self.network, W, jnp.asarray(self.judged.images))
+        return float(np.mean(np.argmax(np.asarray(outputs), axis=1) == self.judged.labels))
 
 
 def make_task(

@@ -1,4 +1,4 @@
-"""Whether a run of the speech experiment is what it says: its equations, its multipliers, its neurons' mass."""
+"""Checks of a run of the speech experiment: its equations, its multipliers, its neurons' mass."""
 
 from typing import Any, NamedTuple
 

@@ -1,6 +1,5 @@
 """`lagrangian-learning learn speech`."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,11 @@ from rich.console import Console
 
 import lagrangian_learning as ll
 from lagrangian_learning.commands.files import check_folders
+from lagrangian_learning.commands.options import check_counts
+from lagrangian_learning.commands.output import line_printer, progress, save
 
 from .picture import draw
-from .report import as_dict, progress, say_results, say_what
+from .report import as_dict, print_experiment, print_results
 from .run import Run, run_speech
 from .task import PASSES, Constants, make_task
 
@@ -18,30 +19,24 @@ from .task import PASSES, Constants, make_task
 def speech_command(
     seeds: int, seed: int, output: Path | None, numbers: Path | None, passes: int | None, recordings: int | None
 ) -> list[Run]:
-    """Runs, tells and draws the experiment; see `lagrangian_learning.commands.cli.speech`. Returns the runs."""
+    """Runs, prints and draws the experiment; see `lagrangian_learning.commands.cli.speech`. Returns the runs."""
     passes = PASSES if passes is None else passes
-    for name, value in (("seeds", seeds), ("passes", passes)):
-        if value < 1:
-            raise SystemExit(f"learn speech: --{name} must be at least 1.")
+    check_counts("learn speech", seeds=seeds, passes=passes)
     check_folders("learn speech", output, numbers)
     console, constants = Console(), Constants()
+    line = line_printer(console)
     train, test = ll.data.japanese_vowels("train"), ll.data.japanese_vowels("test")
     train = train if recordings is None else some_recordings(train, recordings)
     runs, learner = [], None
     for number in range(seed, seed + seeds):
         task = make_task(number, train, test, passes)
         if not runs:
-            say_what(console, task, constants)
-        with progress(console, f"seed {number}") as tell:
-            run, learner = run_speech(number, task, constants, learner, tell)
+            print_experiment(line, task, constants)
+        with progress(console, f"seed {number}") as report:
+            run, learner = run_speech(number, task, constants, learner, report)
         runs.append(run)
-    say_results(console, runs)
-    if output is not None:
-        draw(runs[0], output)
-        console.print(f"picture: {output}", highlight=False, soft_wrap=True)
-    if numbers is not None:
-        numbers.write_text(json.dumps(as_dict(runs), indent=1) + "\n")
-        console.print(f"numbers: {numbers}", highlight=False, soft_wrap=True)
+    print_results(line, runs)
+    save(line, output, lambda path: draw(runs[0], path), numbers, as_dict(runs))
     return runs
 
 

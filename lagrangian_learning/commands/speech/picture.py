@@ -1,4 +1,4 @@
-"""The picture of `learn speech`: what the network says, what its multipliers do, how it learns, whom it mistakes."""
+"""The picture of `learn speech`: what its outputs are, what its multipliers do, how it learns, whom it mistakes."""
 
 from pathlib import Path
 from typing import Any
@@ -71,18 +71,18 @@ def _stretch_axis(ax: Axes, recordings: list[tuple[int, int, int]], low: float, 
 
 def _outputs(ax: Axes, run: Run, recordings: list[tuple[int, int, int]]) -> None:
     a, b = recordings[0][0], recordings[-1][1]
-    said = run.stretch.outputs[a:b]
+    outputs = run.stretch.outputs[a:b]
     frames = np.arange(b - a)
-    ax.plot(frames, said, color=LIGHT, lw=1)
+    ax.plot(frames, outputs, color=LIGHT, lw=1)
     for start, stop, speaker in recordings:
-        ax.plot(frames[start - a : stop - a], said[start - a : stop - a, speaker], color=BLUE, lw=2.2)
+        ax.plot(frames[start - a : stop - a], outputs[start - a : stop - a, speaker], color=BLUE, lw=2.2)
     ax.plot([], [], color=BLUE, lw=2.2, label="output neuron of the one who speaks")
     ax.plot([], [], color=LIGHT, lw=1.5, label="the other eight")
     _stretch_axis(ax, recordings, -1.08, 1.35)
     ax.set_yticks((-1, 0, 1))
     ax.set_ylabel("output")
     _legend(ax)
-    _title(ax, "What the network says", "one output neuron a speaker; +1 for the one who speaks, −1 for the others")
+    _title(ax, "What the outputs are", "one output neuron a speaker; +1 for the one who speaks, −1 for the others")
 
 
 def _multipliers(ax: Axes, run: Run, recordings: list[tuple[int, int, int]]) -> None:
@@ -105,7 +105,7 @@ def _multipliers(ax: Axes, run: Run, recordings: list[tuple[int, int, int]]) -> 
 
 
 def _learning(ax: Axes, run: Run) -> None:
-    mistakes = [100 * run.mistakes(said) for said in (run.outputs, run.outputs_backprop)]
+    mistakes = [100 * run.mistakes(outputs) for outputs in (run.outputs, run.outputs_backprop)]
     passes = np.arange(1, len(mistakes[0]) + 1)
     for values, colour, name, style in zip(
         mistakes, (BLUE, ORANGE), ("action", "plain backprop"), ("o-", "s--"), strict=True
@@ -123,9 +123,9 @@ def _learning(ax: Axes, run: Run) -> None:
 def _confusion(ax: Axes, run: Run) -> None:
     judged = run.task.judged
     means = np.asarray(judged.mean_outputs(run.task.outputs(run.W)))
-    told = means.argmax(axis=1)
+    predicted = means.argmax(axis=1)
     counts = np.zeros((judged.num_labels, judged.num_labels), int)
-    np.add.at(counts, (judged.labels, told), 1)
+    np.add.at(counts, (judged.labels, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
     for row, column in zip(*np.nonzero(counts), strict=True):
@@ -141,9 +141,9 @@ def _confusion(ax: Axes, run: Run) -> None:
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    ax.set_xlabel("speaker told")
+    ax.set_xlabel("speaker recognised")
     ax.set_ylabel("speaker")
-    wrong = int((told != judged.labels).sum())
+    wrong = int((predicted != judged.labels).sum())
     _title(ax, "Whom it mistakes", f"{judged.num_recordings} test recordings, {wrong} mistaken")
 
 

@@ -1,23 +1,19 @@
-"""What `learn speech` says: what is done, how far it is, and what came of it."""
+"""What `learn speech` prints: what is done, and what came of it."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .run import Run, Tell
+from lagrangian_learning.commands.output import Line, print_rows
+
+from .run import Run
 from .task import NETWORK, STEP, Constants, Task
 
-Line = Callable[..., None]
 LAYERS = ("input", "hidden", "output")
-SECONDS_A_LINE = 3
 
 
-def say_what(console: Console, task: Task, constants: Constants) -> None:
+def print_experiment(line: Line, task: Task, constants: Constants) -> None:
     """The experiment in four lines."""
     train, passes = task.train, len(task.order) // task.train.num_recordings
     sizes = " → ".join(map(str, NETWORK.sizes[1:]))
@@ -29,64 +25,18 @@ def say_what(console: Console, task: Task, constants: Constants) -> None:
         "motion": f"Euler–Lagrange equations (8)–(10): {motion}, γ = ϑ m_W = {constants.gamma:g}",
         "solver": f"Heun, {1 / STEP:g} steps a frame, float32, on {jax.devices()[0].device_kind}",
     }
-    console.print("[bold]Learning to tell speakers apart by the motion of a cognitive action[/]")
-    for name, text in rows.items():
-        console.print(f"  {name:<9}{text}", highlight=False, soft_wrap=True)
+    print_rows(line, "Learning to tell speakers apart by the motion of a cognitive action", rows)
 
 
-@contextlib.contextmanager
-def progress(console: Console, title: str, unit: str = "frames") -> Iterator[Tell]:
-    """A function to be told of progress: a bar in a terminal, a few lines elsewhere."""
-    if not console.is_terminal:
-        yield _lines(console, title, unit)
-        return
-    columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(f"{unit}  {{task.fields[rate]}}"),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(f"training, {title}", total=None, rate="compiling")
-
-        def tell(done: int, total: int, seconds: float) -> None:
-            bar.update(task, completed=done, total=total, rate=f"{done / seconds:,.0f}/s" if done else "")
-
-        yield tell
-
-
-def _lines(console: Console, title: str, unit: str) -> Tell:
-    told = 0.0
-
-    def tell(done: int, total: int, seconds: float) -> None:
-        nonlocal told
-        if done == 0 or (seconds - told < SECONDS_A_LINE and done < total):
-            return
-        told, rate = seconds, done / seconds
-        left = (total - done) / rate
-        console.print(
-            f"  training, {title}: {done:,} of {total:,} {unit}, {rate:,.0f} a second, {left:.0f} s left",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-    return tell
-
-
-def say_results(console: Console, runs: list[Run]) -> None:
+def print_results(line: Line, runs: list[Run]) -> None:
     """Everything that came of the runs; the first line is the test accuracy."""
-
-    def line(text: str = "") -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
     line()
-    _say_accuracy(line, runs)
-    _say_checks(line, runs[0], f" of seed {runs[0].seed}" if len(runs) > 1 else "")
-    _say_cost(line, runs)
+    _print_accuracy(line, runs)
+    _print_checks(line, runs[0], f" of seed {runs[0].seed}" if len(runs) > 1 else "")
+    _print_cost(line, runs)
 
 
-def _say_accuracy(line: Line, runs: list[Run]) -> None:
+def _print_accuracy(line: Line, runs: list[Run]) -> None:
     ours, plain = (np.array([getattr(run, name) for run in runs]) for name in ("accuracy", "accuracy_backprop"))
     line(f"[bold]test accuracy  {_percent(ours.mean())}[/]{_of_seeds(ours)}")
     line(f"plain backprop {_percent(plain.mean())}{_of_seeds(plain)}")
@@ -94,14 +44,13 @@ def _say_accuracy(line: Line, runs: list[Run]) -> None:
         line("  seed           " + "".join(f"{run.seed:>8}" for run in runs))
         line("  action         " + "".join(f"{_percent(value):>8}" for value in ours))
         line("  plain backprop " + "".join(f"{_percent(value):>8}" for value in plain))
-    line(
-        f"  of {runs[0].task.judged.num_recordings} recordings that were not learned from, each told by its mean output"
-    )
+    judged = runs[0].task.judged.num_recordings
+    line(f"  of {judged} recordings that were not learned from, each classified by its mean output")
     line("  plain backprop: SGD with rate 1/γ, a step a frame, on the same stream from the same weights")
     line("  published with the data: 94.1 % (its authors' classifier), 96.2 % (hidden Markov model)")
 
 
-def _say_checks(line: Line, run: Run, whose: str) -> None:
+def _print_checks(line: Line, run: Run, whose: str) -> None:
     sample = run.sample
     neurons, weights, closing = sample.worst_residuals
     line()
@@ -121,7 +70,7 @@ def _say_checks(line: Line, run: Run, whose: str) -> None:
     line("  below 1 the loss drives the weights, above 1 the motion of the input")
 
 
-def _say_cost(line: Line, runs: list[Run]) -> None:
+def _print_cost(line: Line, runs: list[Run]) -> None:
     seconds, plain = (float(np.mean([getattr(run, name) for run in runs])) for name in ("seconds", "seconds_backprop"))
     line()
     line(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +10,10 @@ from jaxtyping import Array, Float, PyTree
 
 import lagrangian_learning as ll
 from lagrangian_learning.commands.backprop import backprop, delta_errors
+from lagrangian_learning.commands.output import Report, nothing_reported
 
 from .checks import Sample, examine, gathered
 from .task import Constants, Learner, Piece, Task
-
-Tell = Callable[[int, int, float], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Stretch:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What came of one seed. `outputs` [frames, 9] are what the network said during training, at each frame."""
+    """What came of one seed. `outputs` [frames, 9] are those of the network during training, at each frame."""
 
     seed: int
     task: Task
@@ -56,15 +54,15 @@ class Run:
         passes = task.order.reshape(-1, task.train.num_recordings)
         frames = outputs[: task.num_frames].reshape(len(passes), -1, outputs.shape[-1])
         judged = zip(passes, frames, strict=True)
-        return np.array([1 - float(task.train.select(order).accuracy(jnp.asarray(said))) for order, said in judged])
+        return np.array([1 - float(task.train.select(order).accuracy(jnp.asarray(found))) for order, found in judged])
 
 
 def run_speech(
-    seed: int, task: Task, constants: Constants, learner: Learner | None = None, tell: Tell | None = None
+    seed: int, task: Task, constants: Constants, learner: Learner | None = None, report: Report = nothing_reported
 ) -> tuple[Run, Learner]:
     """Learns a task by the cognitive action and by backprop; returns the learner too, for a task of equal shapes.
 
-    tell(frames done, frames in all, seconds of integration) is called at the start and after every piece.
+    report(frames done, frames in all, seconds of integration) is called at the start and after every piece.
     """
     law = constants.law()
     state = law.initial_state(0.0, task.W, task.stimulus)
@@ -72,13 +70,11 @@ def run_speech(
     learner = Learner(law, state, task.stimulus) if learner is None else learner
     seconds, steps, W = 0.0, 0, task.W
     outputs, samples, stretch = [np.asarray(task.outputs_at_start)[None]], [], None
-    if tell is not None:
-        tell(0, task.num_frames - 1, 0.0)
+    report(0, task.num_frames - 1, 0.0)
     started = time.perf_counter()
     for piece in learner.pieces(law, state, task.stimulus, task.num_frames):
         seconds += time.perf_counter() - started
-        if tell is not None:
-            tell(piece.first + piece.length, task.num_frames - 1, seconds)
+        report(piece.first + piece.length, task.num_frames - 1, seconds)
         steps += int(piece.path.stats["num_accepted_steps"])
         outputs.append(np.asarray(piece.path.x[-1])[piece.at_frames[1:]])
         samples.append(examine(law, piece))

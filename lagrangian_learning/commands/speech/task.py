@@ -76,11 +76,11 @@ class Task(NamedTuple):
 
     @property
     def outputs_at_start(self) -> Array:
-        """What the network says at the first frame of the stream, before anything is learned."""
+        """The outputs at the first frame of the stream, before anything is learned."""
         return NETWORK.output(NETWORK.forward(self.W, self.stimulus.input(0.0)))
 
     def outputs(self, W: PyTree) -> Array:
-        """What the network with weights W says at every judged frame [frames, 9]."""
+        """The outputs of the network with weights W at every judged frame [frames, 9]."""
         return _outputs(W, jnp.asarray(self.judged.inputs()))
 
     def accuracy(self, W: PyTree) -> float:

@@ -1,8 +1,6 @@
 """`lagrangian-learning simulate xor`."""
 
-import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -10,23 +8,21 @@ import numpy as np
 from rich.console import Console
 
 from lagrangian_learning.commands.files import check_folders
+from lagrangian_learning.commands.output import Line, line_printer, save
 
 from .motion import DURATION, GAMMA, INPUTS, MASS_RATIO, TARGETS, THETA, Motion, learn_xor
 from .picture import draw
 
 
 def xor_command(seed: int, duration: float | None, output: Path | None, numbers: Path | None) -> Motion:
-    """Runs, tells and draws the motion; see `lagrangian_learning.commands.cli.xor`. Returns it."""
+    """Runs, prints and draws the motion; see `lagrangian_learning.commands.cli.xor`. Returns it."""
     duration = DURATION if duration is None else duration
     if not 4 <= duration < math.inf:
         raise SystemExit("simulate xor: --duration must be at least 4, once round the patterns, and finite.")
     check_folders("simulate xor", output, numbers)
     jax.config.update("jax_enable_x64", True)
     console = Console()
-
-    def line(text: str = "") -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
+    line = line_printer(console)
     line("[bold]XOR, learned by the motion of five neurons and six weights[/]")
     line(f"  Euler–Lagrange equations (8)–(10): γ = {GAMMA:g}, ϑ = {THETA:g}, m_x/m_W = {MASS_RATIO:g}; float64")
     line(f"  four patterns in turn, one a unit of time, for {duration:g} units; compiling and integrating …")
@@ -34,17 +30,12 @@ def xor_command(seed: int, duration: float | None, output: Path | None, numbers:
     line()
     console.print(str(motion.path), highlight=False, soft_wrap=True, markup=False)
     line()
-    _say(line, motion)
-    if output is not None:
-        draw(motion, output)
-        line(f"picture: {output}")
-    if numbers is not None:
-        numbers.write_text(json.dumps(as_dict(motion), indent=1) + "\n")
-        line(f"numbers: {numbers}")
+    _print_results(line, motion)
+    save(line, output, lambda path: draw(motion, path), numbers, as_dict(motion))
     return motion
 
 
-def _say(line: Callable[..., None], motion: Motion) -> None:
+def _print_results(line: Line, motion: Motion) -> None:
     verdict = "learned" if motion.learned else "not learned (another --seed, or a longer --duration, may)"
     line(f"[bold]XOR is {verdict}[/]")
     line("  pattern   target   output")

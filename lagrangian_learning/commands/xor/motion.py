@@ -35,7 +35,7 @@ class Motion(NamedTuple):
 
     @property
     def learned(self) -> bool:
-        """Whether every pattern is told right, the border being ½."""
+        """Whether the output is on its target's side of ½ for every pattern."""
         return bool(np.all((self.outputs > 0.5) == (np.array(TARGETS) > 0.5)))
 
 

@@ -44,13 +44,13 @@ def _output(ax: Axes, motion: Motion, first: int, shown: int, title: str) -> Non
     # Weights move slowly, inputs do not: between records the output is that of the weights, interpolated.
     W = np.stack([np.interp(fine, ts[inside], w) for w in np.asarray(motion.path.W)[inside].T], axis=1)
     network, stimulus = motion.law.network, motion.stimulus
-    said = np.asarray(jax.vmap(lambda t, w: network.output(network.forward(w, stimulus.input(t)))[0])(fine, W))
+    outputs = np.asarray(jax.vmap(lambda t, w: network.output(network.forward(w, stimulus.input(t)))[0])(fine, W))
     ax.plot(fine, target, color=ORANGE, lw=1.5, ls="--", label="target")
-    ax.plot(fine, said, color=BLUE, lw=2, label="output")
+    ax.plot(fine, outputs, color=BLUE, lw=2, label="output")
     for k in range(first, first + shown):
         pattern = INPUTS[k % 4]
         ax.text(k + 0.25, 1.22, f"{pattern[0]:.0f} {pattern[1]:.0f}", ha="center", fontsize=8.5, color=GREY)
-    ax.set_ylim(min(-0.3, said.min() - 0.1), 1.35)
+    ax.set_ylim(min(-0.3, outputs.min() - 0.1), 1.35)
     ax.set_xlim(first, first + shown)
     ax.set_xlabel("time")
     ax.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=2, fontsize=9, frameon=False)
