@@ -1,6 +1,6 @@
 """What the benchmarks share: interleaved timings, where they were measured, results as JSON, pictures.
 
-A benchmark asks one question. It times compiled calls, side by side in one run, and tells ratios of medians:
+A benchmark asks one question. It times compiled calls, side by side in one run, and reports ratios of medians:
 
     run, seconds_to_compile = compiled(function, *arguments)
     times = interleaved({"ours": lambda: run(*arguments), "theirs": lambda: other(*arguments)})
@@ -128,17 +128,18 @@ def write(name: str, *, question: str, **findings: Any) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     record = {"question": question, "environment": environment(), **findings}
-    path.write_text(json.dumps(_plain(record), indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(plain(record), indent=1, ensure_ascii=False) + "\n")
     return path
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Numbers as JSON has them: lists for arrays, four digits, null for what is not finite."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float):
         return float(f"{value:.4g}") if np.isfinite(value) else None
     return value

@@ -92,7 +92,7 @@ def memory(sizes, dtype):
 
 
 def peak(call, unit):
-    """How far the process's memory rises during a call, in units of so many bytes; None where it cannot be told."""
+    """How far the process's memory rises during a call, in units of so many bytes; None where it cannot be measured."""
     call()
     try:
         gc.collect()

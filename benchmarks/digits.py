@@ -10,11 +10,11 @@ digits_constants.py. Then what a step costs, in gradients of the mean loss of th
 import jax
 import jax.numpy as jnp
 
+import lagrangian_learning as ll
 from lagrangian_learning.commands.digits import task as digits
 from lagrangian_learning.commands.digits.command import as_dict
 from lagrangian_learning.commands.digits.picture import draw
 from lagrangian_learning.commands.digits.run import run_digits
-from lagrangian_learning.learning.delta_errors import loss
 
 if __package__:
     from . import common
@@ -32,7 +32,7 @@ def cost(task, constants, rounds):
     u, y = stimulus.input(t), stimulus.target(t)
 
     def gradient(W, u, y):
-        return jax.value_and_grad(lambda W: loss(law.network, law.potential, W, u, y))(W)
+        return jax.value_and_grad(lambda W: ll.learning.loss(law.network, law.potential, W, u, y))(W)
 
     ours, _ = common.compiled(law.accelerations, t, state, stimulus)
     theirs, _ = common.compiled(gradient, state.q, u, y)
@@ -46,10 +46,10 @@ def cost(task, constants, rounds):
     }
 
 
-def headline(told, evaluation):
-    ours, theirs = told["test_accuracy"], told["sgd_test_accuracy"]
+def headline(found, evaluation):
+    ours, theirs = found["test_accuracy"], found["sgd_test_accuracy"]
     return (
-        f"{len(told['seeds'])} seeds: {100 * ours['mean']:.1f} ± {100 * ours['spread']:.1f} %, "
+        f"{len(found['seeds'])} seeds: {100 * ours['mean']:.1f} ± {100 * ours['spread']:.1f} %, "
         f"SGD {100 * theirs['mean']:.1f} ± {100 * theirs['spread']:.1f} %; "
         f"an evaluation costs {evaluation['gradients']:.1f} gradients of its batch"
     )
@@ -65,12 +65,12 @@ def main(*, quick=False):
         task = digits.make_task(seed, network, train, test, passes)
         runs.append(run_digits(seed, task, constants))
         print(f"seed {seed}: {runs[-1].accuracy:.4f}, SGD {runs[-1].accuracy_sgd:.4f}", flush=True)
-    told, evaluation = as_dict(runs), cost(task, constants, 3 if quick else 11)
+    found, evaluation = as_dict(runs), cost(task, constants, 3 if quick else 11)
     missed = []
-    if not quick and told["test_accuracy"]["mean"] < told["sgd_test_accuracy"]["mean"] - WITHIN:
-        missed.append(f"{told['test_accuracy']} against {told['sgd_test_accuracy']} of SGD")
-    findings = {"headline": headline(told, evaluation), "weights": network.num_weights, "evaluation": evaluation}
-    path = common.write("digits", question=__doc__.splitlines()[0], missed=missed, **findings, **told)
+    if not quick and found["test_accuracy"]["mean"] < found["sgd_test_accuracy"]["mean"] - WITHIN:
+        missed.append(f"{found['test_accuracy']} against {found['sgd_test_accuracy']} of SGD")
+    findings = {"headline": headline(found, evaluation), "weights": network.num_weights, "evaluation": evaluation}
+    path = common.write("digits", question=__doc__.splitlines()[0], missed=missed, **findings, **found)
     draw(runs, test, network, path.with_suffix(".png"))
     print(findings["headline"], path, sep="\n")
     assert not missed, "\n".join(missed)

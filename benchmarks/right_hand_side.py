@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import lagrangian_learning as ll
-from lagrangian_learning.learning.delta_errors import loss
 
 if __package__:
     from . import common
@@ -58,7 +57,7 @@ def layered(width, depth):
 
 
 def evaluations(law, stimulus):
-    """Accelerations with multipliers, the loss with its gradient, and what the solver tells of itself, jitted."""
+    """Accelerations with multipliers, the loss with its gradient, and what the solver reports of itself, jitted."""
     arrays, rest = eqx.partition((law, stimulus), eqx.is_array)
 
     @jax.jit
@@ -68,7 +67,7 @@ def evaluations(law, stimulus):
 
     @jax.jit
     def gradient(W, u, y):
-        return jax.value_and_grad(lambda weights: loss(law.network, law.potential, weights, u, y))(W)
+        return jax.value_and_grad(lambda weights: ll.learning.loss(law.network, law.potential, weights, u, y))(W)
 
     @jax.jit
     def solver(arrays, t, state):
@@ -97,7 +96,7 @@ def measured(width, depth, dtype, rounds):
     for name, factor in (("init", 1), ("twice", 2)):
         at = ll.State(jax.tree.map(lambda w: factor * w, state.q), state.v)  # noqa: B023  # called at once
         steps, residual = solver(arrays, t, at)
-        # Hundreds of gradients of a hundred million weights, all compiled before: one call tells enough.
+        # Hundreds of gradients of a hundred million weights, all compiled before: one call is enough.
         once = {"rounds": 1, "warmup": 0, "least": 0} if name == "twice" and row["m"] > LONG else {"rounds": rounds}
         calls = {"ours": lambda: ours(arrays, t, at), "gradient": lambda: gradient(at.q, u, y)}  # noqa: B023  # the same
         times = common.interleaved(calls, **once)

@@ -4,7 +4,7 @@ Three training recordings a speaker are left out and judged, for several such ch
 weights); test recordings are never looked at. First γ and ϑ are chosen on a small grid at a small m_x/m_W: the best
 mean accuracy, ties by the mean squared error of the mean outputs. Then m_x/m_W: the largest of a decade grid whose
 mean accuracy is within one standard error of the mean at m_x = 0. The first ratio that fails is run again with finer
-steps, which tells whether the limit is the physics or the step.
+steps, which shows whether the limit is the physics or the step.
 
 The steps are those of the command, Heun with two steps a frame, on `law.vector_field` in a bare scan over all choices
 at once: without the records and the monitor of `simulate`. The script ends by checking one run against `simulate`.
@@ -42,7 +42,7 @@ def tasks():
 
 
 def stacked(tasks):
-    """All streams as one, the shorter ones filled up; `lengths` says where each really ends."""
+    """All streams as one, the shorter ones filled up; `lengths` is where each really ends."""
     longest = max(task.num_frames for task in tasks)
 
     def filled(frames):

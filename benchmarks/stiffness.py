@@ -189,8 +189,8 @@ def measured(thetas, tolerances, rounds):
         }
         times = common.interleaved(calls, rounds, least=0.0)
         rows += [{**row, "seconds": common.median(times[row["method"]])} for row in met]
-        told = ", ".join(f"{row['method']} {row['steps']}" for row in met)
-        print(f"theta {theta:7.0e}: steps {told}", flush=True)
+        steps = ", ".join(f"{row['method']} {row['steps']}" for row in met)
+        print(f"theta {theta:7.0e}: steps {steps}", flush=True)
     return rows, references, confirmed
 
 

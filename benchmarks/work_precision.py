@@ -254,11 +254,11 @@ def headline(findings):
     if not best:
         return f"{name}: none of ours reached error 1e-6"
 
-    def told(rival):
+    def advantage(rival):
         times = best["times"][rival]
         return f"{rival} {'at least ' if rival in best['at least'] else ''}{times:.{0 if times > 10 else 1}f}"
 
-    others = ", ".join(map(told, (DENSE, SCHUR, "SUNDIALS IDA", "scipy-dae Radau")))
+    others = ", ".join(map(advantage, (DENSE, SCHUR, "SUNDIALS IDA", "scipy-dae Radau")))
     return f"{name}, error 1e-6, in times of ours ({best['best']}, {1e3 * best['seconds']:.1f} ms): {others}"
 
 

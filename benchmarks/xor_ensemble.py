@@ -7,7 +7,7 @@ none. All must agree on where the lanes end. At 4096 lanes in float64 through 20
 call, which weighs on the short runs, does not matter. Then the speech network and one of 10⁶ weights, by the engine
 that is picked for them, and how much of the device that is. Gates: 7 times `jax.vmap(diffeqsolve)` at 4096 lanes in
 float64 on a CPU, 20 times on an accelerator; ends within 1e-10 in float64. The fraction of the C program's speed, and
-ten million a second, are aims and told as they are.
+ten million a second, are aims and reported as they are.
 
     python benchmarks/xor_ensemble.py [--quick]
 """
@@ -27,13 +27,12 @@ import numpy as np
 import lagrangian_learning as ll
 from lagrangian_learning.fused.scalars import program_of
 from lagrangian_learning.mechanics.unrolling import unrolled
-from lagrangian_learning.networks.examples import xor_network
 
 STAGES, AGREE = 2, 1e-10
 LANES = {np.float64: (1, 32, 1024, 4096, 65536, 2**20), np.float32: (1024, 4096, 65536, 2**20)}
 QUICK_LANES, GATED = (16,), 4096
 LONG = 2048  # steps
-CALLED_OFTEN = {"cpu": 2**17}  # larger batches are many chunks, compiled before: one call tells enough
+CALLED_OFTEN = {"cpu": 2**17}  # larger batches are many chunks, compiled before: one call is enough
 SLOW_LANES = {"cpu": 4096}  # what takes a microsecond an evaluation is not waited for beyond
 FACTOR = {"cpu": 7.0}
 AIM_OF_C, AIM = 0.25, 1e7
@@ -52,7 +51,7 @@ def batch(lanes: baselines.Ensemble) -> tuple[Any, Any, Any]:
     """The same lanes for `simulate_batch`: law, states, stimuli."""
     dtype = lanes.W.dtype
     action = ll.CognitiveAction(
-        xor_network(),
+        ll.networks.xor_network(),
         mass_x=baselines.MASS_X,
         mass_W=baselines.MASS_W,
         dissipation=ll.ExponentialDissipation(baselines.THETA),
@@ -137,7 +136,7 @@ def measured_long(libraries: dict[str, Any], fastest: str, *, quick: bool) -> di
 
 
 def row_of(count: int, steps: int, dtype: Any, times: dict[str, list[float]], apart: float) -> dict:
-    """What is told of one batch."""
+    """What is recorded of one batch."""
     rates = {name: STAGES * steps * count / common.median(seconds) for name, seconds in times.items()}
     fastest = _best(rates)
     row = {"lanes": count, "steps": steps, "dtype": np.dtype(dtype).name, "rates": rates, "apart": apart}
@@ -191,10 +190,10 @@ def other(sizes: tuple[int, ...], count: int, hardware: ll.costs.Hardware, *, qu
 
 
 def gates(rows: list[dict], long: dict) -> list[str]:
-    told = [*doubles(rows), long]
+    listed = [*doubles(rows), long]
     missed = [
         f"ends of {row['lanes']} lanes lie {row['apart']:.1g} apart after {row['steps']} steps"
-        for row in told
+        for row in listed
         if row["apart"] > AGREE
     ]
     row = gated(rows)
@@ -250,9 +249,9 @@ def picture(rows: list[dict], long: dict, others: dict[str, list[dict]]) -> None
     axes[0, 0].sharey(axes[0, 1])
     axes[0, 0].autoscale()
     for (name, shown), colour in zip(others.items(), common.COLOURS, strict=False):
-        told = [row["evaluations_a_second"] for row in shown]
+        rates = [row["evaluations_a_second"] for row in shown]
         label = f"{name}: at most {max(row['of_peak_arithmetic'] for row in shown):.1%} of peak arithmetic"
-        axes[0, 2].loglog([row["lanes"] for row in shown], told, "o-", ms=4, color=colour, label=label)
+        axes[0, 2].loglog([row["lanes"] for row in shown], rates, "o-", ms=4, color=colour, label=label)
     common.finish(axes[0, 2], "larger networks, float32", "lanes", "evaluations a second")
     common.save(made, "xor_ensemble")
 
@@ -266,9 +265,9 @@ def main(*, quick: bool = False) -> None:
     for dtype, batches in LANES.items():
         for count in QUICK_LANES if quick else batches:
             rows.append(measured(count, dtype, libraries[dtype], refused, quick=quick))
-            print(told(rows[-1]), flush=True)
+            print(line(rows[-1]), flush=True)
     long = measured_long(libraries[np.float64], gated(rows)["best"], quick=quick)
-    print(told(long), flush=True)
+    print(line(long), flush=True)
     if (missing := baselines.missing_torch()) is not None:
         refused["torchdiffeq"] = missing
     others = {
@@ -308,7 +307,7 @@ def compiled_c(dtype: Any, refused: dict[str, str]) -> dict[str, Any]:
         return {}
 
 
-def told(row: dict) -> str:
+def line(row: dict) -> str:
     rates = "  ".join(f"{name} {rate / 1e6:.3g}" for name, rate in row["rates"].items())
     return f"{row['dtype']} {row['lanes']:>8} lanes, {row['steps']} steps, million a second: {rates}"
 

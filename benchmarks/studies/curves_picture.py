@@ -27,7 +27,7 @@ def _curves(axes: Any, curves: dict[str, Any]) -> None:
         test = f"{each.test.mean():.1%} ± {each.test.std(ddof=1):.1%}"
         axes.plot(passes, 100 * mean, "o-", ms=3, color=colour, label=f"{name}; test at the end {test}")
         axes.fill_between(passes, 100 * (mean - spread), 100 * (mean + spread), color=colour, alpha=0.15, lw=0)
-    axes.set(ylim=(70, 100.5), ylabel="held-out training recordings told right, %")
+    axes.set(ylim=(70, 100.5), ylabel="held-out training recordings recognised, %")
     axes.set_title("mean and standard deviation over seeds", fontsize=11, loc="left")
     axes.legend(fontsize=8, frameon=False, loc="lower right")
 

@@ -57,7 +57,7 @@ def learning_curves(seeds: int = SEEDS, passes: int = PASSES, *, progress: bool 
 def _by_action(W: PyTree, stimuli: ll.Stimulus, ends: np.ndarray, *, progress: bool) -> PyTree:
     """Weights of every seed at the start and after each pass, [seeds, passes + 1, …].
 
-    Times are multiples of half a frame, which float32 tells exactly up to 2^22: no piece needs a time of its own.
+    Times are multiples of half a frame, which float32 represents exactly up to 2^22: no piece needs a time of its own.
     """
     law = Constants().law()
     states = jax.vmap(lambda W, stimulus: law.initial_state(0.0, W, stimulus))(W, stimuli)
@@ -91,7 +91,7 @@ def _judged(weights: PyTree, task: Task, tested: ll.data.Recordings) -> Curves:
 
 
 def _accuracies(weights: PyTree, recordings: ll.data.Recordings) -> np.ndarray:
-    """The share of recordings told right [seeds, times]."""
+    """The share of recordings recognised [seeds, times]."""
     inputs = jnp.asarray(recordings.inputs())
 
     @jax.jit
@@ -104,7 +104,7 @@ def _accuracies(weights: PyTree, recordings: ll.data.Recordings) -> np.ndarray:
     return np.asarray(accuracy(jax.tree.map(jnp.asarray, weights)))
 
 
-def told(curves: Curves) -> dict[str, Any]:
+def summary(curves: Curves) -> dict[str, Any]:
     """Means and standard deviations over seeds."""
     return {
         "held_out_mean": curves.held_out.mean(0),
@@ -120,7 +120,7 @@ def main() -> None:
     asked = options("learning_curves", __doc__)
     seeds, passes = (2, 1) if asked.quick else (SEEDS, PASSES)
     curves = learning_curves(seeds, passes, progress=True)
-    findings = {name: told(each) for name, each in curves.items()}
+    findings = {name: summary(each) for name, each in curves.items()}
     for name, found in findings.items():
         last = f"{found['held_out_mean'][-1]:.1%} ± {found['held_out_deviation'][-1]:.1%}"
         test = f"{found['test_mean']:.1%} ± {found['test_deviation']:.1%}"

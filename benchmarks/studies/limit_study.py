@@ -1,4 +1,7 @@
-"""From the cognitive action to gradient descent: (12)–(17) as limits, with their measured rates."""
+"""From the cognitive action to gradient descent: (12)–(17) as limits, with their measured rates.
+
+python -m benchmarks.studies.limit_study
+"""
 
 import pathlib
 from typing import Any, NamedTuple

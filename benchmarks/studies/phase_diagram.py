@@ -6,7 +6,7 @@ reference is the gradient of the present frame.
 
 A gradient goes wrong by its delays times the input's rate, its cosine by the square of that. In c all delays scale
 alike, as 1/c at c ≫ ϑ, so that the frequency of a given cosine is proportional to c. In L they do not: at layer 1 the
-target is L − 1 frames old, the output 2L − 1, and at each L stands another network. `wave_delays` tells from these
+target is L − 1 frames old, the output 2L − 1, and at each L stands another network. `wave_delays` computes from these
 delays where the cosine falls, and is measured to be right within 3 %: the period grows as (L − 1)^0.9, by less than
 L − 1 since the output's share of the error falls with depth.
 
@@ -23,8 +23,6 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 import lagrangian_learning as ll
-from lagrangian_learning.learning.delta_errors import descent_force
-from lagrangian_learning.learning.waves.fidelity import wave_fidelity
 
 from .phase_picture import draw
 from .study import options, picture, write
@@ -118,9 +116,12 @@ def _likeness(W: PyTree, stimulus: ll.Stimulus, ts: Array, waves: dict[str, PyTr
 
     def true(t: Array) -> PyTree:
         x = NETWORK.forward(W, stimulus.input(t))
-        return descent_force(NETWORK, x, W, ll.delta_errors(NETWORK, ll.SquaredError(), x, W, stimulus.target(t)))
+        return force(x, ll.delta_errors(NETWORK, ll.SquaredError(), x, W, stimulus.target(t)))
 
-    formed = jax.vmap(lambda x, delta: descent_force(NETWORK, x, W, delta))(waves["x"], waves["multipliers"])
+    def force(x: PyTree, delta: PyTree) -> PyTree:
+        return ll.learning.descent_force(NETWORK, x, W, delta)
+
+    formed = jax.vmap(force)(waves["x"], waves["multipliers"])
     likeness = ll.learning.fidelity(formed, jax.vmap(true)(ts))
     return likeness.cosine, likeness.norm_ratio
 
@@ -141,7 +142,7 @@ def _depth(depth: int, periods: Array, num_networks: int) -> tuple[np.ndarray, n
     def likeness(period: Array, W: PyTree, phase: Array) -> tuple[Array, Array]:
         stimulus, t = _stimulus(2 * jnp.pi / period, phase), jnp.arange(FRAMES, dtype=period.dtype)
         frames = jax.vmap(stimulus.input)(t), jax.vmap(stimulus.target)(t)
-        found = wave_fidelity(network, W, *frames, ll.SquaredError(), "current")
+        found = ll.waves.wave_fidelity(network, W, *frames, ll.SquaredError(), "current")
         return jnp.min(found.cosine), found.norm_ratio[0]
 
     # Network by network: the gradients of all frames at all periods of one fill half a gigabyte.
@@ -226,7 +227,7 @@ def main() -> None:
     print(f"continuous waves: cosine {FAITHFUL} at frequency · L/c = {product:.3f}, slope {borders[0].slope:.3f} in c")
     print(
         f"discrete waves: cosine {FAITHFUL} at a period of {periods:.1f} (L − 1) frames, slope "
-        f"{borders[1].slope:.3f} in L − 1; by delays alone {alone.slope:.3f}, measured over told "
+        f"{borders[1].slope:.3f} in L − 1; by delays alone {alone.slope:.3f}, measured over computed "
         f"{_spread(borders[1].at / alone.at)}"
     )
     findings = {

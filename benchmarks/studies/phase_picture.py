@@ -20,8 +20,8 @@ def draw(figure: Any, grid: Any, *, flow: Any, frames: Any, borders: tuple[Any, 
         row[1].set_title("norm ratio |g| / |g*| of the first layer", fontsize=11, loc="left")
         for axes in row:
             axes.set(xscale="log", yscale="log", xlabel=label[0], ylabel=label[1])
-    told = f"by delays alone, slope {alone.slope:.2f}"
-    grid[1, 0].plot(alone.at, frames.up, color="k", ls=":", lw=1.8, label=told)
+    label = f"by delays alone, slope {alone.slope:.2f}"
+    grid[1, 0].plot(alone.at, frames.up, color="k", ls=":", lw=1.8, label=label)
     for axes in grid[:, 0]:
         _legend(axes)
     for axes in grid[1]:

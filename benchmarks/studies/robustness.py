@@ -180,7 +180,7 @@ def _losses(W: PyTree, stimulus: ll.Stimulus, duration: Float[Array, ""] | float
     return jnp.mean(jax.vmap(loss)(jnp.linspace(duration, 2 * duration, HELD_OUT)))
 
 
-def told(one: Outcome) -> dict[str, Any]:
+def summary(one: Outcome) -> dict[str, Any]:
     """An outcome in numbers; quantiles are those of 5, 25, 50, 75 and 95 %."""
     good = one.loss[one.successful]
     return {
@@ -215,7 +215,7 @@ def main() -> None:
     lanes, duration = (64, 5.0) if asked.quick else (10_000, DURATION)
     given = signals(lanes)
     outcomes = {name: outcome(law, given, duration, progress=True) for name, law in laws().items()}
-    findings = {name: told(one) for name, one in outcomes.items()}
+    findings = {name: summary(one) for name, one in outcomes.items()}
     shares = agreement(outcomes)
     for name, found in findings.items():
         print(

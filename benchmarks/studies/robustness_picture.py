@@ -22,8 +22,8 @@ def draw(figure: Any, grid: Any, *, outcomes: dict[str, Any], learned: float) ->
 def _losses(axes: Any, outcomes: dict[str, Any], learned: float) -> None:
     for colour, (name, one) in zip(COLOURS, outcomes.items(), strict=True):
         loss = np.sort(one.loss[one.successful])
-        told = f"{name}: {np.mean(one.learned):.1%} learned"
-        axes.plot(loss, np.arange(1, len(loss) + 1) / len(one.loss), color=colour, label=told)
+        label = f"{name}: {np.mean(one.learned):.1%} learned"
+        axes.plot(loss, np.arange(1, len(loss) + 1) / len(one.loss), color=colour, label=label)
     axes.axvline(learned, color="k", lw=0.8, ls=":", label=f"learned: under {learned:g}")
     axes.set(xscale="log", xlim=(1e-6, 10), xlabel="held-out loss / loss at the start", ylabel="share of signals below")
     axes.set_title("how far the loss fell", fontsize=11, loc="left")

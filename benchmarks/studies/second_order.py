@@ -1,4 +1,7 @@
-"""A second-order action that learns: ℓ = ½ m_W |Ẇ|² − V ∓ ½ μ |Ẅ|², and which sign is stable."""
+"""A second-order action that learns: ℓ = ½ m_W |Ẇ|² − V ∓ ½ μ |Ẅ|², and which sign is stable.
+
+python -m benchmarks.studies.second_order
+"""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +11,6 @@ import numpy as np
 from jaxtyping import Array
 
 import lagrangian_learning as ll
-from lagrangian_learning._arrays import max_abs, tree_dot
 
 MASS = 1.0
 THETA = 2.0
@@ -42,7 +44,7 @@ class _Bending:
         self.mu = mu
 
     def __call__(self, t: Array, x: Any, x_dot: Any, x_ddot: Any, W: Any, W_dot: Any, W_ddot: Any, args: Any) -> Array:
-        return self.mu / 2 * tree_dot(W_ddot, W_ddot)
+        return self.mu / 2 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(W_ddot))
 
 
 def learn(mu: float, end: float = 60.0) -> Verdict:
@@ -59,7 +61,7 @@ def learn(mu: float, end: float = 60.0) -> Verdict:
     path = ll.simulate(law, state, ts, stimulus, rtol=1e-8, atol=1e-10, throw=False)
     loss = jax.vmap(lambda t, x: action.potential(network.output(x), stimulus.target(t)))(path.ts, path.x)
     growth = float(np.max(np.real(characteristic_roots(mu, MASS, THETA, 0.2))))
-    largest = float(max_abs(path.final_state.q))
+    largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(path.final_state.q))
     return Verdict(mu, growth, float(loss[0]), float(loss[-1]), largest, bool(path.result == ll.RESULTS.successful))
 
 

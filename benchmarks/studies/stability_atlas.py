@@ -1,4 +1,7 @@
-"""The costate rules of (20) over ϑ/c: spectrum, stationary gain of each layer, fidelity of the gradient (THEORY §7)."""
+"""The costate rules of (20) over ϑ/c: spectrum, stationary gain of each layer, fidelity of the gradient (THEORY §7).
+
+python -m benchmarks.studies.stability_atlas
+"""
 
 import pathlib
 from typing import NamedTuple
@@ -12,9 +15,6 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 import lagrangian_learning as ll
-from lagrangian_learning.learning.delta_errors import descent_force, potential_gradient
-from lagrangian_learning.learning.laws.costate import direction, growth_rate, without_gains
-from lagrangian_learning.networks import state_jacobian
 
 RULES = ("forward", "sign_flip", "parity")
 SPEED = 40.0
@@ -61,8 +61,9 @@ def _cell(law: ll.BackpropDiffusion, W: tuple[Array, ...], stimulus: ll.Stimulus
     network, costate, speed, theta = law.network, law.costate, law.speed, law.theta
     t = jnp.asarray(0.3)
     x = network.forward(W, stimulus.input(t))
-    growth = growth_rate(network, costate, speed, theta, x, W) / speed
-    matrix = direction(costate) * speed * state_jacobian(network, x, W).T - theta * jnp.eye(network.num_neurons)
+    growth = ll.laws.growth_rate(network, costate, speed, theta, x, W) / speed
+    forward = ll.laws.direction(costate) * speed * ll.networks.state_jacobian(network, x, W).T
+    matrix = forward - theta * jnp.eye(network.num_neurons)
     eigenvalue = jnp.max(jnp.real(jnp.linalg.eigvals(matrix))) / speed
     gain, formula = _gains(law, x, W, stimulus.target(t), matrix)
     cosine = _cosine(law, W, stimulus)
@@ -72,10 +73,10 @@ def _cell(law: ll.BackpropDiffusion, W: tuple[Array, ...], stimulus: ll.Stimulus
 def _gains(law: ll.BackpropDiffusion, x: tuple[Array, ...], W: tuple[Array, ...], y: Array, matrix: Array) -> tuple:
     """The stationary δ, solved from δ̇ = 0 with x and W frozen, against backprop's."""
     backprop = ll.delta_errors(law.network, law.potential, x, W, y)
-    slope, unravel = ravel_pytree(potential_gradient(law.network, law.potential, x, y))
-    stationary = unravel(jnp.linalg.solve(matrix, -direction(law.costate) * law.speed * slope))
+    slope, unravel = ravel_pytree(ll.learning.potential_gradient(law.network, law.potential, x, y))
+    stationary = unravel(jnp.linalg.solve(matrix, -ll.laws.direction(law.costate) * law.speed * slope))
     if law.costate == "parity":
-        stationary = without_gains(law.costate, law.speed, law.theta, stationary)
+        stationary = ll.laws.without_gains(law.costate, law.speed, law.theta, stationary)
     formula = ll.laws.layer_gains(law.costate, law.speed, law.theta, len(W))
     formula = jnp.ones_like(formula) if law.costate == "parity" else formula
     gain = jnp.stack([jnp.vdot(s, b) / jnp.vdot(b, b) for s, b in zip(stationary, backprop, strict=True)])
@@ -90,11 +91,11 @@ def _cosine(law: ll.BackpropDiffusion, W: tuple[Array, ...], stimulus: ll.Stimul
     )
     final = jax.tree.map(lambda leaf: leaf[-1], end.ys)
     x, weights = final.q
-    force = descent_force(law.network, x, weights, law.learning_multipliers(final))
+    force = ll.learning.descent_force(law.network, x, weights, law.learning_multipliers(final))
     t = jnp.asarray(2.0)
     x_now = law.network.forward(weights, stimulus.input(t))
     delta = ll.delta_errors(law.network, law.potential, x_now, weights, stimulus.target(t))
-    return ll.learning.fidelity(force, descent_force(law.network, x_now, weights, delta)).cosine
+    return ll.learning.fidelity(force, ll.learning.descent_force(law.network, x_now, weights, delta)).cosine
 
 
 def draw(atlas: Atlas, path: str | pathlib.Path) -> pathlib.Path:

@@ -1,22 +1,18 @@
 """What the studies share: their command line, where they were measured, results as JSON, pictures."""
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from benchmarks.common import environment, plain
 from lagrangian_learning.commands.files import check_folders
 
 DOTS, COLOURS = 120, 255
-PACKAGES = ("lagrangian-learning", "jax", "jaxlib", "diffrax", "equinox", "numpy")
 
 
 class Options(NamedTuple):
@@ -40,7 +36,7 @@ def write(name: str, folder: Path, *, question: str, **findings: Any) -> Path:
     """NAME.json: the question, device and versions, and what was found: floats to four digits, a line a row."""
     path = folder / f"{name}.json"
     record = {"question": question, "environment": environment(), **findings}
-    path.write_text(_rows_on_lines(json.dumps(_plain(record), indent=1, ensure_ascii=False)) + "\n", encoding="utf-8")
+    path.write_text(_rows_on_lines(json.dumps(plain(record), indent=1, ensure_ascii=False)) + "\n", encoding="utf-8")
     return path
 
 
@@ -48,18 +44,6 @@ def _rows_on_lines(text: str) -> str:
     """JSON with each list that holds no other on one line. No string is touched: in JSON they hold no line breaks."""
     row = re.compile(r"\[\n([^\[\]{}]*)\n\s*\]")
     return row.sub(lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1].strip()) + "]", text)
-
-
-def environment() -> dict[str, Any]:
-    """Device, cores, precision and versions."""
-    device = jax.devices()[0]
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {
-        "device": f"{device.platform}: {device.device_kind}",
-        "cores": os.cpu_count(),
-        "x64": bool(jax.config.read("jax_enable_x64")),
-        "versions": {"python": platform.python_version(), **versions},
-    }
 
 
 def picture(name: str, folder: Path, columns: int, rows: int, draw: Callable[[Any, Any], None]) -> Path:
@@ -76,15 +60,3 @@ def picture(name: str, folder: Path, columns: int, rows: int, draw: Callable[[An
     shown = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     shown.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
     return path
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(np.asarray(value).tolist())
-    if isinstance(value, float):
-        return float(f"{value:.4g}") if np.isfinite(value) else None
-    return value

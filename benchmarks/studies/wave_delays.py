@@ -28,7 +28,6 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 import lagrangian_learning as ll
-from lagrangian_learning.networks.activations import slope
 
 
 def delayed_gradient(
@@ -51,7 +50,7 @@ def _delta(network: ll.Layered, W: PyTree, l: int, x: list[PyTree], y: Array) ->
 
     def slopes(k: int) -> Array:
         activity = jnp.matmul(W[k - 1], x[2 * k - l][k - 1], precision="highest")
-        return slope(network.activations[k - 1], activity)
+        return ll.networks.slope(network.activations[k - 1], activity)
 
     delta = slopes(L) * (x[2 * L - l][L] - y)
     for k in range(L - 1, l - 1, -1):

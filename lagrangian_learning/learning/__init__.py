@@ -1,7 +1,12 @@
 """The cognitive action and its laws: joins mechanics and networks."""
 
 from .action import CognitiveAction as CognitiveAction
-from .delta_errors import delta_errors as delta_errors
+from .delta_errors import (
+    delta_errors as delta_errors,
+    descent_force as descent_force,
+    loss as loss,
+    potential_gradient as potential_gradient,
+)
 from .fidelity import Fidelity as Fidelity, fidelity as fidelity
 from .laws import (
     AbstractNetworkLaw as AbstractNetworkLaw,

@@ -1,6 +1,6 @@
 """Neurons as constraints: networks, their forward and adjoint sweeps, and the rank of their constraints."""
 
-from .activations import ACTIVATIONS as ACTIVATIONS, Activation as Activation
+from .activations import ACTIVATIONS as ACTIVATIONS, Activation as Activation, slope as slope
 from .batched import Batched as Batched
 from .chain import Chain as Chain
 from .digraph import Digraph as Digraph

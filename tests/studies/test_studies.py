@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.studies.phase_diagram import Diagram, boundary
-from benchmarks.studies.robustness import Outcome, agreement, laws, outcome, signals, told
+from benchmarks.studies.robustness import Outcome, agreement, laws, outcome, signals, summary
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,12 +63,12 @@ def test_shares_of_lanes():
     theirs = Outcome(np.array([0.02, 0.03, 2.0, 0.7]), np.ones(4, bool), none, none, ~ok & ok, {})
     shares = agreement({"ours": ours, "theirs": theirs})
     assert shares == {"both": 0.25, "action_alone": 0.25, "flow_alone": 0.25, "none": 0.25}
-    assert told(ours)["learned"] == 0.5
-    assert told(ours)["successful"] == 0.75
-    assert told(ours)["run_again_with_finer_steps"] == 0.5
-    assert told(ours)["learned_of_those"] == 0.5
-    assert told(theirs)["learned_of_those"] is None
-    assert told(theirs)["worse_than_at_the_start"] == 0.25
+    assert summary(ours)["learned"] == 0.5
+    assert summary(ours)["successful"] == 0.75
+    assert summary(ours)["run_again_with_finer_steps"] == 0.5
+    assert summary(ours)["learned_of_those"] == 0.5
+    assert summary(theirs)["learned_of_those"] is None
+    assert summary(theirs)["worse_than_at_the_start"] == 0.25
 
 
 @pytest.mark.slow

@@ -32,8 +32,8 @@ def test_the_delayed_gradient_is_what_waves_form_once_they_are_full():
     waves = ll.waves.backprop_waves(network, W, inputs, targets, ll.SquaredError())
     at = functools.partial(signals, offsets=OFFSETS)
     for t in (7, 11):
-        told = delayed_gradient(network, W, at, jnp.asarray(rate * t), jnp.asarray(rate))
-        for ours, theirs in zip(told, waves.gradient_at(t), strict=True):
+        expected = delayed_gradient(network, W, at, jnp.asarray(rate * t), jnp.asarray(rate))
+        for ours, theirs in zip(expected, waves.gradient_at(t), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-15)
 
 
@@ -75,12 +75,12 @@ def test_a_linear_network_of_small_output_needs_a_period_proportional_to_L_less_
         network, W = chain(depth, "linear")
         W = (*W[:-1], 1e-7 * W[-1])
         K = np.asarray(sensitivities(network, W, signals, jnp.asarray(OFFSETS), jnp.asarray(PHASES)))
-        M, told = np.eye(2), []
+        M, expected = np.eye(2), []
         for l, matrix in enumerate(W, 1):
             squares = np.sum(M**2, axis=0)
-            told.append((TARGET_RATE * (depth - l)) ** 2 + squares @ RATES**2 / squares.sum() * (l - 1) ** 2)
+            expected.append((TARGET_RATE * (depth - l)) ** 2 + squares @ RATES**2 / squares.sum() * (l - 1) ** 2)
             M = np.asarray(matrix) @ M
-        np.testing.assert_allclose(K, told, rtol=5e-3)
+        np.testing.assert_allclose(K, expected, rtol=5e-3)
         periods.append(period_of(K, 0.99))
     # cos(ω_y (L−1)) = 0.99 at layer 1, to second order.
     np.testing.assert_allclose(periods, 2 * np.pi * TARGET_RATE * np.array([2, 5]) / np.sqrt(0.02), rtol=5e-3)
