@@ -37,6 +37,11 @@ class Batched(AbstractNetwork):
     network: AbstractNetwork
     batch: int = eqx.field(static=True, converter=lambda value: positive_int(value, "batch"))
 
+    feedforward = True
+    cycles = ()
+    shares_weights = True
+    takes_batches = False
+
     def __check_init__(self) -> None:
         if not isinstance(self.network, AbstractNetwork):
             raise ValueError("ll.Batched takes a network, such as ll.Batched(ll.Layered((2, 8, 1)), 64).")
@@ -71,24 +76,8 @@ class Batched(AbstractNetwork):
         return self.network.num_weights
 
     @property
-    def feedforward(self) -> bool:
-        return True
-
-    @property
     def smoothness(self) -> int | float:
         return self.network.smoothness
-
-    @property
-    def cycles(self) -> tuple[tuple[int, ...], ...]:
-        return ()
-
-    @property
-    def shares_weights(self) -> bool:
-        return True
-
-    @property
-    def takes_batches(self) -> bool:
-        return False
 
     def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
         return self.network.init(key, dtype)

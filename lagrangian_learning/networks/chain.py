@@ -45,6 +45,11 @@ class Chain(AbstractNetwork):
     layers: tuple[ChainLayer, ...] = eqx.field(static=True)
     shapes: tuple[Shape, ...] = eqx.field(static=True)
 
+    feedforward = True
+    cycles = ()
+    shares_weights = True
+    takes_batches = True
+
     def __init__(self, modules: Any, input_shape: Any = None) -> None:
         given = _as_modules(modules)
         shapes = [_first_shape(given[0]) if input_shape is None else _as_shape(input_shape)]
@@ -92,24 +97,8 @@ class Chain(AbstractNetwork):
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self._weight_shapes))
 
     @property
-    def feedforward(self) -> bool:
-        return True
-
-    @property
     def smoothness(self) -> int | float:
         return min(layer.smoothness for layer in self.layers)
-
-    @property
-    def cycles(self) -> tuple[tuple[int, ...], ...]:
-        return ()
-
-    @property
-    def shares_weights(self) -> bool:
-        return True
-
-    @property
-    def takes_batches(self) -> bool:
-        return True
 
     def init(self, key: PRNGKeyArray, dtype: Any = None) -> tuple[PyTree, ...]:
         dtype = float_dtype(dtype)

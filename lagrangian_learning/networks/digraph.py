@@ -62,6 +62,9 @@ class Digraph(AbstractNetwork):
     _edges: FrozenArray = eqx.field(static=True)
     _schedule: Schedule | None = eqx.field(static=True, repr=False)
 
+    shares_weights = False
+    takes_batches = False
+
     def __init__(
         self,
         num_neurons: int,
@@ -132,14 +135,6 @@ class Digraph(AbstractNetwork):
     @property
     def output_shape(self) -> tuple[int, ...]:
         return (self.num_outputs,)
-
-    @property
-    def shares_weights(self) -> bool:
-        return False
-
-    @property
-    def takes_batches(self) -> bool:
-        return False
 
     @property
     def num_weights(self) -> int:
@@ -253,8 +248,8 @@ class Digraph(AbstractNetwork):
     def _root(self, W: Weights, u: Float[Array, " num_inputs"]) -> Neurons:
         check_dense(self.num_neurons)
         dtype = jnp.result_type(W, u)
-        tolerance = 100 * float(jnp.finfo(dtype).eps) if self.tolerance is None else self.tolerance
         start = jnp.concatenate([u.astype(dtype), jnp.zeros(self.num_neurons - self.num_inputs, dtype)])
+        tolerance = 100 * float(jnp.finfo(dtype).eps) if self.tolerance is None else self.tolerance
         found = optx.root_find(
             lambda x, args: self.constraint(x, *args),
             optx.Newton(rtol=tolerance, atol=tolerance, linear_solver=lx.LU()),
@@ -263,10 +258,11 @@ class Digraph(AbstractNetwork):
             max_steps=self.max_steps,
             throw=False,
         )
-        return unless_failed(
-            found.value,
-            found.result != optx.RESULTS.successful,
-            f"no x with x = sigma(Wx) found in {self.max_steps} Newton steps on the cyclic digraph: use "
-            "smaller weights on its cycles, a larger max_steps, or an action with finite speed",
-            throw=self.throw,
-        )
+        failed = found.result != optx.RESULTS.successful
+        return unless_failed(found.value, failed, _NO_ROOT.format(self.max_steps), throw=self.throw)
+
+
+_NO_ROOT = (
+    "no x with x = sigma(Wx) found in {} Newton steps on the cyclic digraph: use smaller weights on its cycles, a "
+    "larger max_steps, or an action with finite speed"
+)

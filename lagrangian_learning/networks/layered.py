@@ -44,6 +44,11 @@ class Layered(AbstractNetwork):
     bias: bool = eqx.field(static=True)
     output_activation: Activation | None = eqx.field(static=True)
 
+    feedforward = True
+    cycles = ()
+    shares_weights = False
+    takes_batches = True
+
     # Written out: type checkers would count the abstract variables among a generated one's arguments.
     def __init__(
         self,
@@ -83,10 +88,6 @@ class Layered(AbstractNetwork):
         return self.sizes[-1]
 
     @property
-    def feedforward(self) -> bool:
-        return True
-
-    @property
     def num_neurons(self) -> int:
         return sum(self.sizes)
 
@@ -97,18 +98,6 @@ class Layered(AbstractNetwork):
     @property
     def smoothness(self) -> int | float:
         return min(smoothness(activation) for activation in self.activations)
-
-    @property
-    def cycles(self) -> tuple[tuple[int, ...], ...]:
-        return ()
-
-    @property
-    def shares_weights(self) -> bool:
-        return False
-
-    @property
-    def takes_batches(self) -> bool:
-        return True
 
     def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
         dtype = float_dtype(dtype)
