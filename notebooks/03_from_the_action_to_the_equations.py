@@ -42,6 +42,7 @@ from sympy.physics.vector import init_vprinting
 
 import lagrangian_learning as ll
 from lagrangian_learning.networks import state_jacobian, weight_jacobian
+from lagrangian_learning.verify.handwritten import HandEquations, Moment, on_edges
 
 jax.config.update("jax_enable_x64", True)
 plt.rcParams.update(
@@ -208,6 +209,16 @@ def by_hand(t, q, v, *, keep_gamma_2=True):
     delta = np.linalg.solve(G_x @ G_x.T / MASS_X + G_w @ G_w.T / MASS_W, right)
     x_ddot = (force - delta @ G_x) / MASS_X - THETA * x_dot
     return np.concatenate([x_ddot, -delta @ G_w / MASS_W - THETA * w_dot]), delta
+
+
+# At any point this is the NumPy twin with which `ll.verify` and the tests compare the library.
+twin = HandEquations(on_edges([(i - 1, j - 1) for i, j in edges], 5, 2, 1), MASS_X, MASS_W)
+instant, q, v = 0.4, np.linspace(-1, 1, 11), np.cos(np.arange(11.0))
+at = Moment(q[:5], q[5:], v[:5], v[5:], -np.array([np.sin(instant), 4 * np.cos(2 * instant)]), weight_dot=THETA)
+pull = twin.network.outputs(0.3 * np.sin(instant) - q[4:5])
+np.testing.assert_allclose(
+    np.hstack(by_hand(instant, q, v)), np.hstack(twin.accelerations(at, pull, np.zeros(6))), rtol=1e-10
+)
 
 
 # %% [markdown]

@@ -1,6 +1,6 @@
 """From the cognitive action to gradient descent: (12)–(17) as limits, with their measured rates.
 
-python -m benchmarks.studies.limit_study
+Run it from the root: python -m benchmarks.studies.limit_study
 """
 
 import pathlib
@@ -36,7 +36,7 @@ class Limit(NamedTuple):
 def limit_study(network: Any = None, key: Array | None = None) -> tuple[Limit, ...]:
     """Errors of the weights at t = 2 against m_W, m_x/m_W and 1/ϑ, in float64 (switch x64 on first).
 
-    Three limits, γ = ϑ m_W = 1 fixed (THEORY §6):
+    Three limits, γ = ϑ m_W = 1 fixed (docs/theory.md §6):
         the action with m_x = m_W² against gradient flow (14), m_W → 0;
         the action at m_W = 0.1 against its own limit m_x = 0, which is damped descent (13), m_x/m_W → 0;
         damped descent (13) against gradient flow (14), 1/ϑ → 0.

@@ -1,6 +1,6 @@
 """A second-order action that learns: ℓ = ½ m_W |Ẇ|² − V ∓ ½ μ |Ẅ|², and which sign is stable.
 
-python -m benchmarks.studies.second_order
+Run it from the root: python -m benchmarks.studies.second_order
 """
 
 from typing import Any, NamedTuple

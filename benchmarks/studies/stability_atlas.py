@@ -1,6 +1,6 @@
-"""The costate rules of (20) over ϑ/c: spectrum, stationary gain of each layer, fidelity of the gradient (THEORY §7).
+"""The costate rules of (20) over ϑ/c: spectrum, stationary gain of each layer, fidelity of the gradient.
 
-python -m benchmarks.studies.stability_atlas
+Run it from the root: python -m benchmarks.studies.stability_atlas. The formulas: docs/theory.md §7.
 """
 
 import pathlib

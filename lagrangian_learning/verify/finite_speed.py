@@ -75,7 +75,7 @@ def _delayed(p: Problem) -> Delayed:
 
 
 class Written(NamedTuple):
-    """The right sides of THEORY's corrected equations at one seed, in NumPy: what each derivative should be."""
+    """The right sides of docs/theory.md's corrected equations at one seed, in NumPy: what each derivative should be."""
 
     x_dot: np.ndarray
     x_ddot: np.ndarray

@@ -10,7 +10,7 @@ import pytest
 import lagrangian_learning as ll
 
 NETWORK = ll.Layered((2, 2, 1))
-# 2 ↔ 3 is a loop; a tanh loop with both weights 1 at x = 0 loses rank (THEORY §5).
+# 2 ↔ 3 is a loop; a tanh loop with both weights 1 at x = 0 loses rank (docs/theory.md §5).
 LOOP = ll.Digraph(5, ((0, 2), (1, 3), (2, 3), (3, 2), (3, 4)), 2, 1)
 GOOD = ll.Stimulus(jnp.array([0.5, -0.3]), jnp.array([0.2]))
 MOVING = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 2.0])), jnp.array([0.2]))

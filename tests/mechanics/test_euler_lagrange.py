@@ -70,12 +70,12 @@ def test_double_pendulum_in_cartesian_coordinates_equals_lagranges_method(solver
     top, delta = law.accelerations(0.0, state)
     accelerations, multipliers = sympy_double_pendulum(q, v)
     np.testing.assert_allclose(np.concatenate(top), accelerations, rtol=1e-12)
-    # SymPy writes + G_qᵀλ where THEORY writes − G_qᵀδ.
+    # SymPy writes + G_qᵀλ where docs/theory.md writes − G_qᵀδ.
     np.testing.assert_allclose([delta["upper"], delta["lower"]], -multipliers, rtol=1e-12)
 
 
 def test_second_order_action_on_the_circle_equals_its_reduction(elastica):
-    """½|q̈|² on q = (cos φ, sin φ) is ½(φ̈² + φ̇⁴), whose equation is φ⁗ = 6φ̇²φ̈ (THEORY §2)."""
+    """½|q̈|² on q = (cos φ, sin φ) is ½(φ̈² + φ̇⁴), whose equation is φ⁗ = 6φ̇²φ̈ (docs/theory.md §2)."""
     phi, w, alpha, beta = 0.3, 0.7, -0.2, 0.4
     s = sp.Symbol("s")
     angle = phi + w * s + alpha * s**2 / 2 + beta * s**3 / 6 + 6 * w**2 * alpha * s**4 / 24
@@ -84,7 +84,7 @@ def test_second_order_action_on_the_circle_equals_its_reduction(elastica):
     state = elastica.initial_state(0.0, jet[0], jet[1], a=jet[2], j=jet[3])
     top, delta = elastica.accelerations(0.0, state)
     np.testing.assert_allclose(top, jet[4], atol=1e-13)
-    # radial part of q⁗ − qδ = 0, the sign of THEORY: ℓ_aa enters with D², + q⁗ − G_qᵀδ = 0
+    # radial part of q⁗ − qδ = 0, the sign of docs/theory.md: ℓ_aa enters with D², + q⁗ − G_qᵀδ = 0
     np.testing.assert_allclose(delta, jet[0] @ jet[4], atol=1e-13)
 
 

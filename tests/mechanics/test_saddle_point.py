@@ -179,7 +179,7 @@ def test_inertia_singular_on_the_kernel_of_the_constraints_is_reported():
 
 
 def test_more_free_weights_than_an_acceleration_term_of_x_alone_reaches():
-    """THEORY §2: F = ½ẍ² with x = w₁w₂ is singular, as there are more weights than rank ∂x/∂W."""
+    """docs/theory.md §2: F = ½ẍ² with x = w₁w₂ is singular, as there are more weights than rank ∂x/∂W."""
     lagrangian = Lagrangian(lambda t, q, v, a, args: 0.5 * a[0] ** 2, order=2)
     law = EulerLagrange(lagrangian, Holonomic(lambda t, q, args: q[0] - q[1] * q[2]))
     q, zero = jnp.array([0.35, 0.5, 0.7]), jnp.zeros(3)

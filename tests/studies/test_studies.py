@@ -76,7 +76,7 @@ def test_phase_diagram(study):
     found = study("phase_diagram")
     flow = found["continuous"]
     speed, ratio = np.array(flow["up"]), np.array(flow["ratio"])
-    # Under an input that hardly moves the first layer has the stationary gain (1 + ϑ/c)^−L (THEORY §7).
+    # Under an input that hardly moves the first layer has the stationary gain (1 + ϑ/c)^−L (docs/theory.md §7).
     np.testing.assert_allclose(ratio[1:, 0], (1 + 1 / speed[1:]) ** -3, rtol=0.05)
     assert flow["slope"] == pytest.approx(1, abs=0.15)
     assert np.array(flow["cosine"])[-1, 0] > 0.999

@@ -70,7 +70,7 @@ class Constants:
     """Chosen on validation images by benchmarks/digits_constants.py: the rate of learning, m_x/m_W, and SGD's own rate.
 
     A batch takes one unit of time. KickDrift's momentum is e^{−ϑ} and its rate (1 − e^{−ϑ})/γ with γ = ϑ m_W
-    (THEORY §6), which gives ϑ and m_W.
+    (docs/theory.md §6), which gives ϑ and m_W.
     """
 
     rate: float = 0.003

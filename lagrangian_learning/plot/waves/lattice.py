@@ -20,7 +20,7 @@ Shade = Callable[[int], float]
 
 
 class Lattice(NamedTuple):
-    """Which frames are shown, how far apart, and whether each neuron tells the frame that it carries."""
+    """Which frames are shown, how far apart, and whether each neuron shows the frame that it carries."""
 
     shown: range
     pitch: float = 1.0

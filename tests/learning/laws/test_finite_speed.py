@@ -118,7 +118,7 @@ def atlas():
 
 
 def test_atlas_spectrum_and_gains_match_the_formulas(atlas):
-    """THEORY §7: growth sc − ϑ, stationary gains (1 − sϑ/c)^{−(L−l+1)}, to 1e-8."""
+    """docs/theory.md §7: growth sc − ϑ, stationary gains (1 − sϑ/c)^{−(L−l+1)}, to 1e-8."""
     np.testing.assert_allclose(
         atlas.eigenvalue, atlas.growth, atol=1e-6
     )  # eigenvalues of a defective matrix: eps^(1/4)

@@ -113,7 +113,7 @@ def test_it_runs_and_keeps_its_constraints(key):
 
 
 def test_acceleration_of_neurons_alone_is_singular(key):
-    """Six weights, rank ∂x/∂W at most three: Ẅ is not determined by an F of ẍ (THEORY §2)."""
+    """Six weights, rank ∂x/∂W at most three: Ẅ is not determined by an F of ẍ (docs/theory.md §2)."""
     action, stimulus = problem(term=lambda t, x, v, a, W, V, A, s: squares(a) / 2)
     for coordinates in ("full", "reduced"):
         with pytest.raises(ValueError, match=r"singular at the start.*Give a mass to every coordinate"):
