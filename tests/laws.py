@@ -18,7 +18,7 @@ def array(value, dtype=jnp.float64):
 
 
 class Law(AbstractLaw):
-    """A law without constraints, energy or aliases; subclasses say what they have."""
+    """A law without constraints, energy or aliases; subclasses add what they have."""
 
     def vector_field(self, t, state, args):
         return self.rates(t, state, args).state
@@ -141,7 +141,7 @@ class Singular(Pendulum):
 
 
 class NeverProjects(Pendulum):
-    """Its projection says that it did not converge."""
+    """Its projection reports that it did not converge."""
 
     def project(self, t, state, args):
         return state, jnp.asarray(False)

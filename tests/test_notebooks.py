@@ -81,8 +81,8 @@ def test_it_ends_in_asserts(name):
 def test_it_is_small_and_names_no_machine(name):
     path = FOLDER / f"{name}.ipynb"
     assert path.stat().st_size <= LARGEST
-    told = [text(cell["source"]) for cell in notebook(name)["cells"]] + [shown(output) for output in outputs(name)]
-    assert not MACHINE.search("\n".join(told))
+    parts = [text(cell["source"]) for cell in notebook(name)["cells"]] + [shown(output) for output in outputs(name)]
+    assert not MACHINE.search("\n".join(parts))
     assert not any("execution" in cell["metadata"] for cell in notebook(name)["cells"])
 
 
@@ -95,7 +95,7 @@ def test_it_opens_with_its_number_and_is_listed(name):
 
 def test_links_between_notebooks_lead_somewhere():
     cells = [cell for name in NAMES for cell in notebook(name)["cells"] if cell["cell_type"] == "markdown"]
-    told = [README, *(text(cell["source"]) for cell in cells)]
-    linked = {target for told in told for target in re.findall(r"\]\((?!https?:)([^)#]+)", told)}
+    pages = [README, *(text(cell["source"]) for cell in cells)]
+    linked = {target for page in pages for target in re.findall(r"\]\((?!https?:)([^)#]+)", page)}
     missing = {target for target in linked if not (FOLDER / target).exists()}
     assert not missing

@@ -2,7 +2,7 @@
 
 import math
 
-from lagrangian_learning._checks import positive_int
+from lagrangian_learning._checks import positive, positive_int
 
 
 def target_mismatch(l: int, L: int) -> int:
@@ -58,6 +58,6 @@ def _layer(l: int, L: int) -> tuple[int, int]:
 
 
 def _positive(value: float, name: str) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name} must be positive and finite, got {value!r}.")
+    """The Python number as it is: as an array it could lose digits."""
+    positive(value, name)
     return value

@@ -1,4 +1,4 @@
-"""Conjugate gradients against NumPy's dense solve, and what they tell of themselves."""
+"""Conjugate gradients against NumPy's dense solve, and what they report of themselves."""
 
 import jax
 import jax.numpy as jnp

@@ -33,25 +33,25 @@ def test_references_are_those_of_the_frames_that_are_named(key, noise):
         "current": lambda t, _: (t, t),
     }
     for reference, pair in frames.items():
-        told = wave_fidelity(network, W, u, y, ll.SquaredError(), reference)
+        likeness = wave_fidelity(network, W, u, y, ll.SquaredError(), reference)
         for l in range(1, L + 1):
             pairs = [pair(t, l) for t in range(2 * L - 1, 40)]
             expected = jax.tree.map(lambda *g: jnp.stack(g), *[true(W, u[s], y[r])[l - 1] for s, r in pairs])
             found = [jnp.reshape(g[2 * L - 1 :], -1) for g in gradient[l - 1]]
             g, g_true = jnp.concatenate(found), jnp.concatenate([jnp.ravel(e) for e in expected])
             error = jnp.linalg.norm(g - g_true) / jnp.linalg.norm(g_true)
-            np.testing.assert_allclose(told.relative_error[l - 1], error, rtol=1e-12)
+            np.testing.assert_allclose(likeness.relative_error[l - 1], error, rtol=1e-12)
             cosine = jnp.vdot(g, g_true) / jnp.linalg.norm(g) / jnp.linalg.norm(g_true)
-            np.testing.assert_allclose(told.cosine[l - 1], cosine, rtol=1e-10)
+            np.testing.assert_allclose(likeness.cosine[l - 1], cosine, rtol=1e-10)
 
 
 @pytest.mark.parametrize("reference", ["cause", "target", "input", "current"])
 def test_constant_input_has_full_fidelity(key, reference):
     network = ll.Layered((3, 4, 4, 4, 2))
     u, y = stimulus(20, None)
-    told = wave_fidelity(network, network.init(key), u, y, ll.SquaredError(), reference)
-    assert float(jnp.max(told.relative_error)) < 1e-13
-    assert "relative error" in str(told)
+    likeness = wave_fidelity(network, network.init(key), u, y, ll.SquaredError(), reference)
+    assert float(jnp.max(likeness.relative_error)) < 1e-13
+    assert "relative error" in str(likeness)
 
 
 @pytest.mark.slow
@@ -71,9 +71,9 @@ def test_the_synchronised_layer_is_least_wrong_about_the_frame_of_the_target():
 
 def test_the_synchronised_layer_is_exact_when_the_error_does_not_depend_on_the_output(key, noise):
     network = ll.Layered((3, 4, 4, 4, 4, 2), "identity")
-    told = wave_fidelity(network, network.init(key), *noise, linear_loss, "target")
-    assert float(told.relative_error[2]) < 1e-14
-    assert float(jnp.delete(told.relative_error, 2).min()) > 0.5
+    likeness = wave_fidelity(network, network.init(key), *noise, linear_loss, "target")
+    assert float(likeness.relative_error[2]) < 1e-14
+    assert float(jnp.delete(likeness.relative_error, 2).min()) > 0.5
 
 
 def test_frames_found_by_perturbation_are_those_of_the_formulas(key, noise):

@@ -56,9 +56,9 @@ def test_time_step_makes_the_mismatch_one_frame():
         (lambda: target_mismatch(0, 3), "the layer l must be a positive integer"),
         (lambda: causing_input_mismatch(4, 3), "layers are numbered 1, …, L"),
         (lambda: synchronised_layer(2.0), "L, the number of layers of weights, must be a positive integer"),
-        (lambda: synchronisation_time(3, 0.0), "dt must be positive"),
-        (lambda: largest_time_step(-1.0, 3), "frame_rate must be positive"),
-        (lambda: largest_time_step(math.nan, 1), "frame_rate must be positive"),
+        (lambda: synchronisation_time(3, 0.0), "dt must be finite and > 0"),
+        (lambda: largest_time_step(-1.0, 3), "frame_rate must be finite and > 0"),
+        (lambda: largest_time_step(math.nan, 1), "frame_rate must be finite and > 0"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")
