@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from lagrangian_learning.costs.hardware import usable_cores
 from lagrangian_learning.simulate.run import Outcome, Plan
 from lagrangian_learning.simulate.settings import Tolerances
 from lagrangian_learning.simulate.table import message_of
@@ -21,7 +22,7 @@ from .engine import AbstractEngine
 from .fingerprint import environment, fingerprint_of_arrays, fingerprint_of_program, traced
 from .lanes import Inputs, Lanes
 from .meter import Meter
-from .pipeline import prefetch, threaded_map, usable_cores
+from .pipeline import prefetch, threaded_map
 
 
 class BatchRun(NamedTuple):

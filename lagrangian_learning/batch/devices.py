@@ -9,11 +9,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
+from lagrangian_learning.costs.memory import is_small
 from lagrangian_learning.simulate.run import Outcome, Plan
 from lagrangian_learning.simulate.settings import Tolerances
 
 from .engine import AbstractEngine
-from .lanes import Inputs, has_dtype, is_small
+from .lanes import Inputs, has_dtype
 
 _LANES = "lanes"
 # XLA takes half of an AVX-512 register, since processors of its first years slowed down for the whole; where there are

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from lagrangian_learning.costs.memory import is_small
 from lagrangian_learning.simulate.run import Plan
 from lagrangian_learning.simulate.settings import Tolerances
 
 from .engine import AbstractEngine
 from .engines import DiffraxEngine, SerialEngine
-from .lanes import Inputs, is_small
+from .lanes import Inputs
 
 # Optional modules with `preferred_engine(lane, lanes, times, tolerances, plan)`, which returns an engine that is faster
 # for such lanes, or None. They are imported here and nowhere else, for small lanes on a CPU.

@@ -14,15 +14,6 @@ _IN_AXES = (
 )
 
 
-# Up to so many, XLA on CPUs computes lanes side by side in one vector, and is fastest so; beyond, one after the other.
-FEW_NUMBERS = 1024
-
-
-def is_small(tree: PyTree) -> bool:
-    """Whether a lane's state is of few numbers; leaves may be shapes."""
-    return sum(leaf.size for leaf in jax.tree.leaves(tree) if hasattr(leaf, "size")) <= FEW_NUMBERS
-
-
 class Inputs(NamedTuple):
     """What one run is made from; carry goes on from an earlier run, None: from the state."""
 

@@ -1,7 +1,6 @@
 """Work that goes on while its results are looked at: one call ahead, or several at once in threads."""
 
 import collections
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -10,11 +9,6 @@ import jax
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def prefetch(results: Iterable[Result]) -> Iterator[Result]:

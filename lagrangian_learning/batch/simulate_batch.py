@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._checks import positive_int
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.simulate.preparation import MAX_STEPS, Names, Settings, check_law, names_of, trajectory_of
 from lagrangian_learning.simulate.results import RESULTS
@@ -120,7 +121,7 @@ def simulate_batch(
     fold = checked_fold(reduce)
     folding = None if fold is None else Folding(fold, times, tolerances, names)
     folder = None if checkpoint is None else _folder_of_process(checkpoint, mesh)
-    wanted = kept_chunk(folder) if chunk is None and folder is not None else chunk
+    wanted = _wanted_chunk(chunk, folder)
     with _noted(in_axes):
         size = _chunk_size(run, wanted)
     count = run.lanes.count
@@ -152,7 +153,14 @@ def _resumed(earlier: Any, state: PyTree, in_axes: Any) -> tuple[PyTree, Any]:
     return state, (in_axes[0], 0, in_axes[2]) if with_axes else in_axes
 
 
-def _chunk_size(run: BatchRun, chunk: Any) -> int:
+def _wanted_chunk(chunk: Any, folder: Any) -> int | None:
+    """What the user wants, or what the checkpoint holds."""
+    if chunk is not None:
+        return positive_int(chunk, "chunk")
+    return None if folder is None else kept_chunk(folder)
+
+
+def _chunk_size(run: BatchRun, chunk: int | None) -> int:
     given = (run.lanes.count, num_devices(run.mesh), run.lanes.like_one, run.times, run.plan)
     return chunk_size(chunk, *given, workers=run.workers, one_core=run.engine.one_core)
 

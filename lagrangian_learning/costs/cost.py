@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.extend.core as jex
-from jaxtyping import PyTree
+
+from .memory import num_bytes
 
 # Elementwise functions that take a polynomial or a division each: about as many operations on today's hardware.
 _COSTLY = {"tanh", "exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tan", "logistic", "erf", "pow", "div", "sqrt"}
@@ -53,12 +53,6 @@ def cost_of(fn: Callable, *args: Any, loop_steps: float = 1.0) -> Cost:
     """
     jaxpr = eqx.filter_make_jaxpr(fn)(*args)[0]
     return _total(jaxpr.jaxpr, loop_steps)
-
-
-def num_bytes(tree: PyTree) -> int:
-    """Bytes of all arrays (or their shapes) of a pytree."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")]
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
 
 def _total(jaxpr: jex.Jaxpr, loop_steps: float) -> Cost:

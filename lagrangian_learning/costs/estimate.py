@@ -11,29 +11,25 @@ import numpy as np
 from jaxtyping import PyTree
 
 from lagrangian_learning._checks import collected_verdicts
-from lagrangian_learning.batch.lanes import is_small
+from lagrangian_learning._tuning import SOLVER_STEPS
 from lagrangian_learning.mechanics import AbstractLaw
 from lagrangian_learning.simulate.augmented import start_of
 from lagrangian_learning.simulate.preparation import check_law
 from lagrangian_learning.simulate.settings import checked_state, checked_times
 
-from .cost import Cost, cost_of, num_bytes
+from .cost import Cost, cost_of
 from .hardware import Hardware, as_hardware
-
-# Steps of conjugate gradients that a multiplier solve takes at m_x/m_W = 1e-3/width (benchmarks/right_hand_side.py).
-_SOLVER_STEPS = {"float32": 3.0, "float64": 5.0}
-# Copies of the state, measured: as it comes and leaves, and within the loop beside the stages. Lanes side by side hold
-# each stage twice, and those in turn once, as a single run does (its loop writes where it reads).
-_KEPT, _SPARE, _SPARE_IN_TURN = 3, 5, 7
+from .memory import LaneMemory, Placing, evaluation_bytes, held_stages, is_small, most_lanes, num_bytes
 
 
 class Estimate(NamedTuple):
     """What a run needs; prints itself. Bytes and seconds are those of one device unless they say otherwise.
 
     evaluation: `Cost` of one evaluation of the law's rates for one lane;  evaluations_a_step;  steps;  lanes: of all
-    devices;  lanes_at_once: of a chunk;  lanes_under_way: of those that take a step at one time, a core each of a CPU
-    where they are large;  state_bytes, record_bytes: of one lane;  memory: bytes at once for `lanes_at_once` lanes of a
-    device;  seconds_a_step: of those;  seconds: of the whole run;  bound_by: "memory bandwidth", "arithmetic",
+    devices;  chunk: lanes of a chunk on a device;  lanes_at_once: of all chunks there at one time;  lanes_under_way: of
+    those that take a step at one time, a core each of a CPU where they are large;  state_bytes, record_bytes: of one
+    lane;  memory: bytes at once for `lanes_at_once` lanes of a device;  seconds_a_step: of those;  seconds: of the
+    whole run;  bound_by: "memory bandwidth", "arithmetic",
     "launches", "single numbers" or "exchange between devices".
     """
 
@@ -41,6 +37,7 @@ class Estimate(NamedTuple):
     lanes: int
     lane_devices: int
     weight_devices: int
+    chunk: int
     lanes_at_once: int
     lanes_under_way: int
     steps: int
@@ -94,6 +91,7 @@ def estimate(
     hardware: Hardware | str | None = None,
     solver_steps: float | None = None,
     saved: Any = None,
+    engine: Any = None,
 ) -> Estimate:
     """What `simulate` or `simulate_batch` of this run needs: bytes moved, memory, time a step, time in all.
 
@@ -109,6 +107,9 @@ def estimate(
         hardware: an `ll.costs.Hardware`, "h100", "h200", or None: the device at hand, measured in a few seconds.
         solver_steps: steps of an iterative multiplier solve; 3 in float32 and 5 in float64 by default.
         saved: example of what one saved time records (arrays or shapes); all observables by default.
+        engine: an engine of `ll.batch` or `ll.fused`, which decides with the memory how many lanes make a chunk; by
+            default `ll.batch.SerialEngine` for lanes of many numbers on a CPU, otherwise `ll.batch.DiffraxEngine`.
+            Times are those of Diffrax with either.
 
     Returns an `Estimate`, which prints itself. Raises ValueError for settings that do not fit.
     """
@@ -124,21 +125,34 @@ def estimate(
     steps = _steps(times, steps, dt0)
     if saved is None:
         saved = jax.eval_shape(law.observables, jax.ShapeDtypeStruct((), dtype), state, args)
-    loop_steps = _SOLVER_STEPS[dtype.name] if solver_steps is None else solver_steps
+    loop_steps = SOLVER_STEPS[dtype.name] if solver_steps is None else solver_steps
     evaluation, watched = _costs(law, state, args, dtype, loop_steps)
-    run = _Run(
-        hardware, dtype.name, _stages(solver, dtype), evaluation, watched, num_bytes(state),
-        num_bytes(saved) * times.size, weight_devices, len(jax.tree.leaves(state)),
-        0 if is_small(state) else hardware.cores,
+    small = is_small(state)
+    in_turn = hardware.cores > 0 and not small
+    memory = _lane_memory(law, state, args, num_bytes(saved) * times.size, solver, dtype, in_turn=in_turn)
+    one_core = in_turn if engine is None else engine.one_core
+    model = _Model(
+        hardware, dtype.name, _stages(solver, dtype), evaluation, watched, memory, weight_devices,
+        len(jax.tree.leaves(state)), hardware.cores if one_core and hardware.cores else 0, small,
     )  # fmt: skip
     share = math.ceil(lanes / lane_devices)
-    at_once = run.lanes_at_once(share)
-    seconds, bound_by = run.step(at_once)
+    chunk, at_once = model.chunk(share)
+    seconds, bound_by = model.step(at_once)
     total = steps * seconds * math.ceil(share / at_once)
     return Estimate(
-        hardware, lanes, lane_devices, weight_devices, at_once, run.under_way(at_once), steps, run.stages, evaluation,
-        run.state_bytes, run.record_bytes, run.memory(at_once), seconds, total, bound_by,
+        hardware, lanes, lane_devices, weight_devices, chunk, at_once, model.under_way(at_once), steps, model.stages,
+        evaluation, memory.state, num_bytes(saved) * times.size, model.memory(at_once), seconds, total, bound_by,
     )  # fmt: skip
+
+
+def _lane_memory(
+    law: AbstractLaw, state: PyTree, args: PyTree, records: int, solver: Any, dtype: Any, *, in_turn: bool
+) -> LaneMemory:
+    """Bytes of one lane, whose own is its start; records are held as they are made and as they leave."""
+    held = evaluation_bytes(law.rates, jax.ShapeDtypeStruct((), dtype), state, args)
+    return LaneMemory(
+        num_bytes(state), num_bytes(state), 2 * records, held, held_stages(_solver(solver, dtype)), in_turn
+    )
 
 
 def _check_counts(**counts: int) -> None:
@@ -170,7 +184,7 @@ def _checked_dtype(law: AbstractLaw, state: PyTree, ts: Any, args: PyTree) -> np
     return np.dtype(jax.tree.leaves(eqx.filter_eval_shape(start, state, args))[0].dtype)
 
 
-class _Run(NamedTuple):
+class _Model(NamedTuple):
     """The model of docs/scale.md."""
 
     hardware: Hardware
@@ -178,36 +192,45 @@ class _Run(NamedTuple):
     stages: int
     evaluation: Cost
     watched: Cost
-    state_bytes: int
-    record_bytes: int
+    lane: LaneMemory
     weight_devices: int
     leaves: int
     cores: int
+    small: bool
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether lanes go one after the other, a core each."""
+        return self.lane.in_turn
 
     def under_way(self, lanes: int) -> int:
         """How many of the lanes take a step at one time."""
-        return min(self.cores or lanes, lanes)
+        return min(self.cores, lanes) if self.in_turn else lanes
 
     def memory(self, lanes: int) -> float:
         """The state and the records of so many lanes, and what those under way hold in their loop."""
-        kept = lanes * (_KEPT * self.state_bytes + self.record_bytes)
-        return (kept + self._working_set(lanes)) / self.weight_devices
+        return self._lane(lanes).of(lanes, self.under_way(lanes)) / self.weight_devices
+
+    def chunk(self, lanes: int) -> tuple[int, int]:
+        """The lanes of a chunk, as `simulate_batch` plans it, and of all chunks that are there at one time."""
+        if lanes == 1:
+            return 1, 1
+        usual = most_lanes(cpu=True, in_blocks=True) if self.cores and self.small else self.hardware.lanes
+        workers = max(self.cores, 1)
+        placing = Placing(self.hardware.memory * self.weight_devices, usual, workers)
+        size = placing.chunk(lanes, placing.most_of_a_chunk(self.lane), small=self.small)
+        return size, min(lanes, workers * size)
 
     def _working_set(self, lanes: int) -> int:
-        in_turn = self.cores > 0 or lanes == 1
-        copies = self.stages + _SPARE_IN_TURN if in_turn else 2 * self.stages + _SPARE
-        return self.under_way(lanes) * copies * self.state_bytes
+        return self.under_way(lanes) * self._lane(lanes).in_loop
 
-    def lanes_at_once(self, lanes: int) -> int:
-        """As many as fit nine tenths of the memory, and no more than a device is given."""
-        room = 0.9 * self.hardware.memory * self.weight_devices
-        kept, in_loop = _KEPT * self.state_bytes + self.record_bytes, self._working_set(lanes)
-        fit = (room - in_loop) / kept if self.cores else room / (kept + in_loop / lanes)
-        return max(1, min(lanes, int(fit), self.hardware.lanes))
+    def _lane(self, lanes: int) -> LaneMemory:
+        """A single run holds what a lane in turn does."""
+        return self.lane._replace(in_turn=True) if lanes == 1 else self.lane
 
     def step(self, lanes: int) -> tuple[float, str]:
         """Seconds of one step of so many lanes, and what bounds them."""
-        if self.cores == 0 or lanes == 1:
+        if not self.in_turn or lanes == 1:
             seconds = self._seconds(lanes)
         else:
             # Lanes in turn are single runs: cores share memory and arithmetic, but not what waits for itself.
@@ -239,11 +262,11 @@ class _Run(NamedTuple):
 
     def _combination_bytes(self) -> float:
         """Each evaluation reads velocities and writes rates; each stage is made of all stages, which Diffrax reads."""
-        return (2 * self.stages + self.stages * self.stages) * self.state_bytes
+        return (2 * self.stages + self.stages * self.stages) * self.lane.state
 
     def _combination_kernels(self) -> float:
         """Each array of the state, unless it is of few numbers, is combined once a stage and for the error."""
-        numbers = self.state_bytes / np.dtype(self.dtype).itemsize
+        numbers = self.lane.state / np.dtype(self.dtype).itemsize
         return 0.0 if numbers <= 8 * self.leaves else (self.stages + 1) * self.leaves
 
     def _exchange(self, lanes: int, work: Cost) -> float:
@@ -267,9 +290,15 @@ def _steps(times: Any, steps: int | None, dt0: float | None) -> int:
     return int(np.sum(np.maximum(np.ceil(np.diff(times) / dt0 * (1 - 1e-6)), 1)))
 
 
+def _solver(solver: Any, dtype: Any) -> Any:
+    if solver is not None:
+        return solver
+    return diffrax.Dopri8() if dtype == jnp.float64 else diffrax.Tsit5()
+
+
 def _stages(solver: Any, dtype: Any) -> int:
-    if solver is None:
-        solver = diffrax.Dopri8() if dtype == jnp.float64 else diffrax.Tsit5()
+    """Evaluations of a step."""
+    solver = _solver(solver, dtype)
     tableau = getattr(solver, "tableau", None)
     stages = getattr(tableau, "num_stages", getattr(solver, "stages", 1))
     return stages - bool(getattr(tableau, "fsal", False))

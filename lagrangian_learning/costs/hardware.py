@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lagrangian_learning.batch.pipeline import usable_cores
+from lagrangian_learning._tuning import MOST_LANES_CPU, MOST_LANES_ELSEWHERE
 
 
 class Hardware(NamedTuple):
@@ -37,7 +37,7 @@ class Hardware(NamedTuple):
     scalars: float = 1e8
     elementwise: float = 1e12
     batched: float = 1e13
-    lanes: int = 2**18
+    lanes: int = MOST_LANES_ELSEWHERE
     cores: int = 0
 
     def seconds_to_move(self, moved: float, working_set: float) -> float:
@@ -68,6 +68,11 @@ def as_hardware(hardware: Any) -> Hardware:
     return KNOWN[hardware]
 
 
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def measure_hardware(entries: int = 2**25, cached_entries: int = 2**20) -> Hardware:
     """The default device, measured in a few seconds: how fast it reads a matrix that is larger than any cache and one
     that is not, multiplies two, starts a kernel, and does arithmetic on single numbers and on many lanes of them.
@@ -81,7 +86,7 @@ def measure_hardware(entries: int = 2**25, cached_entries: int = 2**20) -> Hardw
     bandwidth, launch = _bandwidth(entries), _launch()
     scalars, elementwise = _elementwise(1), _elementwise(1024)
     batched = _batched()
-    lanes, cores = (2**10, usable_cores()) if device.platform == "cpu" else (2**18, 0)
+    lanes, cores = (MOST_LANES_CPU, usable_cores()) if device.platform == "cpu" else (MOST_LANES_ELSEWHERE, 0)
     cached = max(_bandwidth(cached_entries), bandwidth)
     return Hardware(
         str(device.device_kind), flops, bandwidth, _memory(device), cached, _cache(), launch, bandwidth, 10 * launch,

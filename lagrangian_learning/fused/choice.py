@@ -9,18 +9,16 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, PyTree
 
+from lagrangian_learning._tuning import BLOCK, MOST_OPERATIONS
 from lagrangian_learning.batch.lanes import Inputs, Kind, kinds_of
 from lagrangian_learning.simulate.run import Plan
 from lagrangian_learning.simulate.settings import Tolerances
 
-from .engine import BLOCK, FusedEngine
+from .engine import FusedEngine
 from .internals import untested
 from .lane_step import Setting
 from .lockstep import Lockstep
 from .scalars import NotScalarError
-
-# The largest step that has been timed, and was compiled sooner than Diffrax's: an XOR network by Heun's method, 747.
-MOST_OPERATIONS = 750
 
 
 def preferred_engine(lane: Inputs, lanes: int, times: Array, tolerances: Tolerances, plan: Plan) -> FusedEngine | None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from lagrangian_learning._tuning import BLOCK, MAX_STATE
 from lagrangian_learning.batch.engine import AbstractEngine
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.simulate.controllers import FixedState
@@ -22,12 +23,6 @@ from .internals import untested
 from .lane_step import Running, Setting
 from .lanewise import blocked, size_of, unblocked
 from .lockstep import BlockOutcome, Lockstep
-
-# Rows of so many lanes: what a step computes on its way stays in the nearest cache, and XLA, which hands longer rows
-# to other threads kernel by kernel, leaves these on one core: faster there than 128 on two.
-BLOCK = 64
-# Numbers of a state above which arrays serve better and compile sooner.
-MAX_STATE = 64
 
 
 class FusedEngine(AbstractEngine):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from lagrangian_learning._tuning import MAX_UNROLLED_NEURONS
 from lagrangian_learning.learning.multipliers.block_tridiagonal import BlockTridiagonal
 from lagrangian_learning.learning.multipliers.network_multipliers import AbstractNetworkMultipliers, check_feedforward
 from lagrangian_learning.learning.multipliers.waves import ConjugateGradients
@@ -14,9 +15,6 @@ from lagrangian_learning.mechanics.unrolling import unrolled_solver
 from lagrangian_learning.networks import AbstractLinearisation, AbstractNetwork
 
 from .scalars import scalarise
-
-# The arithmetic grows with the cube of the neurons, and so does the time to compile it.
-MAX_UNROLLED_NEURONS = 32
 
 
 class UnrolledMultipliers(AbstractNetworkMultipliers):

@@ -25,9 +25,9 @@ SETTINGS_AND_WORDS = [
     ({"in_axes": (None, True, None)}, "True for state"),
     ({"in_axes": (None, (0, 0, 0), None)}, "for state is no prefix of it"),
     ({"in_axes": (None, Motion(0, 1), None)}, r"lanes differ: \.state\.v: 2, \.state\.q: 3\..*None in in_axes"),
-    ({"chunk": 0}, "chunk must be a positive number of lanes"),
-    ({"chunk": 2.5}, "chunk must be a positive number of lanes"),
-    ({"chunk": True}, "chunk must be a positive number of lanes"),
+    ({"chunk": 0}, "chunk must be a positive integer"),
+    ({"chunk": 2.5}, "chunk must be a positive integer"),
+    ({"chunk": True}, "chunk must be a positive integer"),
     (
         {"engine": "fused"},
         r"engine must be None, which picks one, or an engine: .*ll\.fused\.FusedEngine\(\).*got 'fused'",

@@ -36,8 +36,12 @@ def test_engines_of_one_core_take_larger_chunks_and_one_a_worker(setting, one_co
     assert chunks.chunk_size(None, lanes, 1, *setting, workers=workers, one_core=one_core) == size
 
 
+def total(lane):
+    return lane.kept + lane.in_loop
+
+
 def test_few_fit_a_small_memory(setting, monkeypatch):
-    monkeypatch.setattr(chunks, "_memory", lambda: 100 * 2 * chunks.lane_bytes(*setting))
+    monkeypatch.setattr(chunks, "_memory", lambda: 100 * 2 * total(chunks.lane_memory(*setting)))
     assert (
         chunks.chunk_size(None, 4096, 1, *setting, workers=1, one_core=True) == 32
     )  # at most 50, of which two are held
@@ -46,7 +50,8 @@ def test_few_fit_a_small_memory(setting, monkeypatch):
 def test_a_lane_is_measured_once(setting, monkeypatch):
     """And again when its records differ."""
     lane, times, plan = setting
-    known = chunks.lane_bytes(lane, times, plan)
-    more = chunks.lane_bytes(lane, checked_times(np.linspace(0, 1, 30), np.float64), plan)
-    monkeypatch.setattr(chunks, "most_alive", lambda _: pytest.fail("traced again"))
-    assert chunks.lane_bytes(lane, times * 2, plan) == known < more
+    known = chunks.lane_memory(lane, times, plan)
+    more = chunks.lane_memory(lane, checked_times(np.linspace(0, 1, 30), np.float64), plan)
+    monkeypatch.setattr(chunks, "evaluation_bytes", lambda *_: pytest.fail("compiled again"))
+    assert chunks.lane_memory(lane, times * 2, plan) == known
+    assert known.records < more.records

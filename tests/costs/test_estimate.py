@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
+from lagrangian_learning.batch import chunks
+from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.costs import cost_of
-from lagrangian_learning.costs.cost import num_bytes
+from lagrangian_learning.costs.memory import evaluation_bytes, num_bytes
+from lagrangian_learning.simulate.preparation import Settings
+from lagrangian_learning.simulate.settings import checked_times
 
 FLAT = ll.costs.Hardware(
     "test", {"float32": 1e12, "float64": 1e12}, bandwidth=1e9, memory=1e9, cache_bandwidth=1e9, cache=0.0,
@@ -145,13 +149,55 @@ def test_small_systems_are_bound_by_single_numbers_and_lanes_share_their_instruc
     assert many.seconds_a_step == pytest.approx(2 * few.seconds_a_step, rel=0.01)
 
 
-def test_lanes_at_once_are_those_of_a_chunk():
-    law, state, stimulus = problem(2)
+@pytest.mark.parametrize(
+    ("engine", "width", "lanes", "memory"),
+    [
+        (ll.batch.DiffraxEngine(), 2, 4096, 2e10),
+        (ll.batch.DiffraxEngine(), 2, 4096, 1e6),  # where memory decides
+        (ll.fused.FusedEngine(), 2, 4096, 2e10),
+        (ll.batch.SerialEngine(), 40, 100, 2e10),
+    ],
+    ids=["diffrax", "little memory", "fused", "serial"],
+)
+def test_a_chunk_is_that_of_a_batch(engine, width, lanes, memory, monkeypatch):
+    """`estimate` and `simulate_batch` ask one function, here about one law, its records and its memory."""
+    law, state, stimulus = problem(width)
+    cores = 2
     told = ll.estimate(
-        law, state, [0.0, 1.0], stimulus, steps=1, hardware=FLAT._replace(lanes=1024), lanes=4096, saved=jnp.zeros(1)
-    )
-    assert told.lanes_at_once == 1024
-    assert told.seconds == pytest.approx(4 * told.seconds_a_step)
+        law, state, [0.0, 1.0], stimulus, steps=1, lanes=lanes, saved=jax.ShapeDtypeStruct((), jnp.float64),
+        hardware=FLAT._replace(lanes=1024, cores=cores, memory=memory), engine=engine,
+    )  # fmt: skip
+    times = checked_times([0.0, 1.0], jnp.float64)
+    _, plan = Settings(dt0=0.1, save=lambda t, observables: t).prepared(law, times)
+    workers = cores if engine.one_core else 1
+    monkeypatch.setattr(chunks, "_memory", lambda: memory)
+    monkeypatch.setattr(chunks, "_CERTAINLY", 2**40)  # always measured
+    lane = Inputs(law, state, stimulus)
+    size = chunks.chunk_size(None, lanes, 1, lane, times, plan, workers=workers, one_core=engine.one_core)
+    assert told.chunk == size
+    assert told.lanes_at_once == min(lanes, workers * size)
+    assert told.seconds == pytest.approx(-(-lanes // told.lanes_at_once) * told.seconds_a_step)
+
+
+def test_operations_of_products_are_those_that_xla_counts():
+    """Without loops, which XLA counts as if they ran once: an oracle of another house."""
+    matrix, vector = jax.ShapeDtypeStruct((300, 200), jnp.float32), jax.ShapeDtypeStruct((200,), jnp.float32)
+    image, kernel = jax.ShapeDtypeStruct((1, 3, 8, 8), jnp.float32), jax.ShapeDtypeStruct((4, 3, 2, 2), jnp.float32)
+    for function, *at in (
+        (lambda a, x: a.T @ (a @ x), matrix, vector),
+        (lambda x, w: jax.lax.conv(x, w, (1, 1), "VALID"), image, kernel),
+    ):
+        by_xla = jax.jit(function).lower(*at).cost_analysis()["flops"]
+        assert cost_of(function, *at).flops == pytest.approx(by_xla, rel=0.01)
+
+
+def test_memory_of_an_evaluation_is_that_of_the_compiled_one():
+    """Results, and what is needed on the way to them: here two matrices and one."""
+    x = jax.ShapeDtypeStruct((200,), jnp.float64)
+    matrix = 8 * 200**2
+    assert evaluation_bytes(lambda x: jnp.sin(x), x) == 8 * 200
+    held = evaluation_bytes(lambda x: jnp.outer(x, x) @ jnp.outer(jnp.sin(x), x), x)
+    assert 2 * matrix <= held <= 3.1 * matrix
 
 
 @pytest.mark.slow

@@ -1,0 +1,36 @@
+"""Numbers that were measured on a machine, each with the script that measures it. They decide speed, not equations.
+
+Measured on two cores of an AMD EPYC; docs/performance.md has the figures.
+"""
+
+# benchmarks/xor_ensemble.py, benchmarks/scale.py: up to so many numbers a lane XLA on a CPU is fastest with lanes side
+# by side in one vector; with more, one after the other.
+FEW_NUMBERS = 1024
+# benchmarks/xor_ensemble.py: the most lanes that repay being put on a device at once. On CPUs more leave the cache;
+# engines of one core go through small lanes by blocks that stay in it.
+MOST_LANES_CPU, MOST_LANES_IN_BLOCKS, MOST_LANES_ELSEWHERE = 2**10, 2**13, 2**18
+# benchmarks/xor_ensemble.py: fewer small lanes than these in a chunk do not repay a thread.
+WORTH_A_WORKER = 64
+# tests/batch/test_batch.py, test_many_chunks_change_nothing: XLA rounds a lone lane otherwise, and small lanes that are
+# left over of a vector of eight.
+FEWEST_LANES, VECTOR_OF_LANES = 2, 8
+
+# benchmarks/scale.py: copies of the state of one lane: as it comes and leaves; in the loop beside the stages, which
+# lanes side by side hold twice, since a loop hands its carry on in a copy; the same of lanes in turn, which hold each
+# stage once; and numbers of energies and residuals.
+KEPT_STATES, SPARE_STATES, SPARE_STATES_IN_TURN, NUMBERS_WATCHED = 3, 5, 7, 32
+# The share of a memory that chunks are planned for: the rest is for what XLA and the host keep.
+SHARE_OF_MEMORY = 0.5
+# benchmarks/right_hand_side.py: steps of conjugate gradients at m_x/m_W = 1e-3/width.
+SOLVER_STEPS = {"float32": 3.0, "float64": 5.0}
+
+# benchmarks/xor_ensemble.py: lanes of a row of the fused engine. What a step computes on its way stays in the nearest
+# cache, and XLA leaves such rows on one core: faster there than 128 on two.
+BLOCK = 64
+# benchmarks/xor_ensemble.py: numbers of a state above which arrays serve better and compile sooner.
+MAX_STATE = 64
+# benchmarks/xor_ensemble.py: the largest step that has been timed, and compiled sooner than Diffrax's: an XOR network
+# by Heun's method, 747 operations.
+MOST_OPERATIONS = 750
+# benchmarks/work_precision.py: neurons up to which elimination is written out; it grows with their cube.
+MAX_UNROLLED_NEURONS = 32
