@@ -40,10 +40,9 @@ def chunk_size(
     most = most_lanes(cpu=jax.default_backend() == "cpu", in_blocks=one_core and small)
     placing = Placing(_memory(), most, workers, devices)
     if chunk is not None:
-        return placing._replace(workers=1).chunk(lanes, positive_int(chunk, "chunk"), small=small)
-    return placing.chunk(
-        lanes, _most_of_a_chunk(placing, lane, times, plan, in_turn=one_core and not small), small=small
-    )
+        return placing._replace(workers=1).chunk(lanes, chunk, small=small)
+    most = _most_of_a_chunk(placing, lane, times, plan, in_turn=one_core and not small)
+    return placing.chunk(lanes, most, small=small)
 
 
 def padded(size: int, devices: int, lane: Inputs) -> int:
