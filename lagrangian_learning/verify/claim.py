@@ -1,4 +1,4 @@
-"""A check: one claim of the paper, how it is measured, and what was found."""
+"""Claims of the paper as measurements: how each is made, and what was found."""
 
 import dataclasses
 import time

@@ -142,6 +142,17 @@ def test_a_measurement_that_raises_fails_its_row_and_spares_the_others(monkeypat
     assert rows[0]["residual"] is None
 
 
+def test_a_measuring_function_becomes_the_claim_of_its_name():
+    @ll.verify.as_claim("15", "Figure 2", claim="A claim.", method="a method", tolerance=1e-10)
+    def some_claim(shared):
+        return Measured(1e-11, {}, {})
+
+    assert some_claim.name == "some-claim"
+    assert some_claim.equations == ("15", "Figure 2")
+    assert some_claim.verdict == "holds"
+    assert some_claim.measure().as_documented
+
+
 def test_a_condition_without_its_remark_is_refused():
     with pytest.raises(ValueError, match="needs its remark"):
         a_check(remark="")
