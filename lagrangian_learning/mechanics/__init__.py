@@ -3,7 +3,6 @@
 Knows no neuron and no time stepper: a pendulum and a network are the same to it.
 """
 
-from .cauchy import State as State
 from .constraint import (
     AbstractConstraint as AbstractConstraint,
     DAlembert as DAlembert,
@@ -22,13 +21,15 @@ from .jets import total_derivative as total_derivative, weighted_derivative as w
 from .lagrangian import Lagrangian as Lagrangian
 from .law import (
     AbstractBoundaryLaw as AbstractBoundaryLaw,
+    AbstractConstrainedPart as AbstractConstrainedPart,
+    AbstractEnergyPart as AbstractEnergyPart,
     AbstractLaw as AbstractLaw,
-    AbstractMechanicalLaw as AbstractMechanicalLaw,
-    AbstractUnconstrainedLaw as AbstractUnconstrainedLaw,
+    AbstractMechanicalPart as AbstractMechanicalPart,
     Rates as Rates,
     Residual as Residual,
 )
 from .linear_part import AbstractLinearPart as AbstractLinearPart, DampedMotion as DampedMotion, Decay as Decay
+from .method import compiled as compiled
 from .propagator import AbstractPropagator as AbstractPropagator
 from .saddle_point import (
     AbstractMultiplierSolver as AbstractMultiplierSolver,
@@ -37,4 +38,5 @@ from .saddle_point import (
     Regularity as Regularity,
     SaddlePoint as SaddlePoint,
 )
+from .state import State as State
 from .variation import functional_derivative as functional_derivative

@@ -23,6 +23,7 @@ from lagrangian_learning._checks import require
 from .constraint import constraint_tower
 from .law import Residual
 from .saddle_point import regularity, saddle_defect
+from .state import State, matches
 
 if TYPE_CHECKING:
     from .euler_lagrange import EulerLagrange
@@ -34,19 +35,6 @@ _SINGULAR = (
     "dependent (see law.regularity(t0, state, args)). Give a mass to every coordinate that the constraints leave free, "
     "and remove redundant constraints."
 )
-
-
-class State(eqx.Module):
-    """Generalized coordinates q and velocities v; for a second-order action also a = q̈ and j = q⃛.
-
-    multipliers is the place of those δ that are themselves part of the state; None for holonomic constraints.
-    """
-
-    q: PyTree
-    v: PyTree
-    a: PyTree = None
-    j: PyTree = None
-    multipliers: PyTree = None
 
 
 def initial_state(
@@ -103,14 +91,6 @@ def start_tolerance(state: State, tolerance: Any = None) -> Array:
     dtype = dtype_of(state)
     relative = jnp.asarray(jnp.finfo(dtype).eps ** 0.75 if tolerance is None else tolerance).astype(dtype)
     return relative * (1 + max_abs(state))
-
-
-def matches(value: PyTree, like: PyTree, name: str, remedy: str, of: str = "q") -> PyTree:
-    """`value`, if it has the structure and shapes of `like`; else a ValueError."""
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (value, like)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"{name} has shapes {shapes[0]}, and {of} has {shapes[1]}: {remedy}.")
-    return value
 
 
 def _shaped(law: "EulerLagrange", q: PyTree, v: PyTree, a: PyTree, j: PyTree) -> State:

@@ -22,7 +22,7 @@ from lagrangian_learning._arrays import (
 )
 from lagrangian_learning._checks import require
 
-from .cauchy import State, consistent_state, initial_state, matches
+from .cauchy import consistent_state, initial_state
 from .constraint import AbstractConstraint, constraint_tower
 from .energy import energy, power
 from .jets import Jet, total_derivative
@@ -30,6 +30,7 @@ from .lagrangian import Lagrangian
 from .law import AbstractMechanicalLaw, Rates, Residual
 from .linear_part import DampedMotion
 from .saddle_point import AbstractMultiplierSolver, DenseSaddlePoint, Regularity, SaddlePoint, regularity
+from .state import State, matches
 from .variation import functional_derivative
 
 

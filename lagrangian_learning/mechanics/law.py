@@ -1,54 +1,39 @@
-"""`AbstractLaw`: the one interface of everything that evolves in time."""
+"""`AbstractLaw`: the one interface of everything that evolves in time, and the parts that a law has or has not."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, PyTree
 
 from .linear_part import AbstractLinearPart
+from .method import compiled
+from .state import State
+
+if TYPE_CHECKING:
+    from .euler_lagrange import EulerLagrange
 
 
 class Rates(NamedTuple):
-    """What one evaluation of a law gives: d state/dt, and the power dE/dt of its energy balance (None: no energy)."""
+    """One evaluation of a law: d state/dt, and the power dE/dt of its energy balance (None: it has none)."""
 
     state: PyTree
-    power: Float[Array, ""] | None
+    power: Float[Array, ""] | None = None
 
 
 class Residual(NamedTuple):
-    """How far a state is off its constraints: max |G|, and max |DG| (order 2: over DG, D²G and D³G)."""
+    """Distance of a state from its constraints: max |G|, and max |DG| (order 2: over DG, D²G and D³G)."""
 
     position: Float[Array, ""]
     velocity: Float[Array, ""]
 
 
-class AbstractLaw(eqx.Module):
-    """An equation of motion ẏ = f(t, y, args), with what an integrator may want to know of it.
-
-    `args` is whatever the equations take: parameters of a mechanical system, the `Stimulus` of a network.
-    `diffrax.ODETerm(law.vector_field)` integrates any law without further help.
-    """
+class AbstractConstrainedPart(eqx.Module):
+    """The constraints of a law whose state can drift off them."""
 
     @abc.abstractmethod
-    def vector_field(self, t: Any, state: PyTree, args: PyTree) -> PyTree:
-        """d state/dt, of the same structure as the state."""
-
-    @abc.abstractmethod
-    def rates(self, t: Any, state: PyTree, args: PyTree) -> Rates:
-        """d state/dt and the power, from one evaluation."""
-
-    @abc.abstractmethod
-    def observables(self, t: Any, state: PyTree, args: PyTree) -> dict[str, PyTree]:
-        """Named quantities to record: coordinates q, velocities v, accelerations a, multipliers."""
-
-    @abc.abstractmethod
-    def residual(self, t: Any, state: PyTree, args: PyTree) -> Residual | None:
-        """max |G| and max |DG|; None without constraints."""
-
-    @abc.abstractmethod
-    def energy(self, t: Any, state: PyTree, args: PyTree) -> Float[Array, ""] | None:
-        """The energy whose rate is the power of `rates`; None where the law has none."""
+    def residual(self, t: Any, state: PyTree, args: PyTree) -> Residual:
+        """max |G| and max |DG|."""
 
     @abc.abstractmethod
     def project(self, t: Any, state: PyTree, args: PyTree) -> tuple[PyTree, Bool[Array, ""]]:
@@ -56,71 +41,100 @@ class AbstractLaw(eqx.Module):
 
     @abc.abstractmethod
     def baumgarte(self, alpha: Any, beta: Any) -> "AbstractLaw":
-        """The same law with D²G + 2α DG + β² G = 0 in place of D²G = 0. ValueError without constraints."""
+        """The law with D²G + 2α DG + β² G = 0 in place of D²G = 0."""
+
+
+class AbstractEnergyPart(eqx.Module):
+    """The energy of a law, whose rate of change is the power of `AbstractLaw.rates`."""
 
     @abc.abstractmethod
-    def check(self, ts: Array, state: PyTree, args: PyTree) -> PyTree:
-        """The state, after checks that state, args and times fit the law; ValueError or a run-time error if not."""
-
-    @property
-    @abc.abstractmethod
-    def drifts(self) -> bool:
-        """Whether integration errors can carry the state off its constraints."""
-
-    @property
-    @abc.abstractmethod
-    def linear_part(self) -> AbstractLinearPart | None:
-        """The stiff linear part A of ẏ = A y + N(t, y), for exponential steppers; None where there is none."""
-
-    @property
-    @abc.abstractmethod
-    def description(self) -> dict[str, str]:
-        """What a reader of a printed trajectory should know: equation, coordinates, multiplier solver."""
-
-    @property
-    @abc.abstractmethod
-    def aliases(self) -> dict[str, tuple[str, int | None]]:
-        """Further names of observables: {"x": ("q", 0)} calls the first component of q also x."""
+    def energy(self, t: Any, state: PyTree, args: PyTree) -> Float[Array, ""]:
+        """E, in units of action over time."""
 
 
-class AbstractUnconstrainedLaw(AbstractLaw):
-    """A law without holonomic constraints: nothing drifts, nothing is projected."""
+class AbstractMechanicalPart(eqx.Module):
+    """The Euler–Lagrange equations that move a state (q, v), for steppers that look inside them."""
 
-    def residual(self, t: Any, state: PyTree, args: PyTree) -> Residual | None:
-        return None
-
-    def project(self, t: Any, state: PyTree, args: PyTree) -> tuple[PyTree, Bool[Array, ""]]:
-        raise ValueError("this law has no constraints to project onto: leave the stabilisation out.")
-
-    def baumgarte(self, alpha: Any, beta: Any) -> "AbstractLaw":
-        raise ValueError("Baumgarte stabilisation needs constraints, and this law has none: leave it out.")
-
-    @property
-    def drifts(self) -> bool:
-        return False
-
-
-class AbstractMechanicalLaw(AbstractLaw):
-    """A law whose state (q, v) is moved by Euler–Lagrange equations of its own, for steppers that look inside them."""
-
-    @property
-    @abc.abstractmethod
-    def euler_lagrange(self) -> Any:
-        """The `EulerLagrange` equations of the state."""
+    equations: eqx.AbstractVar["EulerLagrange"]
 
     @abc.abstractmethod
-    def damping_drift(self) -> "AbstractMechanicalLaw":
-        """The same law with D(ϖ DG) = 0 in place of D²G = 0: D²G + r DG = 0.
+    def damping_drift(self) -> "AbstractLaw":
+        """The law with D(ϖ DG) = 0 in place of D²G = 0: D²G + r DG = 0.
 
         The same on the constraints. Off them a velocity that violates DG = 0 decays like every other, at the rate r, so
         that q̈ + r v has no large part that depends on v; a stepper that takes −r v out keeps its order then.
         """
 
 
+class AbstractLaw(eqx.Module):
+    """An equation of motion ẏ = f(t, y, args).
+
+    A law is its `rates`; everything else has a default that is true of any law, and is added where there is more to
+    say. `args` is whatever the equations take: parameters of a mechanical system, the `Stimulus` of a network.
+    `diffrax.ODETerm(law.vector_field)` integrates any law without further help.
+    """
+
+    @abc.abstractmethod
+    def rates(self, t: Any, state: PyTree, args: PyTree) -> Rates:
+        """`Rates(d state/dt)`, of the structure of the state; with the power where the law has an energy."""
+
+    @compiled
+    def vector_field(self, t: Any, state: PyTree, args: PyTree = None) -> PyTree:
+        """d state/dt."""
+        return self.rates(t, state, args).state
+
+    def observables(self, t: Any, state: PyTree, args: PyTree) -> dict[str, PyTree]:
+        """Named quantities to record; by default the fields of the state, or the state itself as "q"."""
+        fields = vars(state) if isinstance(state, eqx.Module) else {"q": state}
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def initial_state(self, t0: Any, q: PyTree, v: PyTree = None, args: PyTree = None) -> PyTree:
+        """A state at t0 from coordinates q and velocities v; by default they are taken as they are."""
+        return State(q, v)
+
+    def check(self, ts: Array, state: PyTree, args: PyTree) -> PyTree:
+        """The state, after checks that state, args and times fit the law; ValueError or a run-time error if not."""
+        return state
+
+    def stops(self, t: Any, state: PyTree, args: PyTree) -> Bool[Array, ""] | None:
+        """Whether a run must end in this state as `RESULTS.unstable_costate`; None: never."""
+        return None
+
+    @property
+    def constrained_part(self) -> AbstractConstrainedPart | None:
+        """The constraints that integration errors carry the state off; None where there are none."""
+        return None
+
+    @property
+    def energy_part(self) -> AbstractEnergyPart | None:
+        """The energy; None where the law has none."""
+        return None
+
+    @property
+    def linear_part(self) -> AbstractLinearPart | None:
+        """The stiff linear part A of ẏ = A y + N(t, y), for exponential steppers; None where there is none."""
+        return None
+
+    @property
+    def mechanical_part(self) -> AbstractMechanicalPart | None:
+        """The Euler–Lagrange equations behind the law, of a state with fields q and v; None where there are none."""
+        return None
+
+    @property
+    def description(self) -> dict[str, str]:
+        """What a printed trajectory says of the law: equation, coordinates, multiplier solver."""
+        return {"equation": type(self).__name__}
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, int | None]]:
+        """Further names of observables: {"x": ("q", 0)} calls the first component of q also x."""
+        return {}
+
+
 class AbstractBoundaryLaw(AbstractLaw):
     """A law with data at both ends: a causal part given at t0, and a costate known only at t1.
 
-    The state splits into (causal, costate); `vector_field` moves both. `solve_boundary` needs nothing else.
+    The state splits into (causal, costate); `rates` moves both. `solve_boundary` needs nothing else.
     """
 
     @abc.abstractmethod
@@ -146,10 +160,6 @@ class AbstractBoundaryLaw(AbstractLaw):
     @abc.abstractmethod
     def slowed(self, factor: Any) -> "AbstractBoundaryLaw":
         """The same law with learning that many times slower."""
-
-    @abc.abstractmethod
-    def unstable(self, t: Any, state: PyTree, args: PyTree) -> Bool[Array, ""]:
-        """Whether the costate, moved forward in time, has begun to run away."""
 
     @property
     @abc.abstractmethod
