@@ -9,12 +9,13 @@ from .delta_errors import (
 )
 from .fidelity import Fidelity as Fidelity, fidelity as fidelity
 from .laws import (
-    AbstractNetworkLaw as AbstractNetworkLaw,
+    AbstractActionLaw as AbstractActionLaw,
     BackpropDiffusion as BackpropDiffusion,
     DampedDescent as DampedDescent,
     FiniteSpeedDynamics as FiniteSpeedDynamics,
     FullDynamics as FullDynamics,
     GradientFlow as GradientFlow,
+    ReducedDerivedDynamics as ReducedDerivedDynamics,
     ReducedDynamics as ReducedDynamics,
     growth_rate as growth_rate,
     layer_gains as layer_gains,

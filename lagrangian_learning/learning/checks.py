@@ -1,4 +1,4 @@
-"""What every learning law asks of its weights, its stimulus and its times."""
+"""Checks of every learning law on its weights, its stimulus and its times."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import as_constant, tree_zeros
+from lagrangian_learning._arrays import tree_zeros
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
@@ -19,7 +19,8 @@ def check_stimulus(
     """ValueError when a stimulus does not fit the network, the potential, the smoothness needed, or the times ts."""
     if not isinstance(stimulus, Stimulus):
         raise ValueError(
-            f"a learning law is driven by an ll.Stimulus(input=…, target=…), got {type(stimulus).__name__}."
+            "a learning law is driven by an ll.Stimulus(input=…, target=…), given as args, for instance in "
+            f"law.initial_state(t0, W, args=stimulus): args is {type(stimulus).__name__}."
         )
     times = jnp.ravel(ts)
     stimulus.check(network.input_shape, smoothness, times[0], times[-1])
@@ -27,16 +28,10 @@ def check_stimulus(
     jax.eval_shape(lambda x_out, t: potential(x_out, stimulus.target(t)), outputs, times[0])
 
 
-def one_number(value: Any, name: str) -> Array:
-    """A physical constant as a scalar array; ValueError for one with axes."""
-    constant = as_constant(value)
-    if constant.ndim:
-        raise ValueError(f"{name} must be one number, got shape {constant.shape}: for a batch use jax.vmap.")
-    return constant
-
-
 def checked_velocities(network: AbstractNetwork, W: PyTree, W_dot: PyTree) -> PyTree:
     """Ẇ, which must look like the weights, in their dtype; zero when None."""
+    if isinstance(W_dot, Stimulus):
+        raise ValueError("v must be velocities like the weights: give the stimulus by name, args=stimulus.")
     if W_dot is None:
         return tree_zeros(W)
     return jax.tree.map(lambda rate, weight: rate.astype(weight.dtype), network.check_weights(W_dot), W)
@@ -54,3 +49,13 @@ def like_neurons(network: AbstractNetwork, W: PyTree, value: PyTree, name: str) 
             f"{jax.tree.map(jnp.shape, like)}: give one entry a neuron."
         )
     return jax.tree.map(lambda leaf, target: jnp.asarray(leaf).astype(target.dtype), value, like)
+
+
+def without_velocities(v: Any) -> None:
+    """ValueError for velocities given to a law whose state has none."""
+    if isinstance(v, Stimulus):
+        raise ValueError(
+            "weights without mass have no velocities of their own: give the stimulus by name, args=stimulus."
+        )
+    if v is not None:
+        raise ValueError("weights without mass have no velocities of their own: leave v out.")

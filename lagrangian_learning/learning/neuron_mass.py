@@ -1,4 +1,4 @@
-"""How strongly the neurons' mass resists the input (THEORY §6)."""
+"""How strongly the neurons' mass resists the input (docs/theory.md §6)."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, tree_add, tree_dot, tree_scale, tree_zeros
-from lagrangian_learning.learning.laws.network_law import AbstractNetworkLaw
+from lagrangian_learning.learning.laws.action_law import AbstractActionLaw
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.signals import Stimulus
 
 
 def neuron_mass_force(
-    law: AbstractNetworkLaw, t: Any, state: State, stimulus: Stimulus
+    law: AbstractActionLaw, t: Any, state: State, stimulus: Stimulus
 ) -> tuple[PyTree[Float[Array, "..."]], PyTree[Float[Array, "..."]]]:
     """m_x G_ξ⁻¹(γ₂ + r G_t) and V_ξ: what drives the multipliers beside the loss, and the loss ((10) solved by waves).
 
@@ -42,7 +42,7 @@ def neuron_mass_force(
     return force, jax.grad(lambda x: law.potential(network.output(x), stimulus.target(t)))(x)
 
 
-def neuron_mass_ratio(law: AbstractNetworkLaw, t: Any, state: State, stimulus: Stimulus) -> Float[Array, ""]:
+def neuron_mass_ratio(law: AbstractActionLaw, t: Any, state: State, stimulus: Stimulus) -> Float[Array, ""]:
     """|m_x G_ξ⁻¹(γ₂ + r G_t)| / |V_ξ| at an instant: how loud the neurons' inertia is beside the loss.
 
     Well below 1 the multipliers are backpropagation's; near 1 the weights follow the input's motion and not the target.

@@ -16,7 +16,8 @@ from .dissipation import (
     ScheduledDissipation as ScheduledDissipation,
 )
 from .energy import energy as energy, momenta as momenta, power as power
-from .euler_lagrange import Defect as Defect, EulerLagrange as EulerLagrange
+from .equations import AbstractEquations as AbstractEquations, Defect as Defect
+from .euler_lagrange import AbstractEulerLagrange as AbstractEulerLagrange, EulerLagrange as EulerLagrange
 from .jets import total_derivative as total_derivative, weighted_derivative as weighted_derivative
 from .lagrangian import Lagrangian as Lagrangian
 from .law import (

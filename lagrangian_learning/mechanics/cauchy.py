@@ -1,6 +1,6 @@
-"""Cauchy data: states on the constraints, checked or made so (THEORY §4)."""
+"""Cauchy data: states on the constraints, checked or made so (docs/theory.md §4)."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,12 +21,10 @@ from lagrangian_learning._arrays import (
 from lagrangian_learning._checks import require
 
 from .constraint import constraint_tower
+from .equations import AbstractEquations
 from .law import Residual
 from .saddle_point import regularity, saddle_defect
 from .state import State, matches
-
-if TYPE_CHECKING:
-    from .euler_lagrange import EulerLagrange
 
 _DENSE_CHECK_LIMIT = 256  # above this many unknowns an SVD at the start would cost more than it tells
 _START_ITERATIONS = 20  # a start given by hand may lie far off; a step's error does not
@@ -38,7 +36,7 @@ _SINGULAR = (
 
 
 def initial_state(
-    law: "EulerLagrange",
+    law: AbstractEquations,
     t0: Any,
     q: PyTree,
     v: PyTree,
@@ -67,7 +65,7 @@ def initial_state(
 
 
 def consistent_state(
-    law: "EulerLagrange", t: Array, state: State, args: PyTree, iterations: int = 3, tolerance: Any = None
+    law: AbstractEquations, t: Array, state: State, args: PyTree, iterations: int = 3, tolerance: Any = None
 ) -> tuple[State, Bool[Array, ""]]:
     """A state moved onto G = 0, DG = 0, …, each level orthogonally in the mass metric.
 
@@ -93,7 +91,7 @@ def start_tolerance(state: State, tolerance: Any = None) -> Array:
     return relative * (1 + max_abs(state))
 
 
-def _shaped(law: "EulerLagrange", q: PyTree, v: PyTree, a: PyTree, j: PyTree) -> State:
+def _shaped(law: AbstractEquations, q: PyTree, v: PyTree, a: PyTree, j: PyTree) -> State:
     q = jax.tree.map(as_constant, q)
     if not any(leaf.size for leaf in jax.tree.leaves(q)):
         raise ValueError("q has no coordinates: give at least one array.")
@@ -115,7 +113,7 @@ def _like(value: PyTree, q: PyTree, name: str) -> PyTree:
     return jax.tree.map(lambda leaf, target: jnp.asarray(leaf).astype(target.dtype), value, q)
 
 
-def _multipliers(law: "EulerLagrange", t0: Array, state: State, args: PyTree, given: PyTree) -> PyTree:
+def _multipliers(law: AbstractEquations, t0: Array, state: State, args: PyTree, given: PyTree) -> PyTree:
     carried = law.constraint is not None and law.constraint.carries_multipliers
     if not carried:
         if given is not None:
@@ -139,14 +137,15 @@ class _Start(NamedTuple):
 
 @eqx.filter_jit
 def _prepared(
-    law: "EulerLagrange", t0: Array, state: State, args: PyTree, project: bool, tolerance: Any
+    law: AbstractEquations, t0: Array, state: State, args: PyTree, project: bool, tolerance: Any
 ) -> tuple[State, _Start]:
-    consistent = jnp.asarray(True)
+    consistent, residual = jnp.asarray(True), None
     if law.constraint is not None:
         if project:
             state, _ = consistent_state(law, t0, state, args, _START_ITERATIONS, tolerance)
+        residual = law.constraint_residual(t0, state, args)
         consistent = _on_constraint(law, t0, state, args, tolerance)
-    return state, _Start(law.residual(t0, state, args), consistent, _is_regular(law, t0, state, args))
+    return state, _Start(residual, consistent, _is_regular(law, t0, state, args))
 
 
 def _off_constraint(residual: Residual, consistent: str) -> str:
@@ -159,13 +158,12 @@ def _off_constraint(residual: Residual, consistent: str) -> str:
     return f'the start is off the constraint G = DG = 0{size}. Correct q and v, or pass consistent="project".'
 
 
-def _on_constraint(law: "EulerLagrange", t: Array, state: State, args: PyTree, tolerance: Any) -> Array:
-    residual = law.residual(t, state, args)
-    assert residual is not None
+def _on_constraint(law: AbstractEquations, t: Array, state: State, args: PyTree, tolerance: Any) -> Array:
+    residual = law.constraint_residual(t, state, args)
     return jnp.maximum(residual.position, residual.velocity) <= start_tolerance(state, tolerance)
 
 
-def _corrected(law: "EulerLagrange", t: Array, state: State, args: PyTree, level: int) -> State:
+def _corrected(law: AbstractEquations, t: Array, state: State, args: PyTree, level: int) -> State:
     """One linear correction of the jet's entry that D^level G is linear in, which cancels it to first order."""
     assert law.constraint is not None
     jet = law.jet(state)
@@ -177,7 +175,7 @@ def _corrected(law: "EulerLagrange", t: Array, state: State, args: PyTree, level
     return eqx.tree_at(lambda s: getattr(s, entry), state, tree_add(jet[index], step))
 
 
-def _is_regular(law: "EulerLagrange", t0: Array, state: State, args: PyTree) -> Array:
+def _is_regular(law: AbstractEquations, t0: Array, state: State, args: PyTree) -> Array:
     system, force, closing = law.system(t0, state, args)
     unknowns = sum(leaf.size for leaf in jax.tree.leaves((system.coordinates, system.multipliers)))
     if unknowns <= _DENSE_CHECK_LIMIT:

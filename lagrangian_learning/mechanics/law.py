@@ -1,7 +1,7 @@
 """`AbstractLaw`: the one interface of everything that evolves in time, and the parts that a law has or has not."""
 
 import abc
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, PyTree
@@ -9,9 +9,6 @@ from jaxtyping import Array, Bool, Float, PyTree
 from .linear_part import AbstractLinearPart
 from .method import compiled
 from .state import State
-
-if TYPE_CHECKING:
-    from .euler_lagrange import EulerLagrange
 
 
 class Rates(NamedTuple):
@@ -53,9 +50,7 @@ class AbstractEnergyPart(eqx.Module):
 
 
 class AbstractMechanicalPart(eqx.Module):
-    """The Euler–Lagrange equations that move a state (q, v), for steppers that look inside them."""
-
-    equations: eqx.AbstractVar["EulerLagrange"]
+    """Euler–Lagrange equations of a state (q, v), for steppers that look inside them."""
 
     @abc.abstractmethod
     def damping_drift(self) -> "AbstractLaw":
@@ -102,13 +97,13 @@ class AbstractLaw(eqx.Module):
 
     @property
     def constrained_part(self) -> AbstractConstrainedPart | None:
-        """The constraints that integration errors carry the state off; None where there are none."""
-        return None
+        """The constraints that integration errors carry the state off: by default the law itself where it has them."""
+        return self if isinstance(self, AbstractConstrainedPart) else None
 
     @property
     def energy_part(self) -> AbstractEnergyPart | None:
-        """The energy; None where the law has none."""
-        return None
+        """The energy: by default the law itself where it is an `AbstractEnergyPart`."""
+        return self if isinstance(self, AbstractEnergyPart) else None
 
     @property
     def linear_part(self) -> AbstractLinearPart | None:
@@ -117,8 +112,8 @@ class AbstractLaw(eqx.Module):
 
     @property
     def mechanical_part(self) -> AbstractMechanicalPart | None:
-        """The Euler–Lagrange equations behind the law, of a state with fields q and v; None where there are none."""
-        return None
+        """The Euler–Lagrange equations of a state (q, v): by default the law itself where it is made of them."""
+        return self if isinstance(self, AbstractMechanicalPart) else None
 
     @property
     def description(self) -> dict[str, str]:

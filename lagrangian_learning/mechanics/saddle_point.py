@@ -32,6 +32,7 @@ class SaddlePoint(NamedTuple):
 
     H is the inertia (ℓ_vv for order 1, −ℓ_aa for order 2), B the constraint Jacobian; both are linear maps, so that a
     solver that knows structure need never see a matrix. `coordinates` and `multipliers` are examples of a and δ.
+    `structure` is what the law knows of the maps beside them: for the equations of a network its masses.
     """
 
     inertia: LinearMap
@@ -41,6 +42,7 @@ class SaddlePoint(NamedTuple):
     t: Array
     jet: Jet
     args: PyTree
+    structure: Any = None
 
     def reaction(self, delta: PyTree) -> PyTree:
         """Bᵀδ."""

@@ -8,12 +8,12 @@ import jax.core
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning._arrays import all_finite, as_constant, as_time, cast, tree_scale, tree_zeros
-from lagrangian_learning._checks import require
-from lagrangian_learning.learning.checks import check_stimulus, like_neurons
+from lagrangian_learning._arrays import all_finite, as_time, cast, tree_scale, tree_zeros
+from lagrangian_learning._checks import nonnegative, positive, require
+from lagrangian_learning.learning.checks import check_stimulus, like_neurons, without_velocities
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, potential_gradient
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
-from lagrangian_learning.mechanics import AbstractBoundaryLaw, AbstractUnconstrainedLaw, Decay, Rates, State
+from lagrangian_learning.mechanics import AbstractBoundaryLaw, Decay, Rates, State
 from lagrangian_learning.networks import AbstractNetwork, Layered
 from lagrangian_learning.signals import Stimulus
 
@@ -34,16 +34,14 @@ _SMOOTHNESS = 0  # signals are only read, never differentiated
 
 def positive_speed(value: Any) -> Array:
     """c > 0 as a constant; ValueError otherwise."""
-    speed = as_constant(value)
-    return require(speed, jnp.isfinite(speed) & (speed > 0), "speed must be finite and > 0: it is c of (18), 1/time.")
+    return positive(value, "speed", "it is c of (18), 1/time.")
 
 
 def _rate(value: Any) -> Array:
-    theta = as_constant(value)
-    return require(theta, jnp.isfinite(theta) & (theta >= 0), "theta must be finite and >= 0.")
+    return nonnegative(value, "theta")
 
 
-class BackpropDiffusion(AbstractUnconstrainedLaw, AbstractBoundaryLaw):
+class BackpropDiffusion(AbstractBoundaryLaw):
     """ẋ = c (σ(Wx) − x),  γ Ẇ_ij = σ′(a_i) δ_i x_j,  δ̇ = s c (T δ + V_ξ) − ϑ δ: (20) with its missing term.
 
     A forward wave x and a backward wave δ, local in space and time; as c → ∞, backpropagation. Input neurons follow
@@ -80,32 +78,38 @@ class BackpropDiffusion(AbstractUnconstrainedLaw, AbstractBoundaryLaw):
             raise ValueError("undo_gain needs one gain a layer, which exists for ll.Layered networks only.")
 
     def initial_state(
-        self, t0: Any, W: PyTree, stimulus: Stimulus, *, x: PyTree = None, multipliers: PyTree = None
+        self,
+        t0: Any,
+        q: PyTree,
+        v: None = None,
+        args: Stimulus | None = None,
+        *,
+        x: PyTree = None,
+        multipliers: PyTree = None,
     ) -> State:
         """Weights with their waves.
 
         Arguments:
-            W: weights.  stimulus: a `Stimulus` for the network.
+            q: weights W.  args: a `Stimulus` for the network.
             x: neurons at t0; by default the forward pass on a feedforward network, zero on one with cycles.
             multipliers: δ(t0), like x; by default backprop's delta errors at x (zero on cycles).
 
         Raises ValueError for data that do not fit; NaN anywhere is an error.
         """
-        W = self.network.check_weights(W)
+        W = self.network.check_weights(q)
+        without_velocities(v)
         t0 = as_time(t0, W)
-        check_stimulus(self.network, self.potential, _SMOOTHNESS, t0, stimulus)
-        x = start_neurons(self.network, W, stimulus.input(t0)) if x is None else like_neurons(self.network, W, x, "x")
+        check_stimulus(self.network, self.potential, _SMOOTHNESS, t0, args)
+        assert args is not None
+        x = start_neurons(self.network, W, args.input(t0)) if x is None else like_neurons(self.network, W, x, "x")
         if multipliers is None:
-            delta = start_multipliers(self.network, self.potential, x, W, stimulus.target(t0))
+            delta = start_multipliers(self.network, self.potential, x, W, args.target(t0))
         else:
             delta = like_neurons(self.network, W, multipliers, "multipliers")
         delta = require(delta, all_finite((x, delta)), "x or multipliers contain NaN or inf.")
         return State((x, W), None, multipliers=delta)
 
     def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
-        return Rates(self.vector_field(t, state, args), None)
-
-    def vector_field(self, t: Any, state: State, args: Stimulus) -> State:
         (x, W), delta = state.q, state.multipliers
         t = as_time(t, W)
         u, y = args.input(t), args.target(t)
@@ -115,7 +119,7 @@ class BackpropDiffusion(AbstractUnconstrainedLaw, AbstractBoundaryLaw):
         delta_dot = costate_rate(self.costate, speed, theta, pull_back(delta)[0], slope, delta)
         force = descent_force(self.network, x, W, self.learning_multipliers(state))
         W_dot = tree_scale(1 / cast(self.gamma, t), force)
-        return State((tree_scale(-speed, gap), W_dot), None, multipliers=delta_dot)
+        return Rates(State((tree_scale(-speed, gap), W_dot), None, multipliers=delta_dot))
 
     def learning_multipliers(self, state: State) -> PyTree:
         """The δ that moves the weights: that of the state, or with the stationary gains divided out."""
@@ -125,11 +129,8 @@ class BackpropDiffusion(AbstractUnconstrainedLaw, AbstractBoundaryLaw):
         return without_gains(self.costate, speed, theta, state.multipliers)
 
     def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
-        change = self.vector_field(t, state, args)
+        change = self.rates(t, state, args).state
         return {"q": state.q, "v": change.q, "multipliers": state.multipliers}
-
-    def energy(self, t: Any, state: State, args: Stimulus) -> None:
-        return None
 
     def growth_rate(self, state: State) -> Float[Array, ""]:
         """The largest real part of the spectrum of the costate equation, x and W frozen; unstable if positive."""
@@ -137,7 +138,7 @@ class BackpropDiffusion(AbstractUnconstrainedLaw, AbstractBoundaryLaw):
         speed, theta = (cast(constant, state.multipliers) for constant in (self.speed, self.theta))
         return growth_rate(self.network, self.costate, speed, theta, x, W)
 
-    def unstable(self, t: Any, state: State, args: Stimulus) -> Bool[Array, ""]:
+    def stops(self, t: Any, state: State, args: Stimulus) -> Bool[Array, ""]:
         target = args.target(as_time(t, state.q))
         return has_run_away(state.multipliers, potential_gradient(self.network, self.potential, state.q[0], target))
 
@@ -157,7 +158,7 @@ class BackpropDiffusion(AbstractUnconstrainedLaw, AbstractBoundaryLaw):
             )
         if W_dot is not None:
             raise ValueError("the weights of (20) have no mass, so that Ẇ follows: leave W_dot out.")
-        state = self.initial_state(ts[0], W, args, x=x)
+        state = self.initial_state(ts[0], W, args=args, x=x)
         check_stimulus(self.network, self.potential, _SMOOTHNESS, ts, args)
         return refuse_fast_dissipation(state, cast(self.speed, ts), cast(self.theta, ts))
 
@@ -186,8 +187,9 @@ class BackpropDiffusion(AbstractUnconstrainedLaw, AbstractBoundaryLaw):
     @property
     def linear_part(self) -> Decay:
         """−c on x, and −(ϑ − s c) on δ, the diagonal of its equation: T has ones there."""
-        delta_rate = cast(self.theta, self.speed) - direction(self.costate) * self.speed
-        return Decay(State((self.speed, jnp.zeros_like(self.speed)), None, multipliers=delta_rate), self.speed)
+        speed = jnp.asarray(self.speed)
+        delta_rate = cast(self.theta, speed) - direction(self.costate) * speed
+        return Decay(State((speed, jnp.zeros_like(speed)), None, multipliers=delta_rate), speed)
 
     @property
     def description(self) -> dict[str, str]:

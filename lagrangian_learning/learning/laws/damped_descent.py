@@ -8,17 +8,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, tree_add, tree_dot, tree_scale
-from lagrangian_learning._checks import require
-from lagrangian_learning.learning.checks import check_stimulus, checked_velocities, one_number
+from lagrangian_learning._checks import positive
+from lagrangian_learning.learning.checks import check_stimulus, checked_velocities
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, loss
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
 from lagrangian_learning.mechanics import (
     AbstractDissipation,
-    AbstractUnconstrainedLaw,
+    AbstractEnergyPart,
+    AbstractLaw,
     DampedMotion,
     ExponentialDissipation,
     Rates,
     State,
+    compiled,
 )
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
@@ -28,12 +30,10 @@ _SMOOTHNESS = 0  # the input is only read, never differentiated
 
 def positive_mass(value: Any) -> Array:
     """m_W > 0 as a constant; ValueError otherwise."""
-    mass = one_number(value, "mass_W")
-    remedy = "mass_W must be finite and > 0: weights without mass follow ll.GradientFlow, (14)."
-    return require(mass, jnp.isfinite(mass) & (mass > 0), remedy)
+    return positive(value, "mass_W", "weights without mass follow ll.GradientFlow, (14).")
 
 
-class DampedDescent(AbstractUnconstrainedLaw):
+class DampedDescent(AbstractLaw, AbstractEnergyPart):
     """Ẅ + ϑ Ẇ = −V_W/m_W, (13): the Euler–Lagrange equation of (12), the limit m_x = 0 of the cognitive action.
 
     Arguments:
@@ -50,31 +50,32 @@ class DampedDescent(AbstractUnconstrainedLaw):
     # A factory: an array made at import would start the backend before the user can configure it.
     dissipation: AbstractDissipation = eqx.field(default_factory=lambda: ExponentialDissipation(1.0))
 
-    def initial_state(self, t0: Any, W: PyTree, stimulus: Stimulus, W_dot: PyTree = None) -> State:
-        """Weights and their velocities (0 by default), checked with the stimulus."""
-        W = self.network.check_weights(W)
-        check_stimulus(self.network, self.potential, _SMOOTHNESS, as_time(t0, W), stimulus)
-        return State(W, checked_velocities(self.network, W, W_dot))
+    def initial_state(self, t0: Any, q: PyTree, v: PyTree = None, args: Stimulus | None = None) -> State:
+        """Weights q = W and their velocities v = Ẇ (0 by default), checked with the stimulus args."""
+        W = self.network.check_weights(q)
+        W_dot = checked_velocities(self.network, W, v)
+        check_stimulus(self.network, self.potential, _SMOOTHNESS, as_time(t0, W), args)
+        return State(W, W_dot)
 
-    def accelerations(self, t: Any, state: State, stimulus: Stimulus) -> tuple[PyTree, PyTree]:
+    @compiled
+    def accelerations(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:
         """(Ẅ, δ), δ the delta errors of (17)."""
-        W_ddot, delta, _ = self._evaluate(as_time(t, state.q), state, stimulus)
+        W_ddot, delta, _ = self._evaluate(as_time(t, state.q), state, args)
         return W_ddot, delta
-
-    def vector_field(self, t: Any, state: State, args: Stimulus) -> State:
-        return State(state.v, self.accelerations(t, state, args)[0])
 
     def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
         t = as_time(t, state.q)
         explicit = jax.jvp(lambda s: self._loss(s, state.q, args), (t,), (jnp.ones_like(t),))[1]
         friction = self.dissipation.rate(t) * cast(self.mass_W, t) * tree_dot(state.v, state.v)
-        return Rates(self.vector_field(t, state, args), explicit - friction)
+        W_ddot, _, _ = self._evaluate(t, state, args)
+        return Rates(State(state.v, W_ddot), explicit - friction)
 
     def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
         W_ddot, delta, x = self._evaluate(as_time(t, state.q), state, args)
         return {"q": state.q, "v": state.v, "a": W_ddot, "x": x, "multipliers": delta}
 
-    def energy(self, t: Any, state: State, args: Stimulus) -> Array:
+    @compiled
+    def energy(self, t: Any, state: State, args: Any = None) -> Array:
         """½ m_W |Ẇ|² + V."""
         t = as_time(t, state.q)
         return cast(self.mass_W, t) * tree_dot(state.v, state.v) / 2 + self._loss(t, state.q, args)

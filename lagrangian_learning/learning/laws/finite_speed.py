@@ -8,12 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, tree_scale
+from lagrangian_learning.learning.abstract_action import AbstractAction
 from lagrangian_learning.learning.checks import checked_velocities, like_neurons
 from lagrangian_learning.learning.delta_errors import potential_gradient
-from lagrangian_learning.learning.multipliers.finite_speed import FiniteSpeedMultipliers
-from lagrangian_learning.learning.potential import AbstractPotential
-from lagrangian_learning.mechanics import AbstractBoundaryLaw, EulerLagrange, State, momenta
-from lagrangian_learning.networks import AbstractNetwork
+from lagrangian_learning.mechanics import AbstractBoundaryLaw, AbstractMultiplierSolver, State, momenta
+from lagrangian_learning.mechanics.cauchy import initial_state
 from lagrangian_learning.signals import Stimulus
 
 from .backprop_diffusion import (
@@ -25,11 +24,11 @@ from .backprop_diffusion import (
 )
 from .costate import growth_rate, has_run_away
 from .finite_speed_motion import FiniteSpeedMotion
-from .network_law import AbstractUnreducedLaw
+from .full import AbstractFullDynamics, check_motion
 
 
-class FiniteSpeedDynamics(AbstractUnreducedLaw, AbstractBoundaryLaw):
-    """The equations before (20), with c, m_x, m_W and ϑ all finite, on any digraph (THEORY §7):
+class FiniteSpeedDynamics(AbstractFullDynamics, AbstractBoundaryLaw):
+    """The equations before (20), with c, m_x, m_W and ϑ all finite, on any digraph (docs/theory.md §7):
 
         ẋ = c (σ(Wx) − x),   Ẅ = −ϑ Ẇ + σ′(a_i) δ_i x_j/m_W,   δ̇ = c [m_x (ẍ + ϑ ẋ) + G_ξᵀ δ + V_ξ] − ϑ δ,
 
@@ -38,17 +37,23 @@ class FiniteSpeedDynamics(AbstractUnreducedLaw, AbstractBoundaryLaw):
     networks, and refused otherwise; `ll.solve_boundary` solves the rest. Made by `CognitiveAction(speed=c).law()`.
     """
 
-    network: AbstractNetwork
-    potential: AbstractPotential
-    equations: EulerLagrange
-    speed: Float[Array, "..."]
+    action: AbstractAction
+    multiplier_solver: AbstractMultiplierSolver
+    gains: tuple[Array, Array] | None = None
+    damps_drift: bool = eqx.field(static=True, default=False)
+
+    @property
+    def speed(self) -> Array:
+        """c, in 1/time."""
+        assert self.action.speed is not None
+        return jnp.asarray(self.action.speed)
 
     def initial_state(
         self,
         t0: Any,
-        W: PyTree,
-        stimulus: Stimulus,
-        W_dot: PyTree = None,
+        q: PyTree,
+        v: PyTree = None,
+        args: Stimulus | None = None,
         *,
         x: PyTree = None,
         multipliers: PyTree = None,
@@ -56,46 +61,48 @@ class FiniteSpeedDynamics(AbstractUnreducedLaw, AbstractBoundaryLaw):
         """Weights, their velocities and the waves; ẋ = c (σ(Wx) − x) follows.
 
         Arguments:
-            W, W_dot: weights and velocities, W_dot zero by default.
+            q, v: weights W and their velocities Ẇ, zero by default.
+            args: a `Stimulus` for the network.
             x: neurons, by default the forward pass (zero on a network with cycles).
             multipliers: δ(t0), like x; by default backprop's delta errors at x (zero on a network with cycles).
         """
-        W = self.network.check_weights(W)
+        W = self.network.check_weights(q)
+        W_dot = checked_velocities(self.network, W, v)
         t0 = as_time(t0, W)
-        self.check_stimulus(t0, stimulus)
-        u = stimulus.input(t0)
+        self.check_stimulus(t0, args)
+        assert args is not None
+        u = args.input(t0)
         x = start_neurons(self.network, W, u) if x is None else like_neurons(self.network, W, x, "x")
         if multipliers is None:
-            delta = start_multipliers(self.network, self.potential, x, W, stimulus.target(t0))
+            delta = start_multipliers(self.network, self.potential, x, W, args.target(t0))
         else:
             delta = like_neurons(self.network, W, multipliers, "multipliers")
-        x_dot = self._neuron_velocities(t0, x, W, stimulus)
-        v = (x_dot, checked_velocities(self.network, W, W_dot))
-        return self.equations.initial_state(t0, (x, W), v, stimulus, multipliers=delta)
+        velocities = (self._neuron_velocities(t0, x, W, args), W_dot)
+        return initial_state(self, t0, (x, W), velocities, args, None, None, delta, "check", None)
 
     def growth_rate(self, t: Any, state: State) -> Float[Array, ""]:
         """The largest real part of the spectrum of the costate equation, x and W frozen; unstable if positive."""
-        theta = self.equations.lagrangian.rate(as_time(t, state.q))
+        theta = self.lagrangian.rate(as_time(t, state.q))
         return growth_rate(self.network, "forward", cast(self.speed, theta), theta, *state.q)
 
-    def unstable(self, t: Any, state: State, args: Stimulus) -> Bool[Array, ""]:
+    def stops(self, t: Any, state: State, args: Stimulus) -> Bool[Array, ""]:
         target = args.target(as_time(t, state.q))
         return has_run_away(state.multipliers, potential_gradient(self.network, self.potential, state.q[0], target))
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self.check_stimulus(ts, args)
+        check_motion(self, state)
         self.network.check_weights(state.q[1])
-        state = self.equations.check(ts, state, args)
         t0 = as_time(jnp.ravel(ts)[0], state.q)
-        theta = self.equations.lagrangian.rate(t0)
+        theta = self.lagrangian.rate(t0)
         return refuse_unstable(state, self.growth_rate(t0, state), cast(self.speed, theta), theta)
 
     # -- the boundary-value reading --------------------------------------------------------------------------------
 
     def boundary_state(self, ts: Array, W: PyTree, args: Stimulus, *, x: PyTree, W_dot: PyTree) -> State:
-        state = self.initial_state(ts[0], W, args, W_dot, x=x)
+        state = self.initial_state(ts[0], W, W_dot, args, x=x)
         self.check_stimulus(ts, args)
-        return refuse_fast_dissipation(state, cast(self.speed, ts), jax.vmap(self.equations.lagrangian.rate)(ts))
+        return refuse_fast_dissipation(state, cast(self.speed, ts), jax.vmap(self.lagrangian.rate)(ts))
 
     def stationary(self, t: Any, state: State, args: Stimulus) -> State:
         t = as_time(t, state.q)
@@ -112,12 +119,13 @@ class FiniteSpeedDynamics(AbstractUnreducedLaw, AbstractBoundaryLaw):
     def natural_condition(self, t: Any, state: State, args: Stimulus) -> PyTree:
         """δ(t₁) = c m_x ẋ(t₁): the momentum of x, c ℓ_ẋ − δ, vanishes."""
         t = as_time(t, state.q)
-        (momentum,) = momenta(self.equations.lagrangian, t, (state.q, state.v), args)
+        (momentum,) = momenta(self.lagrangian, t, (state.q, state.v), args)
         return tree_scale(cast(self.speed, t), momentum[0])
 
     def slowed(self, factor: Any) -> "FiniteSpeedDynamics":
         """Heavier weights at the same ϑ, so that the friction γ = ϑ m_W grows with them."""
-        return eqx.tree_at(_weight_masses, self, [mass * cast(factor, mass) for mass in _weight_masses(self)])
+        mass = self.action.mass_W
+        return eqx.tree_at(lambda law: law.action.mass_W, self, mass * cast(factor, mass))
 
     @property
     def fastest_rate(self) -> Array:
@@ -130,21 +138,12 @@ class FiniteSpeedDynamics(AbstractUnreducedLaw, AbstractBoundaryLaw):
 
     @property
     def linear_part(self) -> FiniteSpeedMotion:
-        return FiniteSpeedMotion(self.speed, self.equations.lagrangian.dissipation)
+        return FiniteSpeedMotion(self.speed, self.action.dissipation)
 
     @property
     def description(self) -> dict[str, str]:
         return {
             "equation": "Euler–Lagrange equations with finite speed, before (20)",
             "coordinates": "full (x, W and the multipliers)",
-            "multipliers": f"part of the state; {self.equations.multiplier_solver.name}",
+            "multipliers": f"part of the state; {self.multiplier_solver.name}",
         }
-
-
-def _weight_masses(law: Any) -> list[Any]:
-    """Every place where the law holds m_W."""
-    lagrangian, solver = law.equations.lagrangian, law.equations.multiplier_solver
-    held = [lagrangian.density.action.mass_W]
-    if lagrangian.unweighted is not None:
-        held.append(lagrangian.unweighted.action.mass_W)
-    return [*held, solver.mass_W] if isinstance(solver, FiniteSpeedMultipliers) else held

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import as_constant, as_time, cast, tree_dot, tree_scale
-from lagrangian_learning._checks import require
-from lagrangian_learning.learning.checks import check_stimulus
+from lagrangian_learning._arrays import as_time, cast, tree_dot, tree_scale
+from lagrangian_learning._checks import positive
+from lagrangian_learning.learning.checks import check_stimulus, without_velocities
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, loss
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
-from lagrangian_learning.mechanics import AbstractUnconstrainedLaw, Rates, State
+from lagrangian_learning.mechanics import AbstractEnergyPart, AbstractLaw, Rates, State, compiled
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
@@ -21,11 +21,10 @@ _SMOOTHNESS = 0  # the input is only read, never differentiated
 
 def friction(value: Any) -> Array:
     """γ > 0 as a constant; ValueError otherwise."""
-    gamma = as_constant(value)
-    return require(gamma, jnp.isfinite(gamma) & (gamma > 0), "gamma must be finite and > 0: it is 1/learning rate.")
+    return positive(value, "gamma", "it is 1/learning rate.")
 
 
-class GradientFlow(AbstractUnconstrainedLaw):
+class GradientFlow(AbstractLaw, AbstractEnergyPart):
     """Ẇ = −V_W/γ, (14): as Ẇ_ij = +σ′(a_i) δ_i x_j/γ with T δ = −V_x, (15)–(17), one forward and one backward sweep.
 
     The limit m_x → 0, m_W → 0, m_x/m_W → 0 at ϑ = γ/m_W of the cognitive action. Neurons follow at once, x = f(W, e).
@@ -42,20 +41,18 @@ class GradientFlow(AbstractUnconstrainedLaw):
     potential: AbstractPotential = eqx.field(converter=as_potential, default=SquaredError())
     gamma: Float[Array, "..."] = eqx.field(converter=friction, default=1.0)  # pyright: ignore[reportAssignmentType]
 
-    def initial_state(self, t0: Any, W: PyTree, stimulus: Stimulus) -> State:
-        """The weights, checked together with the stimulus; errors as in `ReducedDynamics.initial_state`."""
-        W = self.network.check_weights(W)
-        check_stimulus(self.network, self.potential, _SMOOTHNESS, as_time(t0, W), stimulus)
+    def initial_state(self, t0: Any, q: PyTree, v: None = None, args: Stimulus | None = None) -> State:
+        """The weights q = W, checked with the stimulus args; errors as in `ReducedDynamics.initial_state`."""
+        W = self.network.check_weights(q)
+        without_velocities(v)
+        check_stimulus(self.network, self.potential, _SMOOTHNESS, as_time(t0, W), args)
         return State(W, None)
 
-    def velocities(self, t: Any, state: State, stimulus: Stimulus) -> tuple[PyTree, PyTree]:
+    @compiled
+    def velocities(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:
         """(Ẇ, δ)."""
-        t = as_time(t, state.q)
-        W_dot, delta, _ = self._evaluate(t, state, stimulus)
+        W_dot, delta, _ = self._evaluate(as_time(t, state.q), state, args)
         return W_dot, delta
-
-    def vector_field(self, t: Any, state: State, args: Stimulus) -> State:
-        return State(self.velocities(t, state, args)[0], None)
 
     def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
         t = as_time(t, state.q)
@@ -68,7 +65,8 @@ class GradientFlow(AbstractUnconstrainedLaw):
         W_dot, delta, x = self._evaluate(as_time(t, state.q), state, args)
         return {"q": state.q, "v": W_dot, "x": x, "multipliers": delta}
 
-    def energy(self, t: Any, state: State, args: Stimulus) -> Array:
+    @compiled
+    def energy(self, t: Any, state: State, args: Any = None) -> Array:
         """V itself: dV/dt = V_t − γ |Ẇ|²."""
         return self._loss(as_time(t, state.q), state.q, args)
 
@@ -76,10 +74,6 @@ class GradientFlow(AbstractUnconstrainedLaw):
         check_stimulus(self.network, self.potential, _SMOOTHNESS, ts, args)
         self.network.check_weights(state.q)
         return state
-
-    @property
-    def linear_part(self) -> None:
-        return None
 
     @property
     def description(self) -> dict[str, str]:

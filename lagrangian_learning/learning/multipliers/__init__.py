@@ -7,5 +7,11 @@ from lagrangian_learning.mechanics import (
 )
 
 from .block_tridiagonal import BlockTridiagonal as BlockTridiagonal
+from .choice import chosen_solver as chosen_solver
+from .conjugate_gradients import ConjugateGradients as ConjugateGradients
 from .finite_speed import FiniteSpeedMultipliers as FiniteSpeedMultipliers
-from .waves import ConjugateGradients as ConjugateGradients, NetworkSchur as NetworkSchur
+from .network_schur import NetworkSchur as NetworkSchur
+from .network_solver import (
+    AbstractNetworkMultipliers as AbstractNetworkMultipliers,
+    NetworkStructure as NetworkStructure,
+)

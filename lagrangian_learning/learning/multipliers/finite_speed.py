@@ -1,11 +1,13 @@
 """Multipliers of the finite speed, (19), in closed form."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from lagrangian_learning._arrays import cast, tree_scale, tree_sub
-from lagrangian_learning.mechanics import AbstractMultiplierSolver
+from lagrangian_learning.mechanics import AbstractMultiplierSolver, SaddlePoint
+
+from .network_solver import structure_of
 
 
 class FiniteSpeedMultipliers(AbstractMultiplierSolver):
@@ -14,14 +16,13 @@ class FiniteSpeedMultipliers(AbstractMultiplierSolver):
     For any digraph, cycles included, and m_x = 0; no linear system is left to solve.
     """
 
-    mass_x: Array
-    mass_W: Array
-    speed: Array
     name: ClassVar[str] = "closed form of the finite speed"
 
-    def __call__(self, system: Any, force: PyTree, closing: PyTree) -> tuple[PyTree, PyTree]:
-        f_x, f_W = force
-        mass_x, mass_W, speed = (cast(constant, f_x) for constant in (self.mass_x, self.mass_W, self.speed))
+    def __call__(self, system: SaddlePoint, force: PyTree, closing: PyTree) -> tuple[PyTree, PyTree]:
+        structure, (f_x, f_W) = structure_of(system, self), force
+        if structure.speed is None:
+            raise ValueError("ll.multipliers.FiniteSpeedMultipliers() is for an action with a speed: leave it out.")
+        mass_x, mass_W, speed = (cast(constant, f_x) for constant in structure[1:])
         x_ddot = tree_scale(speed, closing)
         minus_delta_dot = tree_scale(speed, tree_sub(f_x, tree_scale(mass_x, x_ddot)))
         return (x_ddot, tree_scale(1 / mass_W, f_W)), minus_delta_dot

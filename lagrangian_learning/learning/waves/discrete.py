@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from lagrangian_learning._arrays import all_finite, cast, dtype_of
-from lagrangian_learning._checks import require
-from lagrangian_learning.learning.checks import one_number
+from lagrangian_learning._checks import number, require
 from lagrangian_learning.learning.potential import AbstractPotential, as_potential
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.networks.activations import resolve, slope
@@ -181,5 +180,4 @@ def _check_times(num_frames: int, targets: PyTree) -> None:
 
 
 def _checked_rate(rate: Any) -> Array:
-    eta = one_number(rate, "rate")
-    return require(eta, jnp.isfinite(eta), "rate must be finite: None freezes the weights.")
+    return number(rate, "rate")

@@ -1,0 +1,111 @@
+"""The Euler–Lagrange equations (8)–(10) of a network in full coordinates (x, W)."""
+
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, PyTree
+
+from lagrangian_learning._arrays import all_finite, as_time
+from lagrangian_learning._checks import require
+from lagrangian_learning.learning.abstract_action import AbstractAction
+from lagrangian_learning.learning.multipliers import NetworkStructure
+from lagrangian_learning.mechanics import (
+    AbstractEulerLagrange,
+    AbstractMultiplierSolver,
+    Holonomic,
+    Lagrangian,
+    State,
+    Vakonomic,
+)
+from lagrangian_learning.networks import guard_rank
+from lagrangian_learning.signals import Stimulus
+
+from .action_law import AbstractActionLaw, described, full_aliases, lifted
+from .start import regular_start, weights_state
+
+
+class AbstractFullDynamics(AbstractActionLaw, AbstractEulerLagrange):
+    """An action's Euler–Lagrange equations on the whole of q = (x, W), derived by differentiation of the action."""
+
+    @property
+    def lagrangian(self) -> Lagrangian:
+        return self.action.lagrangian
+
+    @property
+    def constraint(self) -> Holonomic | Vakonomic:
+        return self.action.constraint
+
+    @property
+    def forces(self) -> None:
+        return None
+
+    @property
+    def structure(self) -> NetworkStructure:
+        return self.action.structure
+
+    @property
+    def equations(self) -> AbstractEulerLagrange:
+        return self
+
+    def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
+        return state
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, int | None]]:
+        return full_aliases()
+
+
+class FullDynamics(AbstractFullDynamics):
+    """(8)–(10) on q = (x, W): neurons are integrated and kept on their constraints by stabilisation.
+
+    `accelerations` returns ((ẍ, Ẅ), δ). Made by `CognitiveAction.law("full")`.
+    """
+
+    action: AbstractAction
+    multiplier_solver: AbstractMultiplierSolver
+    gains: tuple[Array, Array] | None = None
+    damps_drift: bool = eqx.field(static=True, default=False)
+
+    def initial_state(
+        self,
+        t0: Any,
+        q: PyTree,
+        v: PyTree = None,
+        args: Stimulus | None = None,
+        *,
+        a: PyTree = None,
+        j: PyTree = None,
+        cauchy: str = "general",
+    ) -> State:
+        """Consistent Cauchy data from weights q = W and v = Ẇ: x is the forward pass, ẋ its derivative.
+
+        Arguments and errors as in `ReducedDynamics.initial_state`.
+        """
+        reduced = weights_state(self, t0, q, v, args, cauchy, a, j)
+        assert args is not None
+        t0 = as_time(t0, reduced.q)
+        reduced = eqx.tree_at(lambda s: s.q, reduced, self._guarded(reduced.q, args.input(t0)))
+        return regular_start(self.equations, t0, lifted(self.network, t0, reduced, args), args)
+
+    def check(self, ts: Array, state: State, args: Stimulus) -> State:
+        self.check_stimulus(ts, args)
+        check_motion(self, state)
+        self.network.check_weights(state.q[1])
+        return state
+
+    @property
+    def description(self) -> dict[str, str]:
+        return described(self, "full (x and W)")
+
+    def _guarded(self, W: PyTree, u: Array) -> PyTree:
+        """W, once its cycles are known to be regular: on others ẋ does not exist."""
+        if self.network.feedforward:
+            return W
+        x = guard_rank(self.network, self.network.forward(W, u), W)
+        return require(W, all_finite(x), "the neurons of this network are not finite at the start.")
+
+
+def check_motion(law: AbstractActionLaw, state: Any) -> None:
+    """ValueError for what is no state of the law's order."""
+    if not isinstance(state, State) or (law.action.order == 2 and (state.a is None or state.j is None)):
+        raise ValueError("the state of an Euler–Lagrange law comes from law.initial_state(t0, ..., args).")
