@@ -28,7 +28,7 @@ WITHIN = 0.01  # of SGD's mean: a little more than the spread of a mean of five
 def cost(task, constants, rounds):
     """Seconds of one evaluation of all accelerations and multipliers, and of one gradient, side by side."""
     law, stimulus = constants.law(task.network, task.batches.shape[1]), task.stimulus
-    state, t = law.initial_state(0.0, task.W, stimulus), jnp.zeros((), jnp.float32)
+    state, t = law.initial_state(0.0, task.W, args=stimulus), jnp.zeros((), jnp.float32)
     u, y = stimulus.input(t), stimulus.target(t)
 
     def gradient(W, u, y):

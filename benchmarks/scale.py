@@ -64,9 +64,9 @@ def problem(sizes: tuple[int, ...], lanes: int = 1) -> tuple[Any, Any, Any]:
     signal = ll.Sinusoids(jnp.linspace(0.5, 1.5, sizes[0]), 1.0, jnp.arange(1.0 * sizes[0]))
     stimulus = ll.Stimulus(signal, jnp.full(sizes[-1], 0.3))
     if lanes == 1:
-        return law, law.initial_state(0.0, network.init(jax.random.key(0)), stimulus), stimulus
+        return law, law.initial_state(0.0, network.init(jax.random.key(0)), args=stimulus), stimulus
     keys = jax.random.split(jax.random.key(1), lanes)
-    states = jax.jit(jax.vmap(lambda key: law.initial_state(0.0, network.init(key), stimulus)))(keys)
+    states = jax.jit(jax.vmap(lambda key: law.initial_state(0.0, network.init(key), args=stimulus)))(keys)
     return law, states, stimulus
 
 

@@ -76,7 +76,7 @@ def learned(law, stimuli, W, lengths, longest, steps_a_frame):
 
             return jax.lax.scan(step, state, jnp.arange(PIECE * steps_a_frame))[0], None
 
-        state = law.initial_state(0.0, W, stimulus)
+        state = law.initial_state(0.0, W, args=stimulus)
         return jax.lax.scan(piece, state, jnp.arange(0, longest, PIECE))[0].q
 
     return eqx.filter_vmap(one)(stimuli, W, lengths)
@@ -119,7 +119,7 @@ def lane(tree, k):
 def agreement(constants, task, W_scan):
     """Largest difference of the weights between the bare scan and `simulate`, relative to the largest weight."""
     law = constants.law()
-    state = law.initial_state(0.0, task.W, task.stimulus)
+    state = law.initial_state(0.0, task.W, args=task.stimulus)
     learner = Learner(law, state, task.stimulus, save=lambda t, observables: {})
     for piece in learner.pieces(law, state, task.stimulus, task.num_frames):
         state = piece.path.final_state

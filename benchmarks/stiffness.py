@@ -65,7 +65,7 @@ def adaptive(solver):
         law = descent(theta)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(law.vector_field), solver, 0.0, END, None,
-            law.initial_state(0.0, START, STIMULUS), STIMULUS,
+            law.initial_state(0.0, START, args=STIMULUS), STIMULUS,
             stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance), max_steps=LIMIT, throw=False,
             adjoint=diffrax.ForwardMode() if isinstance(solver, diffrax.AbstractImplicitSolver) else
             diffrax.RecursiveCheckpointAdjoint(),
@@ -84,7 +84,7 @@ def constant(solver):
         law = descent(theta)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(law.vector_field), solver, 0.0, END, END / count,
-            law.initial_state(0.0, START, STIMULUS), STIMULUS, max_steps=LIMIT,
+            law.initial_state(0.0, START, args=STIMULUS), STIMULUS, max_steps=LIMIT,
         )  # fmt: skip
         return flat(jax.tree.map(lambda leaf: leaf[-1], solution.ys.q))
 
@@ -137,7 +137,7 @@ def exact_flow():
     """W(T) of the gradient flow."""
     law = ll.GradientFlow(NETWORK, ll.SquaredError(), GAMMA)
     path = ll.simulate(
-        law, law.initial_state(0.0, START, STIMULUS), [0.0, END], STIMULUS, rtol=1e-13, save=lambda t, observables: {}
+        law, law.initial_state(0.0, START, args=STIMULUS), [0.0, END], STIMULUS, rtol=1e-13, save=lambda t, observables: {}
     )
     return np.asarray(flat(path.final_state.q))
 

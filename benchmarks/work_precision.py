@@ -73,7 +73,7 @@ def by_diffrax(problem, law, solver):
 
     The state is one array, for us and for rivals: the arithmetic between stages is then one operation, not one a leaf.
     """
-    state, unravel = ravel_pytree(law.initial_state(0.0, problem.W, problem.stimulus, problem.W_dot))
+    state, unravel = ravel_pytree(law.initial_state(0.0, problem.W, problem.W_dot, problem.stimulus))
 
     def vector_field(t, y, stimulus):
         return ravel(law.vector_field(t, unravel(y), stimulus))
@@ -92,7 +92,7 @@ def by_diffrax(problem, law, solver):
 
 def by_simulate(problem, law, solver):
     """The same by `ll.simulate`, monitor and energy balance included."""
-    state = law.initial_state(0.0, problem.W, problem.stimulus, problem.W_dot)
+    state = law.initial_state(0.0, problem.W, problem.W_dot, problem.stimulus)
 
     @jax.jit
     def run(tolerance):

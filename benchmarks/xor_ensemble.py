@@ -169,7 +169,7 @@ def other(sizes: tuple[int, ...], count: int, hardware: ll.costs.Hardware, *, qu
         ll.Sinusoids(0.5 + entries / sizes[0], jnp.ones_like(entries), entries), jnp.full(sizes[-1], 0.3, jnp.float32)
     )
     keys = jax.random.split(jax.random.key(0), count)
-    states = jax.vmap(lambda key: law.initial_state(0.0, network.init(key, jnp.float32), stimulus))(keys)
+    states = jax.vmap(lambda key: law.initial_state(0.0, network.init(key, jnp.float32), args=stimulus))(keys)
 
     def run() -> Any:
         return ll.simulate_batch(

@@ -79,7 +79,7 @@ action = ll.CognitiveAction(
 
 # %%
 law = action.law()
-start = law.initial_state(0.0, network.init(jax.random.key(0)), stimulus)
+start = law.initial_state(0.0, network.init(jax.random.key(0)), args=stimulus)
 ts = np.arange(600 * 2 + 1) / 2
 path = ll.simulate(law, start, ts, stimulus)
 print(path)

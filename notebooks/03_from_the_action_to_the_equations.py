@@ -235,7 +235,7 @@ law = action.law("full")
 @jax.jit
 def by_jax(t, W, W_dot):
     """A consistent state with these weights, and what the library finds there."""
-    state = law.initial_state(t, W, stimulus, W_dot)
+    state = law.initial_state(t, W, W_dot, stimulus)
     accelerations, delta = law.accelerations(t, state, stimulus)
     return *(jnp.concatenate(pair) for pair in (state.q, state.v, accelerations)), delta
 
@@ -271,7 +271,7 @@ print(f"without γ₂ the multipliers are off by at least {gamma_matters:.0%}")
 
 # %%
 W0, W0_dot = np.array([0.5, -0.8, 0.3, 1.1, -0.6, 0.9]), np.array([0.2, -0.4, 0.7, 0.1, 0.5, -0.3])
-start = law.initial_state(0.0, W0, stimulus, W0_dot)
+start = law.initial_state(0.0, W0, W0_dot, stimulus)
 ts = np.linspace(0.0, 10.0, 201)
 path = ll.simulate(law, start, ts, stimulus)
 
@@ -390,7 +390,7 @@ deep = ll.CognitiveAction(network, **masses)
 deltas = {}
 for name, solver in solvers.items():
     full = deep.law("full", multiplier_solver=solver)
-    state = full.initial_state(0.4, W, moving, jax.tree.map(lambda w: 0.3 * w, W))
+    state = full.initial_state(0.4, W, jax.tree.map(lambda w: 0.3 * w, W), moving)
     deltas[name] = np.concatenate(jax.jit(lambda state, full=full: full.accelerations(0.4, state, moving)[1])(state))
 reference = deltas["dense saddle point"]
 spread = {name: np.abs(found - reference).max() / np.abs(reference).max() for name, found in deltas.items()}

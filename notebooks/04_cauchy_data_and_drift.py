@@ -80,7 +80,7 @@ print("∂G_τ/∂x, ∂G_τ/∂W ", *(float(jnp.abs(part).max()) for part in G_
 action = ll.CognitiveAction(network, mass_x=0.02, mass_W=1.0, dissipation=ll.ExponentialDissipation(1.0))
 law = action.law("full")
 try:
-    law.initial_state(0.0, W, moving, cauchy="paper")
+    law.initial_state(0.0, W, args=moving, cauchy="paper")
     refusal = ""
 except ValueError as error:
     refusal = str(error)
@@ -95,7 +95,7 @@ print(refusal)
 
 # %%
 W_dot = jnp.array([0.2, -0.4, 0.7, 0.1, 0.5, -0.3])
-start = law.initial_state(0.0, W, moving, W_dot)
+start = law.initial_state(0.0, W, W_dot, moving)
 by_x, by_W = state_jacobian(network, x, W), weight_jacobian(network, x, W)
 x_dot = -np.linalg.solve(by_x, G_tau + by_W @ W_dot)
 error_start = np.abs(start.v[0] - x_dot).max()
@@ -189,7 +189,7 @@ plt.show()
 
 # %%
 kink = ll.Stimulus(input=lambda t: jnp.where(t > 0, jnp.stack([t**2 / 2, 0 * t]), 0.0) + 0.3, target=jnp.array([0.4]))
-multipliers = jax.jit(lambda t: law.accelerations(t, law.initial_state(t, W, kink), kink)[1])
+multipliers = jax.jit(lambda t: law.accelerations(t, law.initial_state(t, W, args=kink), kink)[1])
 before, after = multipliers(-1e-9), multipliers(1e-9)
 x_kink = network.forward(W, jnp.full(2, 0.3))
 by_x, by_W = (np.asarray(jacobian(network, x_kink, W)) for jacobian in (state_jacobian, weight_jacobian))

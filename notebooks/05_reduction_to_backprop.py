@@ -153,7 +153,7 @@ W = (
 )
 example = ll.Stimulus(input=jnp.array([0.05, 0.10]), target=jnp.array([0.01, 0.99]))
 flow = ll.GradientFlow(mazur, ll.SquaredError(), gamma=2.0)
-at = flow.initial_state(0.0, W, example)
+at = flow.initial_state(0.0, W, args=example)
 W_dot, _ = flow.velocities(0.0, at, example)
 new = np.concatenate([np.ravel(w + w_dot) for (w, _), (w_dot, _) in zip(W, W_dot, strict=True)])
 printed = [
@@ -191,14 +191,14 @@ def action_of(network, mass_x, mass_W):
 @jax.vmap
 def weights_of(mass_W):
     law = action_of(chain, mass_W**2, mass_W)
-    path = ll.simulate(law, law.initial_state(0.0, W_start, steady), ts, steady, rtol=1e-8, save=lambda t, o: o["W"])
+    path = ll.simulate(law, law.initial_state(0.0, W_start, args=steady), ts, steady, rtol=1e-8, save=lambda t, o: o["W"])
     return jnp.stack([path.saved[0][:, 0, 0], path.saved[1][:, 0, 0]], axis=1)
 
 
 shown = (3.0, 0.5, 0.1, 0.01)
 curves = weights_of(jnp.array(shown))
 gradient = ll.GradientFlow(chain, ll.SquaredError(), gamma=1.0)
-flowing = ll.simulate(gradient, gradient.initial_state(0.0, W_start, steady), ts, steady, rtol=1e-8)
+flowing = ll.simulate(gradient, gradient.initial_state(0.0, W_start, args=steady), ts, steady, rtol=1e-8)
 grid1, grid2 = np.meshgrid(np.linspace(0.3, 1.2, 120), np.linspace(-1.1, 1.6, 120))
 height = (np.tanh(grid2 * np.tanh(grid1)) - 0.5) ** 2 / 2
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
@@ -240,7 +240,7 @@ moving = ll.Stimulus(
 
 def end(law):
     path = ll.simulate(
-        law, law.initial_state(0.0, W_small, moving), jnp.array([0.0, 2.0]), moving, rtol=1e-10, save=lambda t, o: t
+        law, law.initial_state(0.0, W_small, args=moving), jnp.array([0.0, 2.0]), moving, rtol=1e-10, save=lambda t, o: t
     )
     return ravel_pytree(path.final_state.q)[0]
 
@@ -256,7 +256,7 @@ goal = end(ll.GradientFlow(small, ll.SquaredError(), 1.0))
 rates = jax.tree.map(lambda w: 0.3 * w + 0.1, W_small)
 massless, hand = action_of(small, 0.0, 0.1), descent_of(jnp.asarray(0.1))
 pair = [
-    ravel_pytree(law.accelerations(0.4, law.initial_state(0.4, W_small, moving, rates), moving)[0])[0]
+    ravel_pytree(law.accelerations(0.4, law.initial_state(0.4, W_small, rates, moving), moving)[0])[0]
     for law in (massless, hand)
 ]
 error_13 = float(np.abs(pair[0] - pair[1]).max())
@@ -331,7 +331,7 @@ def kick_drift(theta, steps=200):
 def by_stepper(theta):
     """200 steps of (13) with m_W = γ/ϑ by the library."""
     law = ll.DampedDescent(small, ll.SquaredError(), GAMMA / theta, ll.ExponentialDissipation(theta))
-    start = law.initial_state(0.0, W_small, moving)
+    start = law.initial_state(0.0, W_small, args=moving)
     path = ll.simulate(law, start, H * jnp.arange(201), moving, solver=ll.KickDrift(), dt0=2 * H, save=lambda t, o: t)
     return ravel_pytree(path.final_state.q)[0]
 

@@ -133,7 +133,7 @@ law = action.law()  # derived from (19), not written out
 
 keys = jax.random.split(jax.random.key(0), 4)
 x0, delta0 = jax.random.normal(keys[0], (6,)), jax.random.normal(keys[1], (6,))
-start = law.initial_state(0.0, cyclic.init(keys[2]), stimulus, 0.3 * cyclic.init(keys[3]), x=x0, multipliers=delta0)
+start = law.initial_state(0.0, cyclic.init(keys[2]), 0.3 * cyclic.init(keys[3]), stimulus, x=x0, multipliers=delta0)
 flat = np.concatenate([start.q[0], start.q[1], start.v[1], start.multipliers])
 change = eqx.filter_jit(law.vector_field)(0.0, start, stimulus)
 derived = np.concatenate([change.q[0], change.q[1], change.v[1], change.multipliers])
@@ -240,7 +240,7 @@ print(f"it grows as exp({rate:.2f} t): c = 10")
 # %%
 printed_law = ll.BackpropDiffusion(network, ll.SquaredError(), FRICTION, 10.0, 0.0, costate="forward")
 try:
-    ll.simulate(printed_law, printed_law.initial_state(0.0, W, slow), when, slow)
+    ll.simulate(printed_law, printed_law.initial_state(0.0, W, args=slow), when, slow)
 except ValueError as error:
     refusal = str(error)
 print(refusal)
@@ -276,7 +276,7 @@ reference = followed[:, :4].reshape(-1, 2, 2), followed[:, 4:].reshape(-1, 1, 2)
 @jax.jit
 def flipped(speed):
     law = ll.BackpropDiffusion(network, ll.SquaredError(), FRICTION, speed, 0.0, costate="sign_flip")
-    path = ll.simulate(law, law.initial_state(0.0, W, slow), times, slow, rtol=1e-9, atol=1e-10)
+    path = ll.simulate(law, law.initial_state(0.0, W, args=slow), times, slow, rtol=1e-9, atol=1e-10)
     return path.W, path.multipliers
 
 
@@ -496,7 +496,7 @@ plt.show()
 flip_law, forward_law = (
     ll.BackpropDiffusion(deep, ll.SquaredError(), 1.0, C, C * 0.7, costate=rule) for rule in ("sign_flip", "forward")
 )
-state = flip_law.initial_state(0.0, W_deep, ll.Stimulus(jnp.asarray(slow_input(0.3)), jnp.asarray(wanted)))
+state = flip_law.initial_state(0.0, W_deep, args=ll.Stimulus(jnp.asarray(slow_input(0.3)), jnp.asarray(wanted)))
 k = int(np.argmin(np.abs(ratios - 0.7)))
 off_growth = max(
     abs(float(law.growth_rate(state)) / C - growth[rule][k]) for law, rule in ((flip_law, -1), (forward_law, 1))
@@ -527,7 +527,7 @@ STILL = np.array([0.6, -0.9])
 
 @eqx.filter_jit
 def diffuse(law, W, ts, stimulus):
-    start = law.initial_state(0.0, W, stimulus)
+    start = law.initial_state(0.0, W, args=stimulus)
     return ll.simulate(law, start, ts, stimulus, rtol=1e-9, atol=1e-11)
 
 

@@ -119,7 +119,7 @@ def accuracy(W):
 def learn(law, stimulus, spacing=1.0, pieces=25):
     """The motion along a stream whose frames are `spacing` apart: the states after each piece, and the last piece."""
     states, ts = (
-        [law.initial_state(0.0, network.init(weight_key), stimulus)],
+        [law.initial_state(0.0, network.init(weight_key), args=stimulus)],
         jnp.linspace(0, PIECE * spacing, PIECE + 1),
     )
     for k in range(pieces):

@@ -60,7 +60,7 @@ def _by_action(W: PyTree, stimuli: ll.Stimulus, ends: np.ndarray, *, progress: b
     Times are multiples of half a frame, which float32 represents exactly up to 2^22: no piece needs a time of its own.
     """
     law = Constants().law()
-    states = jax.vmap(lambda W, stimulus: law.initial_state(0.0, W, stimulus))(W, stimuli)
+    states = jax.vmap(lambda W, stimulus: law.initial_state(0.0, W, args=stimulus))(W, stimuli)
     path: Any = ll.simulate_batch(
         law, states, ends, stimuli, solver=diffrax.Heun(), dt0=STEP, save=_weights, max_steps=None, progress=progress
     )

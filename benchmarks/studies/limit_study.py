@@ -102,7 +102,7 @@ def _descent(network: Any, mass_W: float) -> ll.AbstractLaw:
 
 @eqx.filter_jit
 def _end(law: Any, W: PyTree, stimulus: ll.Stimulus) -> Array:
-    state = law.initial_state(0.0, W, stimulus)
+    state = law.initial_state(0.0, W, args=stimulus)
     times = jnp.array([0.0, END])
     path = ll.simulate(law, state, times, stimulus, rtol=1e-10, atol=1e-12, save=_nothing)
     return ravel_pytree(path.final_state.q)[0]

@@ -78,7 +78,7 @@ def continuous(frequencies: np.ndarray, speeds: np.ndarray, num_networks: int = 
     unit = jnp.maximum(speed + THETA, frequency)
     laws = jax.vmap(_law)(speed / unit, THETA / unit)
     stimuli = jax.vmap(_stimulus)(frequency / unit, phase)
-    states = jax.vmap(lambda law, W, stimulus: law.initial_state(0.0, W, stimulus))(laws, W, stimuli)
+    states = jax.vmap(lambda law, W, stimulus: law.initial_state(0.0, W, args=stimulus))(laws, W, stimuli)
     times = np.concatenate([[0.0], np.linspace(SPAN, 2 * SPAN, RECORDS + 1)])
     path: Any = ll.simulate_batch(
         laws, states, times, stimuli, in_axes=(0, 0, 0), engine=ll.fused.FusedEngine(), solver=diffrax.Heun(), dt0=STEP,

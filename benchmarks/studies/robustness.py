@@ -141,7 +141,7 @@ def outcome(law: Any, given: Signals, duration: float = DURATION, *, progress: b
 
 def _outcome(law: Any, given: Signals, duration: float, steps: dict[str, Any], *, progress: bool) -> Outcome:
     """All lanes in one batch, of which only numbers of a lane are kept."""
-    states = jax.jit(jax.vmap(lambda W, stimulus: law.initial_state(0.0, W, stimulus)))(*given)
+    states = jax.jit(jax.vmap(lambda W, stimulus: law.initial_state(0.0, W, args=stimulus)))(*given)
     path: Any = ll.simulate_batch(
         law,
         states,

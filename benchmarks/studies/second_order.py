@@ -56,7 +56,7 @@ def learn(mu: float, end: float = 60.0) -> Verdict:
     )
     stimulus = ll.Stimulus(jnp.array([0.8, -0.5]), jnp.array([0.6]))
     law = action.law()
-    state = law.initial_state(0.0, network.init(jax.random.key(3)), stimulus)
+    state = law.initial_state(0.0, network.init(jax.random.key(3)), args=stimulus)
     ts = jnp.linspace(0.0, end, 17)
     path = ll.simulate(law, state, ts, stimulus, rtol=1e-8, atol=1e-10, throw=False)
     loss = jax.vmap(lambda t, x: action.potential(network.output(x), stimulus.target(t)))(path.ts, path.x)

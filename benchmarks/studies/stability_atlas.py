@@ -85,7 +85,7 @@ def _gains(law: ll.BackpropDiffusion, x: tuple[Array, ...], W: tuple[Array, ...]
 
 def _cosine(law: ll.BackpropDiffusion, W: tuple[Array, ...], stimulus: ll.Stimulus) -> Float[Array, " layers"]:
     """cos between the force of the travelling waves and −∂V/∂W of the present frame, after the waves have filled in."""
-    state = law.initial_state(0.0, W, stimulus)
+    state = law.initial_state(0.0, W, args=stimulus)
     end = diffrax.diffeqsolve(
         diffrax.ODETerm(law.vector_field), diffrax.Tsit5(), 0.0, 2.0, 2e-3, state, stimulus, max_steps=1100, throw=False
     )

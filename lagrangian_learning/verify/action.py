@@ -96,7 +96,7 @@ def residuals(shared: Shared) -> tuple[np.ndarray, np.ndarray]:
         def change(t: Array, state: State) -> State:
             return law.vector_field(t, state, stimulus)
 
-        path = rk4(change, law.initial_state(0.0, W, stimulus), STEPS_END, STEPS, correct)
+        path = rk4(change, law.initial_state(0.0, W, args=stimulus), STEPS_END, STEPS, correct)
         x, w = (jax.vmap(lambda leaf: ravel_pytree(leaf)[0])(part) for part in path.q)
         return x, w
 
@@ -199,7 +199,7 @@ def stationary_action(shared: Shared) -> Measured:
     @jax.jit
     def variations() -> tuple[Array, Array, Array]:
         law = action.law()
-        motion = rk4(lambda t, y: law.vector_field(t, y, stimulus), law.initial_state(0.0, W, stimulus), END, MOMENTS)
+        motion = rk4(lambda t, y: law.vector_field(t, y, stimulus), law.initial_state(0.0, W, args=stimulus), END, MOMENTS)
         bent = jax.tree.map(lambda w: w + 0.1 * jnp.sin(3 * ts).reshape(-1, 1, 1), motion.q)
         bent_dot = jax.tree.map(lambda v: v + 0.3 * jnp.cos(3 * ts).reshape(-1, 1, 1), motion.v)
         both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (motion.q, motion.v), (bent, bent_dot))

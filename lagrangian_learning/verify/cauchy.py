@@ -53,7 +53,7 @@ def _rates_of_constraints(p: Problem, cauchy: str, stimulus: Stimulus, w_dot: np
     law = FullDynamics(p.network, SquaredError(), action_of(p.network).euler_lagrange())
 
     def start(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[Array, Array]:
-        state = law.initial_state(t, W, stimulus, W_dot, cauchy=cauchy)
+        state = law.initial_state(t, W, W_dot, stimulus, cauchy=cauchy)
         return ravel_pytree(state.q[0])[0], ravel_pytree(state.v[0])[0]
 
     moved = p._replace(w_dot=w_dot)
@@ -107,7 +107,7 @@ def time_term_of_the_constraints(shared: Shared) -> Measured:
 def _is_refused(p: Problem) -> bool:
     law = FullDynamics(p.network, SquaredError(), action_of(p.network).euler_lagrange())
     try:
-        law.initial_state(0.3, p.network.init(jax.random.key(0)), p.stimulus, cauchy="paper")
+        law.initial_state(0.3, p.network.init(jax.random.key(0)), args=p.stimulus, cauchy="paper")
     except ValueError:
         return True
     return False

@@ -90,7 +90,7 @@ def _is_refused(p: Problem) -> bool:
     law = BackpropDiffusion(p.network, POTENTIAL, 1.0, 1.0, 0.0, costate="forward")
     W = p.network.init(jax.random.key(0))
     try:
-        simulate(law, law.initial_state(0.0, W, p.stimulus), jnp.array([0.0, END]), p.stimulus)
+        simulate(law, law.initial_state(0.0, W, args=p.stimulus), jnp.array([0.0, END]), p.stimulus)
     except ValueError as error:
         return "grows exponentially forward in time" in str(error)
     return False
@@ -157,7 +157,7 @@ def infinite_speed(shared: Shared) -> Measured:
     network, W, stimulus = _learner()
 
     def end(law: Any) -> State:
-        path = rk4(lambda t, y: law.vector_field(t, y, stimulus), law.initial_state(0.0, W, stimulus), 2.0, 2000)
+        path = rk4(lambda t, y: law.vector_field(t, y, stimulus), law.initial_state(0.0, W, args=stimulus), 2.0, 2000)
         return jax.tree.map(lambda leaf: leaf[-1], path)
 
     def diffusion(speed: Array) -> Array:
@@ -182,7 +182,7 @@ def boundary_value_reading(shared: Shared) -> Measured:
     network, W, stimulus = _learner()
     end, steps = 3.0, 1200
     flow = GradientFlow(network, POTENTIAL, 1.0)
-    start = flow.initial_state(0.0, W, stimulus)
+    start = flow.initial_state(0.0, W, args=stimulus)
     path = jax.jit(lambda: rk4(lambda t, y: flow.vector_field(t, y, stimulus), start, end, steps).q)()
     goal = jax.tree.map(lambda leaf: leaf[steps // 2], path)
 

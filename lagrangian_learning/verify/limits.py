@@ -44,7 +44,7 @@ def limits(shared: Shared) -> Limits:
     W = tree_of(p.network, p.hand)[1](jnp.asarray(p.w[0]))
 
     def end(law: Any) -> Array:
-        return ravel_pytree(_last(law, law.initial_state(0.0, W, p.stimulus), p.stimulus))[0]
+        return ravel_pytree(_last(law, law.initial_state(0.0, W, args=p.stimulus), p.stimulus))[0]
 
     def descent(mass_W: Array) -> Array:
         return end(DampedDescent(p.network, POTENTIAL, mass_W, ExponentialDissipation(1 / mass_W)))

@@ -73,7 +73,7 @@ def networks():
     frequency = jnp.asarray(np.random.default_rng(3).uniform(0.5, 2, (lanes, 2)))
     stimuli = jax.vmap(lambda f: ll.Stimulus(ll.Sinusoids(f, 0.7, 0.1), jnp.full(1, 0.4)))(frequency)
     weights = jax.vmap(action.network.init)(jax.random.split(jax.random.key(1), lanes))
-    return law, jax.vmap(lambda W, s: law.initial_state(0.0, W, s))(weights, stimuli), stimuli
+    return law, jax.vmap(lambda W, s: law.initial_state(0.0, W, args=s))(weights, stimuli), stimuli
 
 
 def networks_on_devices():
@@ -120,7 +120,7 @@ def sharded_weights(network):
     W = network.init(jax.random.key(0))
     cut = ll.networks.shard_weights(network, W, jax.make_mesh((2, 2), ("x", "y")))
     paths = [
-        ll.simulate(law, law.initial_state(0.0, weights, stimulus), TS, stimulus, **SETTINGS) for weights in (W, cut)
+        ll.simulate(law, law.initial_state(0.0, weights, args=stimulus), TS, stimulus, **SETTINGS) for weights in (W, cut)
     ]
     ends = [jax.tree.leaves((path.final_state, path.W, path.multipliers)) for path in paths]
     return {
@@ -138,7 +138,7 @@ def shards(tree):
 
 def moved_in_steps(law, W, stimulus):
     """The most entries of one array that a collective of the compiled steps moves."""
-    state = law.initial_state(0.0, W, stimulus)
+    state = law.initial_state(0.0, W, args=stimulus)
     times = checked_times(TS, jnp.float64)
     settings = Settings(**SETTINGS).prepared(law, times)
     compiled = integrate_compiled.lower(law, state, times, stimulus, *settings, None).compile()

@@ -183,7 +183,7 @@ def test_fast_learning_needs_continuation(weights, stimulus):
 def test_tends_to_backprop_as_one_over_c(weights, stimulus):
     """Away from the layer at t₁ and ϑ = 1: weights against gradient flow, slope −1."""
     flow = ll.GradientFlow(NETWORK, ll.SquaredError(), 1.0)
-    reference = ll.simulate(flow, flow.initial_state(0.0, weights, stimulus), TS, stimulus).W
+    reference = ll.simulate(flow, flow.initial_state(0.0, weights, args=stimulus), TS, stimulus).W
     errors = []
     for speed in (10.0, 100.0, 1000.0):
         path = solve_boundary(diffusion(1.0, speed, 1.0), weights, TS, stimulus)

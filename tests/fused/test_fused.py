@@ -133,7 +133,7 @@ def xor_lanes(dtype, coordinates="reduced"):
     stimuli = jax.vmap(lambda f: ll.Stimulus(ll.Sinusoids(f[:2]), ll.Sinusoids(f[2:])))(frequencies)
     keys = jax.random.split(jax.random.key(3), 2)
     weights = jax.tree.map(lambda leaf: leaf.astype(dtype), jax.vmap(network.init)(keys))
-    return law, jax.vmap(lambda W, s: law.initial_state(0.0, W, s))(weights, stimuli), stimuli
+    return law, jax.vmap(lambda W, s: law.initial_state(0.0, W, args=s))(weights, stimuli), stimuli
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def difference(left, right):
 @eqx.filter_jit
 def accelerations(action, solver, W, W_dot, stimulus):
     law = action.law("full", solver)
-    return law.accelerations(0.3, law.initial_state(0.3, W, stimulus, W_dot), stimulus)
+    return law.accelerations(0.3, law.initial_state(0.3, W, W_dot, stimulus), stimulus)
 
 
 @pytest.mark.parametrize("mass_x", [0.1, 0.0])
@@ -62,7 +62,7 @@ def test_differentiates_as_the_dense_solve_does(key):
             ll.multipliers.DenseSaddlePoint() if dense else UnrolledMultipliers(network, action.mass_x, action.mass_W)
         )
         law = action.law("full", solver)
-        flat = ravel_pytree(law.accelerations(0.3, law.initial_state(0.3, weights, stimulus, W_dot), stimulus))[0]
+        flat = ravel_pytree(law.accelerations(0.3, law.initial_state(0.3, weights, W_dot, stimulus), stimulus))[0]
         return flat @ jnp.cos(jnp.arange(flat.size))
 
     gradient = jax.jit(jax.grad(number), static_argnums=1)

@@ -23,7 +23,7 @@ def action(**settings):
 
 
 def start(W=WEIGHTS, stimulus=GOOD, W_dot=None, coordinates="reduced", **settings):
-    return action().law(coordinates).initial_state(0.0, W, stimulus, W_dot, **settings)
+    return action().law(coordinates).initial_state(0.0, W, W_dot, stimulus, **settings)
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_masses_that_are_traced_are_refused_when_they_run(settings):
 
     def energy(mass):
         law = action(**{name: mass}).law()
-        return law.energy(0.0, law.initial_state(0.0, WEIGHTS, GOOD, WEIGHTS), GOOD)
+        return law.energy(0.0, law.initial_state(0.0, WEIGHTS, WEIGHTS, GOOD), GOOD)
 
     with pytest.raises(RuntimeError, match=f"{name} must be finite and >"):
         jax.jit(energy)(value)
@@ -181,13 +181,13 @@ def test_signals_of_a_stimulus():
 def test_broadcasting_targets_in_cross_entropy():
     law = action(potential=ll.CrossEntropy()).law()
     with pytest.raises(ValueError, match=r"the target \(3,\): give one target value an output neuron"):
-        law.initial_state(0.0, WEIGHTS, ll.Stimulus(GOOD.input, jnp.ones(3)))
+        law.initial_state(0.0, WEIGHTS, args=ll.Stimulus(GOOD.input, jnp.ones(3)))
 
 
 def test_a_potential_that_is_no_scalar():
     law = action(potential=lambda x, y: (x - y) ** 2).law()
     with pytest.raises(ValueError, match=r"a potential must return a scalar, got shape \(1,\): sum over the outputs"):
-        law.initial_state(0.0, WEIGHTS, GOOD)
+        law.initial_state(0.0, WEIGHTS, args=GOOD)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_terms_that_leave_accelerations_undetermined():
     for coordinates in ("reduced", "full"):
         law = action(terms=term, mass_x=0.0).law(coordinates)
         with pytest.raises(ValueError, match=r"singular at the start.*Give a mass to every coordinate"):
-            law.initial_state(0.0, WEIGHTS, GOOD)
+            law.initial_state(0.0, WEIGHTS, args=GOOD)
 
 
 # -- a run -------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def assert_lanes_are_runs_alone(batch, make_law, constants, lanes):
     assert (batch.result == ll.RESULTS.successful).all(), batch
     for lane in lanes:
         law = make_law(*[constant[lane] for constant in constants])
-        alone = ll.simulate(law, law.initial_state(0.0, W, STIMULUS), TS, STIMULUS, **SETTINGS)
+        alone = ll.simulate(law, law.initial_state(0.0, W, args=STIMULUS), TS, STIMULUS, **SETTINGS)
         for one, many in zip(jax.tree.leaves(alone.saved), jax.tree.leaves(batch.saved), strict=True):
             np.testing.assert_allclose(many[lane], one, rtol=1e-10, atol=1e-12)
 
@@ -43,7 +43,7 @@ def test_a_grid_of_masses_and_theta():
     mass_x, theta = (grid.ravel() for grid in jnp.meshgrid(jnp.array([1e-3, 1e-1]), jnp.array([0.5, 2.0, 8.0])))
     make = lambda mass_x, theta: action(mass_x, theta).law()  # noqa: E731
     laws = jax.vmap(make)(mass_x, theta)
-    states = jax.vmap(lambda law: law.initial_state(0.0, W, STIMULUS))(laws)
+    states = jax.vmap(lambda law: law.initial_state(0.0, W, args=STIMULUS))(laws)
     batch = ll.simulate_batch(laws, states, TS, STIMULUS, in_axes=(0, 0, None), progress=False, **SETTINGS)
     assert_lanes_are_runs_alone(batch, make, (mass_x, theta), (0, 5))
     ends = batch.W[0][:, -1].reshape(6, -1)
@@ -55,7 +55,7 @@ def test_a_sweep_of_speeds():
     speed = jnp.array([5.0, 10.0, 20.0])
     make = lambda speed: ll.BackpropDiffusion(NETWORK, gamma=1.0, speed=speed)  # noqa: E731
     laws = jax.vmap(make)(speed)
-    states = jax.vmap(lambda law: law.initial_state(0.0, W, STIMULUS))(laws)
+    states = jax.vmap(lambda law: law.initial_state(0.0, W, args=STIMULUS))(laws)
     batch = ll.simulate_batch(laws, states, TS, STIMULUS, in_axes=(0, 0, None), progress=False, **SETTINGS)
     assert_lanes_are_runs_alone(batch, make, (speed,), (1,))
 
@@ -64,7 +64,7 @@ def test_a_sweep_of_speeds():
 def test_a_costate_that_grows_is_refused_alone():
     theta = jnp.array([8.0, 2.0, 16.0])
     laws = jax.vmap(lambda theta: ll.BackpropDiffusion(NETWORK, speed=4.0, theta=theta, costate="forward"))(theta)
-    state = ll.BackpropDiffusion(NETWORK).initial_state(0.0, W, STIMULUS)
+    state = ll.BackpropDiffusion(NETWORK).initial_state(0.0, W, args=STIMULUS)
     settings = {"in_axes": (0, None, None), "progress": False, **SETTINGS}
     batch = ll.simulate_batch(laws, state, TS, STIMULUS, **settings)
     np.testing.assert_array_equal(batch.result == ll.RESULTS.refused_start, [False, True, False])
@@ -84,7 +84,7 @@ def test_weights_and_stimuli_that_end_too_soon():
     )
     law = action(1e-3, 1.0).law()
     weights = jax.vmap(NETWORK.init)(jax.random.split(jax.random.key(0), 4))
-    states = jax.vmap(lambda W, s: law.initial_state(0.0, W, s))(weights, stimuli)
+    states = jax.vmap(lambda W, s: law.initial_state(0.0, W, args=s))(weights, stimuli)
     batch = ll.simulate_batch(law, states, TS, stimuli, progress=False, **SETTINGS)
     np.testing.assert_array_equal(batch.result == ll.RESULTS.refused_start, [False, True, False, False])
     assert "run 1: the run leaves the times at which the stimulus is defined (-0.5 to 0.5)" in str(batch)
@@ -113,7 +113,7 @@ def test_memory_is_estimated_from_above_and_not_far(example, settings):
     (network, signal, outputs), lanes = example, 8
     law, stimulus = ll.CognitiveAction(network, mass_x=1e-4).law(), ll.Stimulus(signal, jnp.full(outputs, 0.3))
     weights = jax.vmap(network.init)(jax.random.split(jax.random.key(0), lanes))
-    states = jax.vmap(lambda W: law.initial_state(0.0, W, stimulus))(weights)
+    states = jax.vmap(lambda W: law.initial_state(0.0, W, args=stimulus))(weights)
     batch = lanes_of(Inputs(law, states, stimulus), (None, 0, None))
     times = checked_times(TS, jnp.float64)
     tolerances, plan = Settings(dt0=0.02, **settings).prepared(law, times)
@@ -131,7 +131,7 @@ def test_memory_is_estimated_from_above_and_not_far(example, settings):
 def test_float32_lanes_hold_their_constraints_over_1e5_steps(engine):
     law, steps, step = action(0.02, 1.0).law("full"), 100_000, 0.02
     weights = [tuple(jnp.asarray(scale * matrix, jnp.float32) for matrix in W) for scale in (0.5, 1.0, 1.5)]
-    starts = [law.initial_state(0.0, one, STIMULUS, tuple(0.3 * matrix for matrix in one)) for one in weights]
+    starts = [law.initial_state(0.0, one, tuple(0.3 * matrix for matrix in one), STIMULUS) for one in weights]
     states = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
     settings = {"solver": diffrax.Heun(), "dt0": 0.999 * step, "progress": False, "in_axes": (None, 0, None)}
     settings["engine"] = engine
@@ -149,7 +149,7 @@ def test_lanes_of_many_numbers_one_after_the_other_are_those_side_by_side():
     law = ll.CognitiveAction(network, mass_x=1e-4).law()
     stimulus = ll.Stimulus(ll.Sinusoids(jnp.linspace(0.5, 1.5, 9)), jnp.full(4, 0.3))
     weights = jax.vmap(network.init)(jax.random.split(jax.random.key(0), 5))
-    states = jax.tree.map(np.array, jax.vmap(lambda W: law.initial_state(0.0, W, stimulus))(weights))
+    states = jax.tree.map(np.array, jax.vmap(lambda W: law.initial_state(0.0, W, args=stimulus))(weights))
     settings = {"solver": diffrax.Heun(), "dt0": 0.02, "in_axes": (None, 0, None), "progress": False}
 
     def run(states, **further):
@@ -182,7 +182,7 @@ def unlearnable():
     stimuli = jax.vmap(lambda f: ll.Stimulus(ll.Sinusoids(f[:2]), ll.Sinusoids(f[2:])))(frequencies)
     weights = jax.vmap(network.init)(jax.random.split(jax.random.key(3), 2))
     weights = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), weights)
-    return law, jax.vmap(lambda W, s: law.initial_state(0.0, W, s))(weights, stimuli), stimuli
+    return law, jax.vmap(lambda W, s: law.initial_state(0.0, W, args=s))(weights, stimuli), stimuli
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ def law_and_state(stimulus, key, mass_x, coordinates="reduced", theta=0.7):
     action = ll.CognitiveAction(network, mass_x=mass_x, mass_W=1.3, dissipation=ll.ExponentialDissipation(theta))
     law = action.law(coordinates, multiplier_solver=ll.multipliers.DenseSaddlePoint())
     first, second = jax.random.split(key)
-    return law, law.initial_state(0.3, network.init(first), stimulus, network.init(second))
+    return law, law.initial_state(0.3, network.init(first), network.init(second), stimulus)
 
 
 def test_the_two_forces_are_the_right_side_of_the_wave_equation(key, stimulus):
@@ -63,13 +63,13 @@ def test_it_grows_with_the_square_of_the_speed_of_the_input(key):
         drive = ll.Stimulus(input=e, target=jnp.array([0.4]))
         network = ll.Layered(SIZES)
         law = ll.CognitiveAction(network, mass_x=0.4, dissipation=ll.ExponentialDissipation(0.0)).law()
-        ratios.append(ll.learning.neuron_mass_ratio(law, 0.3, law.initial_state(0.3, network.init(key), drive), drive))
+        ratios.append(ll.learning.neuron_mass_ratio(law, 0.3, law.initial_state(0.3, network.init(key), args=drive), drive))
     assert jnp.allclose(ratios[1] / ratios[0], 9, rtol=1e-9)
 
 
 def test_cycles_are_refused(key, stimulus):
     network = ll.Digraph(4, ((0, 2), (1, 2), (2, 3), (3, 2)), 2, 1)
     law = ll.CognitiveAction(network, mass_x=0.4).law("full")
-    state = law.initial_state(0.3, network.init(key) / 2, stimulus)
+    state = law.initial_state(0.3, network.init(key) / 2, args=stimulus)
     with pytest.raises(ValueError, match="cycles"):
         ll.learning.neuron_mass_ratio(law, 0.3, state, stimulus)

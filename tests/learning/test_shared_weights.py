@@ -205,9 +205,9 @@ def test_signals_of_the_wrong_batch_are_refused():
     W = weights_of(network)
     law = law_of(network)
     with pytest.raises(ValueError, match=r"must have shape \(4, 2\), but it has shape \(2,\).*ll.Batched"):
-        law.initial_state(0.0, W, ll.Stimulus(np.ones(2), np.ones((4, 1))))
+        law.initial_state(0.0, W, args=ll.Stimulus(np.ones(2), np.ones((4, 1))))
     with pytest.raises(ValueError, match=r"outputs have shape \(4, 1\) and the target \(1,\)"):
-        law.initial_state(0.0, W, ll.Stimulus(np.ones((4, 2)), np.ones(1)))
+        law.initial_state(0.0, W, args=ll.Stimulus(np.ones((4, 2)), np.ones(1)))
 
 
 @pytest.mark.slow
@@ -246,7 +246,7 @@ def test_a_run_its_gradient_and_a_batch_of_runs():
     def end(mass_x, target):
         law = law_of(network, mass_x=mass_x)
         stimulus = moving(network, target)
-        path = ll.simulate(law, law.initial_state(0.0, W, stimulus), [0.0, 0.2], stimulus, dt0=0.1, max_steps=4)
+        path = ll.simulate(law, law.initial_state(0.0, W, args=stimulus), [0.0, 0.2], stimulus, dt0=0.1, max_steps=4)
         return jnp.sum(network.output(network.forward(path.final_state.q, stimulus.input(0.0))) ** 2)
 
     run = jax.jit(jax.vmap(jax.value_and_grad(end), (0, None)))

@@ -31,10 +31,10 @@ def test_vmap_over_stimuli_equals_each_stimulus_alone(W):
     law, ts = law_of(), TS
     amplitudes = jnp.array([[1.0, 0.5], [0.3, -1.2], [0.0, 2.0]])
     stimuli = jax.vmap(stimulus_of)(amplitudes)
-    paths = jax.vmap(lambda s: ll.simulate(law, law.initial_state(0.0, W, s), ts, s))(stimuli)
+    paths = jax.vmap(lambda s: ll.simulate(law, law.initial_state(0.0, W, args=s), ts, s))(stimuli)
     for lane, amplitude in enumerate(amplitudes):
         s = stimulus_of(amplitude)
-        alone = ll.simulate(law, law.initial_state(0.0, W, s), ts, s)
+        alone = ll.simulate(law, law.initial_state(0.0, W, args=s), ts, s)
         for name in ("W", "x", "W_dot", "multipliers", "energy"):
             batched = jax.tree.map(lambda leaf, lane=lane: leaf[lane], getattr(paths, name))
             np.testing.assert_allclose(flat(batched), flat(getattr(alone, name)), rtol=1e-12, atol=1e-14)
@@ -46,7 +46,7 @@ def learned(constants):
     """A number made of all that a run ends with, as a function of every constant, the weights and the input."""
     law = law_of(constants["mass_x"], constants["mass_W"], constants["theta"])
     stimulus = stimulus_of(constants["amplitude"])
-    state = law.initial_state(0.0, constants["W"], stimulus)
+    state = law.initial_state(0.0, constants["W"], args=stimulus)
     path = ll.simulate(law, state, TS, stimulus, solver=diffrax.Tsit5(), dt0=0.05, max_steps=64)
     end = ravel_pytree((path.W, path.W_dot, path.x, path.multipliers))[0]
     return end @ jnp.cos(jnp.arange(end.size))
@@ -89,7 +89,7 @@ def test_a_second_run_compiles_nothing(W, compiled):
 
     def run(mass_x, scale):
         law, stimulus = law_of(mass_x), stimulus_of(jnp.array([1.0, scale]))
-        state = law.initial_state(0.0, jax.tree.map(lambda w: scale * w, W), stimulus)
+        state = law.initial_state(0.0, jax.tree.map(lambda w: scale * w, W), args=stimulus)
         return ll.simulate(law, state, TS * scale, stimulus, solver=diffrax.Heun())
 
     run(0.1, 1.0)
@@ -104,7 +104,7 @@ def test_float32_runs_in_float32_and_near_float64(W):
     ends = []
     for dtype in (jnp.float64, jnp.float32):
         law, stimulus = law_of(), stimulus_of(jnp.array([1.0, 0.6]))
-        state = law.initial_state(0.0, jax.tree.map(lambda w, d=dtype: w.astype(d), W), stimulus)
+        state = law.initial_state(0.0, jax.tree.map(lambda w, d=dtype: w.astype(d), W), args=stimulus)
         path = ll.simulate(law, state, TS.astype(dtype), stimulus)
         assert {leaf.dtype for leaf in jax.tree.leaves((path.W, path.x, path.multipliers))} == {jnp.dtype(dtype)}
         ends.append(flat(path.W).astype(np.float64))
@@ -113,7 +113,7 @@ def test_float32_runs_in_float32_and_near_float64(W):
 
 def test_diffrax_takes_the_law_without_simulate(W):
     law, stimulus = law_of(), stimulus_of(jnp.array([1.0, 0.6]))
-    state = law.initial_state(0.0, W, stimulus)
+    state = law.initial_state(0.0, W, args=stimulus)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(law.vector_field),
         diffrax.Tsit5(),

@@ -100,7 +100,7 @@ def test_it_is_the_motion_of_damped_descent_by_kick_and_drift(key):
     W, theta = network.init(key), 5.0
     law = ll.DampedDescent(network, ll.SquaredError(), GAMMA / theta, ll.ExponentialDissipation(theta))
     ts = STEP * np.arange(21)
-    path = ll.simulate(law, law.initial_state(0.0, W, stimulus), ts, stimulus, solver=ll.KickDrift(), dt0=STEP)
+    path = ll.simulate(law, law.initial_state(0.0, W, args=stimulus), ts, stimulus, solver=ll.KickDrift(), dt0=STEP)
     transformation = ll.optimizer(GAMMA, theta, step=STEP)
     state = transformation.init(W)
     gradient = jax.jit(

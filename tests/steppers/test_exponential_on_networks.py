@@ -85,7 +85,7 @@ def W():
 def flow(network, stimulus, W):
     """Weights at the end of the gradient flow."""
     law = ll.GradientFlow(network, ll.SquaredError(), 1.0)
-    path = ll.simulate(law, law.initial_state(0.0, W, stimulus), [0.0, END], stimulus, save=nothing, rtol=1e-12)
+    path = ll.simulate(law, law.initial_state(0.0, W, args=stimulus), [0.0, END], stimulus, save=nothing, rtol=1e-12)
     return np.asarray(ravel_pytree(path.final_state.q)[0])
 
 
@@ -95,13 +95,13 @@ def test_the_cognitive_action_at_large_theta_in_both_coordinates(network, stimul
     """Against the same law in reduced coordinates by Kvaerno5, an implicit method of Diffrax."""
     stiff = ll.CognitiveAction(network, mass_x=1e-6, mass_W=1e-3, dissipation=ll.ExponentialDissipation(1e3))
     reduced, law = stiff.law("reduced"), stiff.law(coordinates)
-    start = reduced.initial_state(0.0, W, stimulus)
+    start = reduced.initial_state(0.0, W, args=stimulus)
     exact = ll.simulate(
         reduced, start, [0.0, END], stimulus, solver=diffrax.Kvaerno5(), rtol=1e-9, atol=1e-11, save=nothing
     )
     exact = np.asarray(ravel_pytree(exact.final_state.q)[0])
     weights = (lambda state: state.q) if coordinates == "reduced" else (lambda state: state.q[1])
-    state = law.initial_state(0.0, W, stimulus)
+    state = law.initial_state(0.0, W, args=stimulus)
     found, _ = ends(law, state, stimulus, ll.ExponentialRK4(), weights, steps=[10, 20, 40])
     error = np.max(np.abs(found - exact), axis=1)
     assert np.all(slopes(error) > 3.7)
@@ -112,7 +112,7 @@ def test_the_cognitive_action_at_large_theta_in_both_coordinates(network, stimul
 def test_damped_descent_at_theta_1e8_is_the_gradient_flow(network, stimulus, W, flow):
     theta = 1e8
     law = ll.DampedDescent(network, ll.SquaredError(), 1 / theta, ll.ExponentialDissipation(theta))
-    state = law.initial_state(0.0, W, stimulus)
+    state = law.initial_state(0.0, W, args=stimulus)
     path = ll.simulate(law, state, [0.0, END], stimulus, solver=ll.ExponentialRK4(), rtol=1e-8)
     np.testing.assert_allclose(ravel_pytree(path.final_state.q)[0], flow, atol=2e-7)
     assert path.stats["max_energy_defect"] < 1e-4
@@ -122,7 +122,7 @@ def test_damped_descent_at_theta_1e8_is_the_gradient_flow(network, stimulus, W, 
 def test_waves_of_finite_speed(network, stimulus, W, flow):
     """Order 4 at c = 1; at c = 10⁸ the weights of the gradient flow, with an error that falls as h."""
     law = ll.BackpropDiffusion(network, ll.SquaredError(), 1.0, 1.0)
-    state = law.initial_state(0.0, W, stimulus)
+    state = law.initial_state(0.0, W, args=stimulus)
     exact = ll.simulate(law, state, [0.0, END], stimulus, rtol=1e-12, save=nothing).final_state.q[1]
     found, _ = ends(law, state, stimulus, ll.ExponentialRK4(), lambda state: state.q[1])
     np.testing.assert_allclose(slopes(np.max(np.abs(found - ravel_pytree(exact)[0]), axis=1)), 4, atol=0.3)
@@ -142,7 +142,7 @@ def test_the_equations_before_20(network, stimulus, W):
         network, mass_x=1e-2, mass_W=1.0, dissipation=ll.ExponentialDissipation(30.0), speed=10.0
     )
     law = action.law()
-    state = law.initial_state(0.0, W, stimulus)
+    state = law.initial_state(0.0, W, args=stimulus)
     exact = ll.simulate(law, state, [0.0, END], stimulus, rtol=1e-12, save=nothing).final_state
     found, _ = ends(law, state, stimulus, ll.ExponentialRK4(), lambda state: (state.q, state.multipliers))
     exact = ravel_pytree((exact.q, exact.multipliers))[0]

@@ -123,9 +123,9 @@ def test_a_network_in_full_coordinates_against_reduced_ones_by_dopri8():
     W = network.init(jax.random.key(1))
     reduced, law = action.law("reduced"), action.law("full")
     exact = ll.simulate(
-        reduced, reduced.initial_state(0.0, W, stimulus), [0.0, END], stimulus, save=nothing
+        reduced, reduced.initial_state(0.0, W, args=stimulus), [0.0, END], stimulus, save=nothing
     ).final_state
-    state = law.initial_state(0.0, W, stimulus)
+    state = law.initial_state(0.0, W, args=stimulus)
     runs = [
         ll.simulate(law, state, [0.0, END], stimulus, solver=ll.Rattle(), dt0=END / n, save=nothing)
         for n in (40, 80, 160)
@@ -164,7 +164,7 @@ def test_what_it_cannot_keep_is_refused():
     network = ll.Layered((1, 1))
     flow = ll.GradientFlow(network)
     stimulus = ll.Stimulus(ll.Constant(jnp.ones(1)), ll.Constant(jnp.ones(1)))
-    start = flow.initial_state(0.0, network.init(jax.random.key(0)), stimulus)
+    start = flow.initial_state(0.0, network.init(jax.random.key(0)), args=stimulus)
     with pytest.raises(ValueError, match=r"ll.Rattle moves coordinates and velocities.*gradient flow \(14\)"):
         ll.simulate(flow, start, [0.0, 1.0], stimulus, solver=ll.Rattle(), dt0=0.1)
 

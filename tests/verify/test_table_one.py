@@ -14,7 +14,7 @@ def test_a_run_fills_in_the_table():
     action = ll.CognitiveAction(network, mass_x=0.2, mass_W=0.5, dissipation=ll.ExponentialDissipation(0.8))
     stimulus = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 2.0]), 1.0, jnp.array([0.1, 0.5])), jnp.array([0.4]))
     law, ts = action.law(), jnp.linspace(0.0, 0.5, 11)
-    path = ll.simulate(law, law.initial_state(0.0, network.init(jax.random.key(4)), stimulus), ts, stimulus)
+    path = ll.simulate(law, law.initial_state(0.0, network.init(jax.random.key(4)), args=stimulus), ts, stimulus)
     table = ll.verify.table_one(path, action, stimulus)
     np.testing.assert_allclose(table.action, action(path, stimulus), rtol=1e-12)
     np.testing.assert_allclose(table.action, table.action_normalised * np.exp(0.8 * 0.5), rtol=1e-12)
@@ -27,7 +27,7 @@ def test_a_run_that_did_not_save_what_the_table_needs_is_named():
     action = ll.CognitiveAction(ll.Layered((1, 1)))
     stimulus = ll.Stimulus(jnp.ones(1), jnp.ones(1))
     law = action.law()
-    state = law.initial_state(0.0, (jnp.ones((1, 1)),), stimulus)
+    state = law.initial_state(0.0, (jnp.ones((1, 1)),), args=stimulus)
     path = ll.simulate(law, state, [0.0, 0.1], stimulus, save=lambda t, observables: {"W": observables["W"]})
     with pytest.raises(NotSavedError):
         ll.verify.table_one(path, action, stimulus)

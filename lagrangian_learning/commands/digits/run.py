@@ -53,7 +53,7 @@ def run_digits(seed: int, task: Task, constants: Constants, report: Report = not
     """
     law = constants.law(task.network, task.batches.shape[1])
     stimulus, steps = task.stimulus, len(task.batches) - 1
-    state = law.initial_state(0.0, task.W, stimulus)
+    state = law.initial_state(0.0, task.W, args=stimulus)
     times = jnp.array([0.0, task.a_pass], jnp.float32)
     jitted: Any = _a_pass
     a_pass = jitted.lower(law, state, times, stimulus).compile()

@@ -65,7 +65,7 @@ def run_speech(
     report(frames done, frames in all, seconds of integration) is called at the start and after every piece.
     """
     law = constants.law()
-    state = law.initial_state(0.0, task.W, task.stimulus)
+    state = law.initial_state(0.0, task.W, args=task.stimulus)
     compiled_before = learner is not None
     learner = Learner(law, state, task.stimulus) if learner is None else learner
     seconds, steps, W = 0.0, 0, task.W

@@ -51,7 +51,7 @@ def learn_xor(seed: int, duration: float = DURATION) -> Motion:
         network, mass_x=MASS_RATIO * mass_W, mass_W=mass_W, dissipation=ll.ExponentialDissipation(THETA)
     )
     law = action.law()
-    state = law.initial_state(0.0, network.init(jax.random.key(seed)), stimulus)
+    state = law.initial_state(0.0, network.init(jax.random.key(seed)), args=stimulus)
     # Saved times are step ends, and patterns are C² where they start and end to rise: no step should go over that.
     ts = np.arange(round(duration * RECORDS_A_UNIT) + 1) / RECORDS_A_UNIT
     path = ll.simulate(law, state, ts, stimulus)

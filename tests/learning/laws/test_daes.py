@@ -38,7 +38,7 @@ def test_trajectories_are_those_of_ida(coordinates, reference):
     action = xor_action(MASS_X, MASS_W, THETA)
     stimulus = ll.Stimulus(ll.Sinusoids(FREQUENCY, 1.0, PHASE), ll.Sinusoids(jnp.array([1.0]), 0.4))
     law = action.law(coordinates)
-    state = law.initial_state(0.0, jnp.asarray(WEIGHTS), stimulus, jnp.asarray(RATES))
+    state = law.initial_state(0.0, jnp.asarray(WEIGHTS), jnp.asarray(RATES), stimulus)
     path = ll.simulate(law, state, TIMES, stimulus, rtol=TOLERANCE, atol=TOLERANCE)
     assert np.max(np.abs(reference[-1, DAE.W] - WEIGHTS)) > 0.1, "nothing moved"
     pairs = ((path.x, DAE.X), (path.W, DAE.W), (path.x_dot, DAE.V), (path.W_dot, DAE.U), (path.multipliers, DAE.D))

@@ -160,8 +160,8 @@ def problem(case, key):
 @eqx.filter_jit
 def everything(case, action, stimulus, W, W_dot):
     full, reduced = action.law("full"), action.law()
-    (x_ddot, W_ddot), delta = full.accelerations(TIME, full.initial_state(TIME, W, stimulus, W_dot), stimulus)
-    reduced_top = reduced.accelerations(TIME, reduced.initial_state(TIME, W, stimulus, W_dot), stimulus)
+    (x_ddot, W_ddot), delta = full.accelerations(TIME, full.initial_state(TIME, W, W_dot, stimulus), stimulus)
+    reduced_top = reduced.accelerations(TIME, reduced.initial_state(TIME, W, W_dot, stimulus), stimulus)
     found = {"full": (W_ddot, x_ddot, delta), "reduced": reduced_top}
     found["eliminated"] = eliminated(case, action, W, W_dot, stimulus)
     return found, hand_written(case, W, W_dot, stimulus)
@@ -186,7 +186,7 @@ def test_massless_neurons_have_the_delta_errors_of_backprop_as_multipliers(sizes
     case = Case(network, (jnp.tanh, jnp.tanh), ll.SquaredError(), squared_error, 0.0)
     action, stimulus, W, W_dot = problem(case, key)
     law = action.law()
-    _, delta = eqx.filter_jit(law.accelerations)(TIME, law.initial_state(TIME, W, stimulus, W_dot), stimulus)
+    _, delta = eqx.filter_jit(law.accelerations)(TIME, law.initial_state(TIME, W, W_dot, stimulus), stimulus)
 
     def loss(injected):
         x = hand_written_forward(case, W, stimulus.input(TIME), injected)

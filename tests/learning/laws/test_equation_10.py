@@ -36,7 +36,7 @@ def found():
     )
     stimulus = ll.Stimulus(ll.Sinusoids(FREQUENCY), jnp.array([GOAL]))
     law = action.law("full")
-    state = law.initial_state(TIME, jnp.asarray(W), stimulus, jnp.asarray(W_DOT))
+    state = law.initial_state(TIME, jnp.asarray(W), jnp.asarray(W_DOT), stimulus)
     (x_ddot, W_ddot), delta = eqx.filter_jit(law.accelerations)(TIME, state, stimulus)
     return x_ddot, W_ddot, delta
 

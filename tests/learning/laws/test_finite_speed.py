@@ -66,7 +66,7 @@ def test_vakonomic_law_equals_the_handwritten_system_on_a_cycle(key, stimulus):
     keys = jax.random.split(key, 4)
     x, delta = jax.random.normal(keys[0], (6,)), jax.random.normal(keys[1], (6,))
     W, W_dot = network.init(keys[2]), 0.3 * network.init(keys[3])
-    state = law.initial_state(0.0, W, stimulus, W_dot, x=x, multipliers=delta)
+    state = law.initial_state(0.0, W, W_dot, stimulus, x=x, multipliers=delta)
     ts = jnp.linspace(0.0, 2.0, 5)
     path = ll.simulate(law, state, ts, stimulus, rtol=1e-12, atol=1e-13)
     start = np.concatenate([x, W, W_dot, delta])
@@ -85,7 +85,7 @@ def test_under_the_rule_of_dalembert_nothing_is_learned(key, stimulus):
     vakonomic = action.law().equations
     dalembert = ll.EulerLagrange(action.lagrangian, ll.DAlembert(vakonomic.constraint.fn))
     W_dot = jnp.linspace(-0.5, 0.5, 6)
-    state = action.law().initial_state(0.0, network.init(key), stimulus, W_dot)
+    state = action.law().initial_state(0.0, network.init(key), W_dot, stimulus)
     (_, W_ddot), _ = dalembert.accelerations(0.0, ll.State(state.q, state.v), stimulus)
     np.testing.assert_allclose(W_ddot, -2.0 * W_dot, atol=1e-13)
     (_, taught), _ = vakonomic.accelerations(0.0, state, stimulus)
@@ -100,7 +100,7 @@ def test_sign_flip_error_falls_as_one_over_c():
     ts = jnp.array([0.0, 2.0])
 
     def end(law):
-        path = ll.simulate(law, law.initial_state(0.0, W, stimulus), ts, stimulus, rtol=1e-9, atol=1e-10)
+        path = ll.simulate(law, law.initial_state(0.0, W, args=stimulus), ts, stimulus, rtol=1e-9, atol=1e-10)
         return jax.flatten_util.ravel_pytree(jax.tree.map(lambda leaf: leaf[-1], path.W))[0]
 
     flow = end(ll.GradientFlow(network, ll.SquaredError(), 1.0))
@@ -148,7 +148,7 @@ def test_stationary_gains_are_reached_in_time(stimulus):
     W = network.init(jax.random.key(2))
     still = ll.Stimulus(jnp.array([0.4, -0.8]), jnp.array([0.3]))
     law = ll.BackpropDiffusion(network, ll.SquaredError(), 1e14, 4.0, 1.0)
-    path = ll.simulate(law, law.initial_state(0.0, W, still), jnp.array([0.0, 30.0]), still, rtol=1e-11, atol=1e-13)
+    path = ll.simulate(law, law.initial_state(0.0, W, args=still), jnp.array([0.0, 30.0]), still, rtol=1e-11, atol=1e-13)
     x = network.forward(W, still.input(jnp.asarray(0.0)))
     backprop = ll.delta_errors(network, ll.SquaredError(), x, W, jnp.array([0.3]))
     for delta, reference, gain in zip(path.multipliers, backprop, (1 + 1 / 4) ** -np.arange(4.0, 0, -1), strict=True):
@@ -160,10 +160,10 @@ def test_unstable_costates_are_refused_with_their_eigenvalue(stimulus):
     W = network.init(jax.random.key(3))
     law = ll.BackpropDiffusion(network, ll.SquaredError(), 1.0, 1.0, 0.0, costate="forward")
     with pytest.raises(ValueError, match=r"eigenvalue \+1"):
-        ll.simulate(law, law.initial_state(0.0, W, stimulus), jnp.linspace(0.0, 20.0, 3), stimulus)
+        ll.simulate(law, law.initial_state(0.0, W, args=stimulus), jnp.linspace(0.0, 20.0, 3), stimulus)
     action = ll.CognitiveAction(network, dissipation=ll.ExponentialDissipation(1.0), speed=10.0).law()
     with pytest.raises(ValueError, match=r"eigenvalue \+9"):
-        ll.simulate(action, action.initial_state(0.0, W, stimulus), jnp.linspace(0.0, 1.0, 3), stimulus)
+        ll.simulate(action, action.initial_state(0.0, W, args=stimulus), jnp.linspace(0.0, 1.0, 3), stimulus)
 
 
 def test_settings_that_do_not_fit_are_refused():
@@ -191,7 +191,7 @@ def test_random_cyclic_digraphs_of_200_neurons_run(key):
     assert not network.feedforward
     stimulus = ll.Stimulus(ll.Sinusoids(jnp.arange(1.0, 5.0), 0.5, jnp.zeros(4)), jnp.array([0.1, -0.2, 0.3]))
     law = ll.BackpropDiffusion(network, ll.SquaredError(), 1.0, 10.0, 0.5)
-    state = law.initial_state(0.0, 0.5 * network.init(key), stimulus)
+    state = law.initial_state(0.0, 0.5 * network.init(key), args=stimulus)
     path = ll.simulate(law, state, jnp.linspace(0.0, 3.0, 4), stimulus, rtol=1e-6, atol=1e-8)
     assert path.result == ll.RESULTS.successful
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(path.multipliers))

@@ -18,7 +18,7 @@ def run(dtype, stabilisation):
     stimulus = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 1.6]), 0.7, jnp.array([0.0, 0.5])), jnp.array([0.4]))
     W = tuple(jnp.asarray(w, dtype) for w in ([[0.5, -0.8], [0.3, 1.1]], [[-0.6, 0.9]]))
     law = action.law("full")
-    state = law.initial_state(0.0, W, stimulus, tuple(0.3 * w for w in W))
+    state = law.initial_state(0.0, W, tuple(0.3 * w for w in W), stimulus)
     ts = jnp.asarray([0.0, STEP * NUM_STEPS], dtype)
     return ll.simulate(
         law, state, ts, stimulus, solver=diffrax.Heun(), dt0=0.999 * STEP, stabilisation=stabilisation, max_steps=2**20

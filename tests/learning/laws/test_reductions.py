@@ -21,7 +21,7 @@ def test_mazur_worked_example_to_every_printed_digit():
     )
     stimulus = ll.Stimulus(input=jnp.array([0.05, 0.10]), target=jnp.array([0.01, 0.99]))
     law = ll.GradientFlow(network, ll.SquaredError(), gamma=2.0)
-    state = law.initial_state(0.0, W, stimulus)
+    state = law.initial_state(0.0, W, args=stimulus)
     velocities, _ = law.velocities(0.0, state, stimulus)
     error = law.energy(0.0, state, stimulus)
     new = [matrix + change for (matrix, _), (change, _) in zip(W, velocities, strict=True)]
@@ -42,7 +42,7 @@ def test_deep_linear_network_follows_its_closed_form():
     law = ll.GradientFlow(network, ll.SquaredError(), gamma=1.0)
     W = (jnp.full((1, 1), u0), jnp.full((1, 1), u0))
     ts = jnp.linspace(0.0, 4.0, 9)
-    path = ll.simulate(law, law.initial_state(0.0, W, stimulus), ts, stimulus, rtol=1e-11, atol=1e-12)
+    path = ll.simulate(law, law.initial_state(0.0, W, args=stimulus), ts, stimulus, rtol=1e-11, atol=1e-12)
     grown = np.exp(2 * a * np.asarray(ts))
     np.testing.assert_allclose(path.x[-1][:, 0], a * grown / (grown - 1 + a / u0**2), atol=1e-8)
     assert float(path.stats["max_energy_defect"]) < 1e-8
@@ -103,8 +103,8 @@ def test_damped_descent_is_the_action_without_neuron_mass(key):
     weight = ll.ScheduledDissipation(lambda t: 3 * t + 0.2 * jnp.sin(t))
     hand = ll.DampedDescent(network, ll.SquaredError(), 0.4, weight)
     derived = ll.CognitiveAction(network, mass_x=0.0, mass_W=0.4, dissipation=weight).law()
-    left = hand.accelerations(0.3, hand.initial_state(0.3, W, stimulus, W_dot), stimulus)
-    right = derived.accelerations(0.3, derived.initial_state(0.3, W, stimulus, W_dot), stimulus)
+    left = hand.accelerations(0.3, hand.initial_state(0.3, W, W_dot, stimulus), stimulus)
+    right = derived.accelerations(0.3, derived.initial_state(0.3, W, W_dot, stimulus), stimulus)
     for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
 

@@ -38,7 +38,7 @@ def initial(law, stimulus, key):
     shapes = law.network.init(key)
     flat, unravel = ravel_pytree(shapes)
     W, W_dot, W_ddot, W_dddot = (unravel(row) for row in 0.6 * jax.random.normal(key, (4, flat.size)))
-    return law.initial_state(TIME, W, stimulus, W_dot, W_ddot=W_ddot, W_dddot=W_dddot)
+    return law.initial_state(TIME, W, W_dot, stimulus, a=W_ddot, j=W_dddot)
 
 
 def test_fourth_derivative_of_the_constraints_vanishes(key):
@@ -127,6 +127,6 @@ def test_what_a_second_order_action_needs(key):
         initial(action.law(), rough, key)
     law = action.law()
     with pytest.raises(ValueError, match=r"unknown initial data .*W_jerk.*takes W, W_dot, W_ddot, W_dddot"):
-        law.initial_state(TIME, law.network.init(key), stimulus, W_jerk=1.0)
+        law.initial_state(TIME, law.network.init(key), args=stimulus, W_jerk=1.0)
     with pytest.raises(ValueError, match=r"use ll.multipliers.DenseSaddlePoint"):
         action.law(multiplier_solver=ll.multipliers.ConjugateGradients(action.network, action.mass_x, action.mass_W))

@@ -43,7 +43,7 @@ def found():
     action = xor_action(MASS_X, MASS_W, THETA)
     stimulus = ll.Stimulus(lambda t: jnp.stack([jnp.sin(t), jnp.cos(2 * t)]), lambda t: 0.3 * jnp.sin(t)[None])
     law = action.law("full")
-    state = law.initial_state(TIME, jnp.asarray(WEIGHTS), stimulus, jnp.asarray(RATES))
+    state = law.initial_state(TIME, jnp.asarray(WEIGHTS), jnp.asarray(RATES), stimulus)
     (x_ddot, W_ddot), delta = eqx.filter_jit(law.accelerations)(TIME, state, stimulus)
     join = lambda pair: np.concatenate([np.asarray(part) for part in pair])  # noqa: E731
     return join(state.q), join(state.v), join((x_ddot, W_ddot)), np.asarray(delta)

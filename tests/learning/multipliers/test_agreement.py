@@ -62,7 +62,7 @@ def twice_differentiated(network, t, state, top, stimulus):
 @eqx.filter_jit
 def solved(action, multiplier_solvers, W, W_dot, stimulus):
     """One start, and accelerations and multipliers by each solver, compiled together."""
-    state = action.law("full").initial_state(TIME, W, stimulus, W_dot)
+    state = action.law("full").initial_state(TIME, W, W_dot, stimulus)
     laws = {name: action.law("full", solver) for name, solver in multiplier_solvers.items()}
     return state, {name: law.accelerations(TIME, state, stimulus) for name, law in laws.items()}
 
@@ -118,7 +118,7 @@ def test_waves_without_any_force(key):
     target = network.output(network.forward(W, stimulus.input(0.0)))
     law = action.law()
     stimulus = ll.Stimulus(stimulus.input, target)
-    top, delta = eqx.filter_jit(law.accelerations)(TIME, law.initial_state(TIME, W, stimulus), stimulus)
+    top, delta = eqx.filter_jit(law.accelerations)(TIME, law.initial_state(TIME, W, args=stimulus), stimulus)
     assert np.all(ravel_pytree((top, delta))[0] == 0)
 
 
@@ -139,7 +139,7 @@ def test_network_schur_divides_by_the_mass_of_neurons(key):
     network = NETWORKS["feedforward digraph"]
     action, stimulus, W, W_dot = problem(network, key, 0.0)
     law = action.law("full", NetworkSchur(network, action.mass_x, action.mass_W))
-    state = law.initial_state(TIME, W, stimulus, W_dot)
+    state = law.initial_state(TIME, W, W_dot, stimulus)
     with pytest.raises(RuntimeError, match=r"divides by mass_x, which is 0. Give neurons a mass.*ConjugateGradients"):
         eqx.filter_jit(law.accelerations)(TIME, state, stimulus)
 
@@ -184,7 +184,7 @@ def test_conjugate_gradients_differentiate_as_the_dense_solve_does(key):
         mass_x, weights = constants
         action = ll.CognitiveAction(network, mass_x=mass_x, mass_W=MASS_W)
         law = action.law("full", ll.multipliers.DenseSaddlePoint() if dense else None)
-        state = law.initial_state(TIME, weights, stimulus, W_dot)
+        state = law.initial_state(TIME, weights, W_dot, stimulus)
         flat = ravel_pytree(law.accelerations(TIME, state, stimulus))[0]
         return flat @ jnp.cos(jnp.arange(flat.size))
 
