@@ -58,20 +58,18 @@ def called(run, arrays, state):
     return lambda: run(arrays, t, state)
 
 
-def structured(action):
-    masses = action.network, action.mass_x, action.mass_W
-    return {
-        "waves": ll.multipliers.ConjugateGradients(*masses),
-        "block tridiagonal": ll.multipliers.BlockTridiagonal(*masses),
-    }
+STRUCTURED = {
+    "waves": ll.multipliers.ConjugateGradients(),
+    "block tridiagonal": ll.multipliers.BlockTridiagonal(),
+}
 
 
 def against_dense(sizes, rounds):
     """Seconds and largest relative difference of each solver from the Schur complement's."""
     action, stimulus, state = problem(sizes, 1e-3)
     solvers = {
-        **structured(action),
-        "dense Schur": ll.multipliers.NetworkSchur(action.network, action.mass_x, action.mass_W),
+        **STRUCTURED,
+        "dense Schur": ll.multipliers.NetworkSchur(),
     }
     if action.network.num_neurons <= SADDLE:
         solvers["dense saddle point"] = ll.multipliers.DenseSaddlePoint()
@@ -106,7 +104,7 @@ def crossing(sizes, kappas, rounds):
     runs, rows = {}, []
     for kappa in kappas:
         action, stimulus, state = problem(sizes, kappa)
-        solvers, calls = structured(action), {}
+        solvers, calls = STRUCTURED, {}
         for name, solver in solvers.items():
             arrays, run = jitted(action, solver, stimulus)
             run = runs.setdefault(name, run)
@@ -119,7 +117,7 @@ def crossing(sizes, kappas, rounds):
                 "steps": steps(solvers["waves"], action, stimulus, state),
                 "seconds": {name: common.median(values) for name, values in times.items()},
                 "waves_over_block": common.ratio(times, "waves", "block tridiagonal"),
-                "chosen": type(action.law().equations.multiplier_solver).__name__,
+                "chosen": type(action.law().multiplier_solver).__name__,
             }
         )
     return rows

@@ -42,7 +42,7 @@ def problem(network, width, dtype, potential=None):
     action = ll.CognitiveAction(
         network, potential, mass_x=1e-3 / width * MASS_W, mass_W=MASS_W, dissipation=ll.ExponentialDissipation(THETA)
     )
-    waves = ll.multipliers.ConjugateGradients(network, action.mass_x, action.mass_W, rtol=RESIDUAL[dtype])
+    waves = ll.multipliers.ConjugateGradients(rtol=RESIDUAL[dtype])
     law = action.law(multiplier_solver=waves)
     entries = jnp.arange(int(np.prod(network.input_shape)), dtype=dtype).reshape(network.input_shape)
     frequency = 0.5 + 1.5 * entries / entries.size
@@ -72,12 +72,12 @@ def evaluations(law, stimulus):
     @jax.jit
     def solver(arrays, t, state):
         law, stimulus = eqx.combine(arrays, rest)
-        waves = law.equations.multiplier_solver
+        waves, mass_x = law.multiplier_solver, law.action.mass_x
         (u, u_dot), (_, u_ddot) = jax.jvp(lambda s: rate(stimulus.input, s), (t,), (jnp.ones_like(t),))
         sweep = law.network.taylor_sweep(state.q, state.v, u, u_dot, u_ddot + THETA * u_dot)
-        load = jax.tree.map(lambda z: -waves.mass_x.astype(z.dtype) * z, sweep.x_ddot)
+        load = jax.tree.map(lambda z: -mass_x.astype(z.dtype) * z, sweep.x_ddot)
         load = (*load[:-1], load[-1] + stimulus.target(t) - sweep.x[-1])
-        found = waves.solution(sweep.linearised, load)
+        found = waves.solution(sweep.linearised, load, (mass_x / law.action.mass_W).astype(dtype))
         return found.steps, found.residual
 
     return arrays, ours, gradient, solver
@@ -137,7 +137,7 @@ def residual_of_10(law, stimulus, state, delta):
         jacobian[above, below] = -slope[:, None] * W[l]
         x.append(value)
         x_dot.append(slope * a_dot)
-    mass_x = float(law.equations.multiplier_solver.mass_x)
+    mass_x = float(law.action.mass_x)
     force = np.zeros_like(delta)
     force[-width:] = TARGET - x[-1]
     load = force + mass_x * np.linalg.solve(jacobian, np.concatenate(closing))

@@ -106,9 +106,8 @@ def by_simulate(problem, law, solver):
 
 def compiled_methods(problem):
     action = problem.action
-    masses = problem.network, action.mass_x, action.mass_W
-    waves = action.law(multiplier_solver=ll.multipliers.ConjugateGradients(*masses))
-    block = action.law(multiplier_solver=ll.multipliers.BlockTridiagonal(*masses))
+    waves = action.law(multiplier_solver=ll.multipliers.ConjugateGradients())
+    block = action.law(multiplier_solver=ll.multipliers.BlockTridiagonal())
     dense, schur = (
         action.law("full", ll.multipliers.DenseSaddlePoint()),
         action.law("full", ll.multipliers.DenseSchur()),
@@ -123,7 +122,7 @@ def compiled_methods(problem):
         SCHUR: by_diffrax(problem, schur, diffrax.Dopri8()),
     }
     if problem.network.num_neurons <= UNROLLED:
-        law = action.law(multiplier_solver=UnrolledMultipliers(*masses))
+        law = action.law(multiplier_solver=UnrolledMultipliers())
         methods["unrolled, Dopri8"] = by_diffrax(problem, law, diffrax.Dopri8())
     return methods
 

@@ -328,7 +328,9 @@ free = ll.CognitiveAction(
 still = ll.Stimulus(input=jnp.array([E]), target=jnp.zeros(1))
 x_start = -0.4
 q = (jnp.array([E, x_start]), jnp.array([1.0, (np.arctanh(x_start) - E) / x_start]))
-state = free.equations.initial_state(0.0, q, (jnp.array([0.0, -1.0]), jnp.zeros(2)), still, consistent="project")
+v = (jnp.array([0.0, -1.0]), jnp.zeros(2))
+whole = ll.EulerLagrange(free.lagrangian, free.constraint)
+state = whole.initial_state(0.0, q, v, still, consistent="project")
 path = ll.simulate(free, state, np.linspace(0.0, 1.0, 21), still)
 determinant = 1 - (1 - np.asarray(path.x)[:, 1] ** 2) * np.asarray(path.W)[:, 1]
 print("det G_ξ on the way:", np.round(determinant[::4], 3))

@@ -370,7 +370,7 @@ load = (*jax.tree.map(jnp.zeros_like, neurons)[:-1], pull[-1])
 ratios = np.array([0.0, 1e-6, 1e-4, 1e-2, 1.0, 100.0])
 steps = jax.jit(
     jax.vmap(
-        lambda ratio: ll.multipliers.ConjugateGradients(network, ratio, jnp.ones(())).solution(linearised, load).steps
+        lambda ratio: ll.multipliers.ConjugateGradients().solution(linearised, load, ratio).steps
     )
 )(ratios)
 print("m_x/m_W      ", *(f"{ratio:>8g}" for ratio in ratios))
@@ -382,9 +382,9 @@ moving = ll.Stimulus(input=ll.Sinusoids(jnp.array([1.0, 1.7, 0.6]), 1.0, jnp.arr
 solvers = {
     "dense saddle point": ll.multipliers.DenseSaddlePoint(),
     "dense Schur complement, (10)": ll.multipliers.DenseSchur(),
-    "Schur, G_M G_Mᵀ known diagonal": ll.multipliers.NetworkSchur(network, *map(jnp.asarray, masses.values())),
-    "block tridiagonal": ll.multipliers.BlockTridiagonal(network, *map(jnp.asarray, masses.values())),
-    "waves (conjugate gradients)": ll.multipliers.ConjugateGradients(network, *map(jnp.asarray, masses.values())),
+    "Schur, G_M G_Mᵀ known diagonal": ll.multipliers.NetworkSchur(),
+    "block tridiagonal": ll.multipliers.BlockTridiagonal(),
+    "conjugate gradients on sweeps": ll.multipliers.ConjugateGradients(),
 }
 deep = ll.CognitiveAction(network, **masses)
 deltas = {}

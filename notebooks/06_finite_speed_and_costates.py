@@ -166,7 +166,7 @@ print(path, f"\n\nagainst SciPy on the equations by hand: {along_a_run:.1e}")
 # $$\ddot W=-\vartheta\dot W:\qquad\text{the weights coast to a stop, whatever the target says.}$$
 
 # %%
-vakonomic = law.equations
+vakonomic = law
 dalembert = ll.EulerLagrange(action.lagrangian, ll.DAlembert(vakonomic.constraint.fn))
 elsewhere = ll.Stimulus(stimulus.input, jnp.array([-0.9]))  # another target
 

@@ -16,7 +16,7 @@ assert float(jnp.max(jnp.abs(sparse_top[0]))) > 0
 assert float(path.constraint_residual.max()) < 1e-12
 assert float(own_path.constraint_residual.max()) < 1e-12
 assert skips.feedforward
-assert annealed.equations.lagrangian.dissipation.rate(jnp.asarray(2.0)) == 1
+assert annealed.action.dissipation.rate(jnp.asarray(2.0)) == 1
 assert pulsed.result == ll.RESULTS.successful
 assert float(jnp.max(jnp.abs(bounded_path.W_dot[0]))) <= 1
 single, _ = ll.EulerLagrange(ll.Lagrangian(density), bead.constraint).accelerations(0.0, state)

@@ -10,13 +10,13 @@ from jax import lax
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.batch.lanes import Inputs
-from lagrangian_learning.mechanics.unrolling import unrolled
 from lagrangian_learning.simulate.grid import SubdividedSteps
 
 from . import lane_step
 from .lane_step import Setting
 from .lanewise import Lanewise, Rows, rows_of, shared_rows
 from .one_kernel import fits_one_kernel, one_kernel
+from .unrolled_multipliers import unrolled
 
 
 class BlockOutcome(NamedTuple):

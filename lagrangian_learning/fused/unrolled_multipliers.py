@@ -1,5 +1,6 @@
-"""Multipliers of a network of few neurons by elimination written out on scalars (THEORY §3)."""
+"""Multipliers of a network of few neurons by elimination written out on scalars (docs/theory.md §3)."""
 
+import dataclasses
 from typing import ClassVar
 
 import jax
@@ -8,10 +9,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._tuning import MAX_UNROLLED_NEURONS
-from lagrangian_learning.learning.multipliers.block_tridiagonal import BlockTridiagonal
-from lagrangian_learning.learning.multipliers.network_multipliers import AbstractNetworkMultipliers, check_feedforward
-from lagrangian_learning.learning.multipliers.waves import ConjugateGradients
-from lagrangian_learning.mechanics.unrolling import unrolled_solver
+from lagrangian_learning.learning.laws import AbstractActionLaw
+from lagrangian_learning.learning.multipliers import AbstractNetworkMultipliers, BlockTridiagonal, ConjugateGradients
+from lagrangian_learning.learning.multipliers.network_solver import check_feedforward
+from lagrangian_learning.mechanics import AbstractLaw
 from lagrangian_learning.networks import AbstractLinearisation, AbstractNetwork
 
 from .scalars import scalarise
@@ -24,34 +25,28 @@ class UnrolledMultipliers(AbstractNetworkMultipliers):
     `jax.vmap` is elementwise work that fuses, where factorisations of many small matrices do not. The matrix is
     positive definite and 1 where a neuron is light, so that no pivots are sought; m_x = 0 is backpropagation.
 
-    Arguments:
-        network: a feedforward network of at most 32 neurons.  mass_x, mass_W: its masses.
-
-    Raises ValueError for networks with cycles or more neurons.
+    For feedforward networks of at most 32 neurons; more, and networks with cycles, are a ValueError.
     """
 
-    network: AbstractNetwork
-    mass_x: Array
-    mass_W: Array
     name: ClassVar[str] = "elimination unrolled on scalars"
 
-    def __check_init__(self) -> None:
-        check_feedforward(self.network)
-        if self.network.num_neurons > MAX_UNROLLED_NEURONS:
+    def check_network(self, network: AbstractNetwork) -> None:
+        check_feedforward(network)
+        if network.num_neurons > MAX_UNROLLED_NEURONS:
             raise ValueError(
                 f"elimination is unrolled for networks of at most {MAX_UNROLLED_NEURONS} neurons, and this one has "
-                f"{self.network.num_neurons}: use ll.multipliers.ConjugateGradients, or "
-                "ll.multipliers.BlockTridiagonal for ll.Layered."
+                f"{network.num_neurons}: use ll.multipliers.ConjugateGradients(), or "
+                "ll.multipliers.BlockTridiagonal() for ll.Layered."
             )
 
-    def solve(self, linearised: AbstractLinearisation, load: PyTree) -> tuple[PyTree, PyTree]:
-        return scalarise(self._eliminated)(linearised, load)
+    def solve(self, linearised: AbstractLinearisation, load: PyTree, ratio: Array) -> tuple[PyTree, PyTree]:
+        return scalarise(self._eliminated)(linearised, load, ratio)
 
-    def _eliminated(self, linearised: AbstractLinearisation, load: PyTree) -> tuple[PyTree, PyTree]:
+    def _eliminated(self, linearised: AbstractLinearisation, load: PyTree, ratio: Array) -> tuple[PyTree, PyTree]:
         flat, unravel = ravel_pytree(load)
 
         def column(direction: Array) -> Array:
-            return ravel_pytree(self.product(linearised, unravel(direction))[0])[0]
+            return ravel_pytree(self.product(linearised, unravel(direction), ratio)[0])[0]
 
         matrix = jax.vmap(column)(jnp.eye(flat.size, dtype=flat.dtype))
         mu = unravel(eliminated(matrix, flat))
@@ -79,9 +74,10 @@ def eliminated(matrix: Float[Array, "n n"], right: Float[Array, " n"]) -> Float[
     return jnp.stack(x)
 
 
-@unrolled_solver.register(ConjugateGradients)
-@unrolled_solver.register(BlockTridiagonal)
-def _(solver: AbstractNetworkMultipliers) -> AbstractNetworkMultipliers:
-    if solver.network.num_neurons > MAX_UNROLLED_NEURONS:
-        return solver
-    return UnrolledMultipliers(solver.network, solver.mass_x, solver.mass_W)
+def unrolled(law: AbstractLaw) -> AbstractLaw:
+    """The law with multipliers by elimination on scalars where it is that of a small network; otherwise as it is."""
+    if not isinstance(law, AbstractActionLaw) or law.network.num_neurons > MAX_UNROLLED_NEURONS:
+        return law
+    if not isinstance(law.multiplier_solver, ConjugateGradients | BlockTridiagonal):
+        return law
+    return dataclasses.replace(law, multiplier_solver=UnrolledMultipliers())

@@ -50,7 +50,7 @@ def _at_rest(p: Problem) -> Stimulus:
 
 def _rates_of_constraints(p: Problem, cauchy: str, stimulus: Stimulus, w_dot: np.ndarray) -> float:
     """max |G|, |ġ| in NumPy at the states that the package makes."""
-    law = FullDynamics(p.network, SquaredError(), action_of(p.network).euler_lagrange())
+    law = action_of(p.network).law("full")
 
     def start(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[Array, Array]:
         state = law.initial_state(t, W, W_dot, stimulus, cauchy=cauchy)
@@ -105,7 +105,7 @@ def time_term_of_the_constraints(shared: Shared) -> Measured:
 
 
 def _is_refused(p: Problem) -> bool:
-    law = FullDynamics(p.network, SquaredError(), action_of(p.network).euler_lagrange())
+    law = action_of(p.network).law("full")
     try:
         law.initial_state(0.3, p.network.init(jax.random.key(0)), args=p.stimulus, cauchy="paper")
     except ValueError:
@@ -150,7 +150,7 @@ def smoothness_of_the_input(shared: Shared) -> Measured:
 def _jumps(p: Problem) -> tuple[np.ndarray, np.ndarray]:
     """The jump of the package's δ at t = 0 under inputs that move as t|t|/2, of class C¹, and as t²|t|/2, C²."""
     action = CognitiveAction(p.network, mass_x=MASS_X, mass_W=MASS_W)
-    equations, target = action.euler_lagrange(), jnp.asarray(p.target)
+    equations, target = action.law("full"), jnp.asarray(p.target)
 
     def delta(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> Array:
         def under(smooth: Array) -> Array:

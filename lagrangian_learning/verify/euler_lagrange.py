@@ -61,7 +61,7 @@ def motion(each: Problem, terms: tuple[Term, ...] = ()) -> Motion:
     action, stimulus = action_of(each.network, terms), each.stimulus
     # A small problem of each kind is enough for the second formulation, and compiles in half the time.
     feedforward = each.network.feedforward and each.hand.num_neurons < 8 and not terms
-    equations = action.euler_lagrange()
+    equations = action.law("full")
 
     def solve(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[PyTree, ...]:
         (x_ddot, W_ddot), delta = equations.accelerations(t, State((x, W), (x_dot, W_dot)), stimulus)

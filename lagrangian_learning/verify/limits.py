@@ -126,7 +126,7 @@ def _distances_from_backprop(p: Problem, ratios: Array, mass_W: float = 1e-3) ->
         limit = ravel_pytree(delta_errors(p.network, POTENTIAL, x, W, stimulus.target(t)))[0]
 
         def distance(ratio: Array) -> Array:
-            equations = CognitiveAction(p.network, POTENTIAL, ratio * mass_W, mass_W, weight).euler_lagrange()
+            equations = CognitiveAction(p.network, POTENTIAL, ratio * mass_W, mass_W, weight).law("full")
             _, delta = equations.accelerations(t, State((x, W), (x_dot, W_dot)), stimulus)
             return jnp.max(jnp.abs(ravel_pytree(delta)[0] - limit))
 

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 import lagrangian_learning as ll
 from lagrangian_learning.fused import UnrolledMultipliers
 from lagrangian_learning.fused.unrolled_multipliers import eliminated
-from lagrangian_learning.mechanics.unrolling import unrolled
+from lagrangian_learning.fused.unrolled_multipliers import unrolled
 
 NETWORKS = {
     "layered with bias": ll.Layered((2, 3, 2), bias=True),
@@ -44,7 +44,7 @@ def accelerations(action, solver, W, W_dot, stimulus):
 def test_equal_to_the_dense_saddle_point(name, mass_x, key):
     network = NETWORKS[name]
     action, stimulus, W, W_dot = problem(network, mass_x, key)
-    solver = UnrolledMultipliers(network, action.mass_x, action.mass_W)
+    solver = UnrolledMultipliers()
     top, delta = accelerations(action, solver, W, W_dot, stimulus)
     dense_top, dense_delta = accelerations(action, ll.multipliers.DenseSaddlePoint(), W, W_dot, stimulus)
     assert difference(top, dense_top) < 1e-12
@@ -59,7 +59,7 @@ def test_differentiates_as_the_dense_solve_does(key):
         mass_x, weights = constants
         action = ll.CognitiveAction(network, mass_x=mass_x, mass_W=0.5)
         solver = (
-            ll.multipliers.DenseSaddlePoint() if dense else UnrolledMultipliers(network, action.mass_x, action.mass_W)
+            ll.multipliers.DenseSaddlePoint() if dense else UnrolledMultipliers()
         )
         law = action.law("full", solver)
         flat = ravel_pytree(law.accelerations(0.3, law.initial_state(0.3, weights, W_dot, stimulus), stimulus))[0]
@@ -75,9 +75,9 @@ def test_a_batch_is_elementwise(key):
     network = ll.networks.xor_network()
     action, stimulus, W, _ = problem(network, 0.1, key)
     linearised = network.linearised(network.forward(W, stimulus.input(0.3)), W)
-    solver = UnrolledMultipliers(network, action.mass_x, action.mass_W)
+    solver = UnrolledMultipliers()
     loads = jnp.ones((7, network.num_neurons))
-    jaxpr = jax.make_jaxpr(jax.vmap(lambda load: solver.solve(linearised, load)))(loads)
+    jaxpr = jax.make_jaxpr(jax.vmap(lambda load: solver.solve(linearised, load, jnp.asarray(0.2))))(loads)
     names = {equation.primitive.name for equation in jaxpr.eqns}
     assert not names & {"cholesky", "triangular_solve", "dot_general", "while", "scan", "custom_linear_solve"}
 
@@ -93,8 +93,8 @@ def test_the_law_of_a_batch_uses_it_where_it_can():
         ll.CognitiveAction(ll.networks.xor_network()).law(),
         ll.CognitiveAction(ll.Layered((30, 30, 1))).law(),
     )
-    assert unrolled(small).equations.multiplier_solver.name == UnrolledMultipliers.name
-    assert unrolled(large).equations.multiplier_solver.name == large.equations.multiplier_solver.name
+    assert unrolled(small).multiplier_solver.name == UnrolledMultipliers.name
+    assert unrolled(large).multiplier_solver.name == large.multiplier_solver.name
 
 
 @pytest.mark.parametrize(

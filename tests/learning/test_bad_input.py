@@ -105,7 +105,7 @@ def test_structured_solvers_with_terms_that_may_change_the_inertia():
     term = ll.Term(lambda t, x, x_dot, x_ddot, W, W_dot, W_ddot, s: W_dot[0][0, 0] ** 2)
     with pytest.raises(ValueError, match=r"use ll.multipliers.DenseSaddlePoint\(\), or declare order=0"):
         action(terms=term).law(
-            multiplier_solver=ll.multipliers.NetworkSchur(NETWORK, jnp.asarray(0.1), jnp.asarray(1.0))
+            multiplier_solver=ll.multipliers.NetworkSchur()
         )
 
 

@@ -71,7 +71,7 @@ def test_the_schur_complement_takes_shared_weights():
     network = NETWORKS["batch of a layered network, kernels known"]
     W = weights_of(network)
     state = ll.State(W, jax.tree.map(jnp.cos, W))
-    solver = ll.multipliers.NetworkSchur(network, jnp.asarray(MASS_X), jnp.asarray(MASS_W))
+    solver = ll.multipliers.NetworkSchur()
     found = accelerations(law_of(network, solver), state, moving(network))
     assert relative(found, accelerations(law_of(network), state, moving(network))) < 1e-10
 

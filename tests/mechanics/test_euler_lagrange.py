@@ -181,11 +181,11 @@ def test_observables_and_description(pendulum, elastica):
     np.testing.assert_allclose(seen["a"], [0, 4], atol=1e-14)  # centripetal
     np.testing.assert_allclose(seen["multipliers"], 4 + 9.81)  # m v²/l + m g
     assert pendulum.description["multipliers"] == "dense saddle point"
-    assert pendulum.drifts
+    assert pendulum.constrained_part is not None
     assert pendulum.aliases == {}
     assert elastica.linear_part is None
     free = EulerLagrange(Lagrangian(lambda t, q, v, args: 0.5 * v @ v))
-    assert not free.drifts
+    assert free.constrained_part is None
     assert free.residual(0.0, state, None) is None
     assert "unconstrained" in free.description["multipliers"]
 

@@ -103,8 +103,8 @@ class Constants:
             mass_W=self.mass_W,
             dissipation=ll.ExponentialDissipation(self.theta),
         )
-        waves = ll.multipliers.ConjugateGradients(shared, action.mass_x, action.mass_W, rtol=RTOL)
-        return action.law(multiplier_solver=waves)
+        solver = ll.multipliers.ConjugateGradients(rtol=RTOL)
+        return action.law(multiplier_solver=solver)
 
 
 class Task(NamedTuple):

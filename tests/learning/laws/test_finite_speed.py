@@ -82,7 +82,7 @@ def test_under_the_rule_of_dalembert_nothing_is_learned(key, stimulus):
     """Erratum remark 11: the d'Alembert forces act on x alone, Ẅ = −ϑẆ whatever the loss."""
     network = ll.networks.xor_network()
     action = ll.CognitiveAction(network, mass_x=0.3, mass_W=0.7, dissipation=ll.ExponentialDissipation(2.0), speed=3.0)
-    vakonomic = action.law().equations
+    vakonomic = action.law()
     dalembert = ll.EulerLagrange(action.lagrangian, ll.DAlembert(vakonomic.constraint.fn))
     W_dot = jnp.linspace(-0.5, 0.5, 6)
     state = action.law().initial_state(0.0, network.init(key), W_dot, stimulus)
