@@ -137,7 +137,12 @@ def exact_flow():
     """W(T) of the gradient flow."""
     law = ll.GradientFlow(NETWORK, ll.SquaredError(), GAMMA)
     path = ll.simulate(
-        law, law.initial_state(0.0, START, args=STIMULUS), [0.0, END], STIMULUS, rtol=1e-13, save=lambda t, observables: {}
+        law,
+        law.initial_state(0.0, START, args=STIMULUS),
+        [0.0, END],
+        STIMULUS,
+        rtol=1e-13,
+        save=lambda t, observables: {},
     )
     return np.asarray(flat(path.final_state.q))
 

@@ -368,11 +368,9 @@ linearised = network.linearised(neurons, W)
 pull = ll.delta_errors(network, ll.SquaredError(), neurons, W, y)  # any load will do: its −V_ξ
 load = (*jax.tree.map(jnp.zeros_like, neurons)[:-1], pull[-1])
 ratios = np.array([0.0, 1e-6, 1e-4, 1e-2, 1.0, 100.0])
-steps = jax.jit(
-    jax.vmap(
-        lambda ratio: ll.multipliers.ConjugateGradients().solution(linearised, load, ratio).steps
-    )
-)(ratios)
+steps = jax.jit(jax.vmap(lambda ratio: ll.multipliers.ConjugateGradients().solution(linearised, load, ratio).steps))(
+    ratios
+)
 print("m_x/m_W      ", *(f"{ratio:>8g}" for ratio in ratios))
 print("waves, steps ", *(f"{count:>8d}" for count in steps))
 

@@ -191,7 +191,9 @@ def action_of(network, mass_x, mass_W):
 @jax.vmap
 def weights_of(mass_W):
     law = action_of(chain, mass_W**2, mass_W)
-    path = ll.simulate(law, law.initial_state(0.0, W_start, args=steady), ts, steady, rtol=1e-8, save=lambda t, o: o["W"])
+    path = ll.simulate(
+        law, law.initial_state(0.0, W_start, args=steady), ts, steady, rtol=1e-8, save=lambda t, o: o["W"]
+    )
     return jnp.stack([path.saved[0][:, 0, 0], path.saved[1][:, 0, 0]], axis=1)
 
 
@@ -240,7 +242,12 @@ moving = ll.Stimulus(
 
 def end(law):
     path = ll.simulate(
-        law, law.initial_state(0.0, W_small, args=moving), jnp.array([0.0, 2.0]), moving, rtol=1e-10, save=lambda t, o: t
+        law,
+        law.initial_state(0.0, W_small, args=moving),
+        jnp.array([0.0, 2.0]),
+        moving,
+        rtol=1e-10,
+        save=lambda t, o: t,
     )
     return ravel_pytree(path.final_state.q)[0]
 

@@ -199,7 +199,9 @@ def stationary_action(shared: Shared) -> Measured:
     @jax.jit
     def variations() -> tuple[Array, Array, Array]:
         law = action.law()
-        motion = rk4(lambda t, y: law.vector_field(t, y, stimulus), law.initial_state(0.0, W, args=stimulus), END, MOMENTS)
+        motion = rk4(
+            lambda t, y: law.vector_field(t, y, stimulus), law.initial_state(0.0, W, args=stimulus), END, MOMENTS
+        )
         bent = jax.tree.map(lambda w: w + 0.1 * jnp.sin(3 * ts).reshape(-1, 1, 1), motion.q)
         bent_dot = jax.tree.map(lambda v: v + 0.3 * jnp.cos(3 * ts).reshape(-1, 1, 1), motion.v)
         both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (motion.q, motion.v), (bent, bent_dot))

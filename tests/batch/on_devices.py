@@ -120,7 +120,8 @@ def sharded_weights(network):
     W = network.init(jax.random.key(0))
     cut = ll.networks.shard_weights(network, W, jax.make_mesh((2, 2), ("x", "y")))
     paths = [
-        ll.simulate(law, law.initial_state(0.0, weights, args=stimulus), TS, stimulus, **SETTINGS) for weights in (W, cut)
+        ll.simulate(law, law.initial_state(0.0, weights, args=stimulus), TS, stimulus, **SETTINGS)
+        for weights in (W, cut)
     ]
     ends = [jax.tree.leaves((path.final_state, path.W, path.multipliers)) for path in paths]
     return {

@@ -9,8 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
 from lagrangian_learning.fused import UnrolledMultipliers
-from lagrangian_learning.fused.unrolled_multipliers import eliminated
-from lagrangian_learning.fused.unrolled_multipliers import unrolled
+from lagrangian_learning.fused.unrolled_multipliers import eliminated, unrolled
 
 NETWORKS = {
     "layered with bias": ll.Layered((2, 3, 2), bias=True),
@@ -58,9 +57,7 @@ def test_differentiates_as_the_dense_solve_does(key):
     def number(constants, dense):
         mass_x, weights = constants
         action = ll.CognitiveAction(network, mass_x=mass_x, mass_W=0.5)
-        solver = (
-            ll.multipliers.DenseSaddlePoint() if dense else UnrolledMultipliers()
-        )
+        solver = ll.multipliers.DenseSaddlePoint() if dense else UnrolledMultipliers()
         law = action.law("full", solver)
         flat = ravel_pytree(law.accelerations(0.3, law.initial_state(0.3, weights, W_dot, stimulus), stimulus))[0]
         return flat @ jnp.cos(jnp.arange(flat.size))

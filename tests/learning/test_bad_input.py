@@ -104,14 +104,32 @@ def test_reduced_coordinates_on_a_cycle():
 def test_structured_solvers_with_terms_that_may_change_the_inertia():
     term = ll.Term(lambda t, x, x_dot, x_ddot, W, W_dot, W_ddot, s: W_dot[0][0, 0] ** 2)
     with pytest.raises(ValueError, match=r"use ll.multipliers.DenseSaddlePoint\(\), or declare order=0"):
-        action(terms=term).law(
-            multiplier_solver=ll.multipliers.NetworkSchur()
-        )
+        action(terms=term).law(multiplier_solver=ll.multipliers.NetworkSchur())
 
 
-def test_waves_on_a_cycle():
-    with pytest.raises(ValueError, match=r"feedforward.*ll.multipliers.NetworkSchur"):
-        ll.multipliers.ConjugateGradients(LOOP, jnp.asarray(0.1), jnp.asarray(1.0))
+@pytest.mark.parametrize(
+    ("network", "speed", "solver", "message"),
+    [
+        (LOOP, None, ll.multipliers.ConjugateGradients(), r"feedforward.*ll.multipliers.NetworkSchur"),
+        (ll.networks.xor_network(), None, ll.multipliers.BlockTridiagonal(), "for ll.Layered networks only"),
+        (NETWORK, 3.0, ll.multipliers.ConjugateGradients(), "does not solve an action with a speed"),
+        (NETWORK, None, ll.multipliers.FiniteSpeedMultipliers(), "does not solve an action without a speed"),
+        (NETWORK, None, "dense", "multiplier_solver must be a solver of ll.multipliers"),
+    ],
+)
+def test_solvers_that_cannot_serve_an_action(network, speed, solver, message):
+    with pytest.raises(ValueError, match=message):
+        action(network=network, speed=speed).law(multiplier_solver=solver)
+
+
+def test_a_solver_of_networks_on_other_mechanics():
+    law = ll.EulerLagrange(
+        ll.Lagrangian(lambda t, q, v, a: v @ v / 2),
+        ll.Holonomic(lambda t, q, a: q @ q - 1),
+        multiplier_solver=ll.multipliers.ConjugateGradients(),
+    )
+    with pytest.raises(ValueError, match=r"ConjugateGradients solves the equations of a network.*DenseSaddlePoint"):
+        law.accelerations(0.0, ll.State(jnp.array([1.0, 0.0]), jnp.zeros(2)))
 
 
 # -- Cauchy data -------------------------------------------------------------------------------------------------------
@@ -167,7 +185,7 @@ def test_stimuli_that_do_not_fit(coordinates, stimulus, message):
 
 @pytest.mark.parametrize("args", [None, jnp.ones(2), (GOOD.input, GOOD.target)])
 def test_what_is_no_stimulus(args):
-    with pytest.raises(ValueError, match=r"driven by an ll.Stimulus\(input=…, target=…\), got"):
+    with pytest.raises(ValueError, match=r"driven by an ll.Stimulus\(input=…, target=…\), given as args"):
         start(stimulus=args)
 
 
@@ -211,8 +229,11 @@ def test_cauchy_data_of_the_paper_at_rest():
 def test_settings_of_a_start():
     with pytest.raises(ValueError, match='cauchy must be "general" or "paper", got \'newest\''):
         start(cauchy="newest")
-    with pytest.raises(ValueError, match=r"unknown initial data \['W_ddot'\].*takes W, W_dot alone"):
-        start(W_ddot=WEIGHTS)
+    with pytest.raises(ValueError, match="a first-order action determines its accelerations: leave a and j out"):
+        start(a=WEIGHTS)
+    for law in (action().law(), ll.DampedDescent(NETWORK), ll.GradientFlow(NETWORK), ll.BackpropDiffusion(NETWORK)):
+        with pytest.raises(ValueError, match="give the stimulus by name, args=stimulus"):
+            law.initial_state(0.0, WEIGHTS, GOOD)
 
 
 def test_a_signal_that_is_not_smooth_enough():
@@ -233,7 +254,7 @@ def test_a_singular_cycle_at_the_start():
     rest = ll.Stimulus(jnp.zeros(2), GOOD.target)
 
     def begin(there, back):
-        return law.initial_state(0.0, jnp.array([0.4, 0.3, there, back, 0.5]), rest)
+        return law.initial_state(0.0, jnp.array([0.4, 0.3, there, back, 0.5]), args=rest)
 
     with pytest.raises(RuntimeError, match=r"no x with x = sigma\(Wx\) found.*use smaller weights on its cycles"):
         begin(1.0, 1.0)

@@ -63,7 +63,9 @@ def test_it_grows_with_the_square_of_the_speed_of_the_input(key):
         drive = ll.Stimulus(input=e, target=jnp.array([0.4]))
         network = ll.Layered(SIZES)
         law = ll.CognitiveAction(network, mass_x=0.4, dissipation=ll.ExponentialDissipation(0.0)).law()
-        ratios.append(ll.learning.neuron_mass_ratio(law, 0.3, law.initial_state(0.3, network.init(key), args=drive), drive))
+        ratios.append(
+            ll.learning.neuron_mass_ratio(law, 0.3, law.initial_state(0.3, network.init(key), args=drive), drive)
+        )
     assert jnp.allclose(ratios[1] / ratios[0], 9, rtol=1e-9)
 
 

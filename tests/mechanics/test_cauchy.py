@@ -156,12 +156,16 @@ def test_values_that_are_not_finite(free, pendulum, place, value):
         ({"a": np.ones(2)}, np.ones(2)),
         ({"a": np.ones(2)}, {"b": np.ones(2)}),
         ((np.ones(2), np.ones(1)), (np.ones(2),)),
-        (np.ones(2), None),
     ],
 )
 def test_velocities_of_another_shape(free, q, v):
     with pytest.raises(ValueError, match=r"v has shapes .* give v the structure of q"):
         free.initial_state(0.0, q, v)
+
+
+def test_without_velocities_it_starts_from_rest(pendulum):
+    state = pendulum.initial_state(0.0, np.array([0.6, -0.8]))
+    np.testing.assert_array_equal(state.v, 0)
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_baumgarte_closes_with_the_polynomial(pendulum, elastica):
 
 @pytest.mark.parametrize("gains", [(-1.0, 1.0), (1.0, -1.0), (np.nan, 1.0), (1.0, np.inf)])
 def test_gains_that_would_not_damp_are_an_error(pendulum, gains):
-    with pytest.raises(ValueError, match="gains alpha and beta must be finite and >= 0"):
+    with pytest.raises(ValueError, match=r"(alpha|beta) must be finite and >= 0: other gains"):
         pendulum.baumgarte(*gains)
 
 
@@ -186,7 +186,8 @@ def test_observables_and_description(pendulum, elastica):
     assert elastica.linear_part is None
     free = EulerLagrange(Lagrangian(lambda t, q, v, args: 0.5 * v @ v))
     assert free.constrained_part is None
-    assert free.residual(0.0, state, None) is None
+    with pytest.raises(ValueError, match="this law has no constraints"):
+        free.residual(0.0, state)
     assert "unconstrained" in free.description["multipliers"]
 
 

@@ -148,7 +148,9 @@ def test_stationary_gains_are_reached_in_time(stimulus):
     W = network.init(jax.random.key(2))
     still = ll.Stimulus(jnp.array([0.4, -0.8]), jnp.array([0.3]))
     law = ll.BackpropDiffusion(network, ll.SquaredError(), 1e14, 4.0, 1.0)
-    path = ll.simulate(law, law.initial_state(0.0, W, args=still), jnp.array([0.0, 30.0]), still, rtol=1e-11, atol=1e-13)
+    path = ll.simulate(
+        law, law.initial_state(0.0, W, args=still), jnp.array([0.0, 30.0]), still, rtol=1e-11, atol=1e-13
+    )
     x = network.forward(W, still.input(jnp.asarray(0.0)))
     backprop = ll.delta_errors(network, ll.SquaredError(), x, W, jnp.array([0.3]))
     for delta, reference, gain in zip(path.multipliers, backprop, (1 + 1 / 4) ** -np.arange(4.0, 0, -1), strict=True):
