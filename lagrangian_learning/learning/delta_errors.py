@@ -17,7 +17,7 @@ def potential_gradient(network: AbstractNetwork, potential: AbstractPotential, x
 
 
 def delta_errors(network: AbstractNetwork, potential: AbstractPotential, x: PyTree, W: PyTree, y: Any) -> PyTree:
-    """δ = −T⁻¹ V_x, T = G_ξᵀ: the multipliers of (16), (17) by one backward sweep, like x.
+    """δ = −T⁻¹ V_x, T = G_ξᵀ: the multipliers of (16), (17) by one adjoint sweep, like x.
 
     δ_j is −dV/dx_j with everything downstream of neuron j following: the delta error of backpropagation, after the
     activation (before it, it is −∂V/∂a_j = σ′(a_j) δ_j).

@@ -15,7 +15,7 @@ from lagrangian_learning.signals import Stimulus
 def neuron_mass_force(
     law: AbstractActionLaw, t: Any, state: State, stimulus: Stimulus
 ) -> tuple[PyTree[Float[Array, "..."]], PyTree[Float[Array, "..."]]]:
-    """m_x G_ξ⁻¹(γ₂ + r G_t) and V_ξ: what drives the multipliers beside the loss, and the loss ((10) solved by waves).
+    """m_x G_ξ⁻¹(γ₂ + r G_t) and V_ξ: what drives the multipliers beside the loss, and the loss ((10) solved by sweeps).
 
     In (I + m_x G_ξ⁻¹ Δ G_ξ⁻ᵀ) μ = −V_ξ + m_x G_ξ⁻¹ (γ₂ + r G_t), δ = G_ξ⁻ᵀ μ, the second term drives the weights
     against every change of x, whatever the target says: γ₂ = D²G at zero acceleration, r the rate of the time weight.
@@ -28,17 +28,17 @@ def neuron_mass_force(
     """
     network, equations = law.network, law.equations
     if not network.feedforward:
-        raise ValueError("the force of the neurons' mass is a forward wave, and this network has cycles.")
+        raise ValueError("the force of the neurons' mass is a forward sweep, and this network has cycles.")
     if equations.lagrangian.order != 1:
-        raise ValueError("the force of the neurons' mass is told for first-order actions only.")
+        raise ValueError("the force of the neurons' mass is defined for first-order actions only.")
     t = as_time(t, state.q)
     full = law.full_state(t, state, stimulus)
     x, W = full.q
     system, _, minus_gamma = equations.system(t, full, stimulus)
     drift = jax.jvp(lambda s: network.constraint(x, W, stimulus.input(s)), (t,), (jnp.ones_like(t),))[1]
     rate = equations.lagrangian.dissipation.rate(t)
-    wave = network.solve_forward(x, W, tree_add(tree_scale(-1, minus_gamma), tree_scale(rate, drift)))
-    force = system.inertia((wave, tree_zeros(W)))[0]
+    swept = network.solve_forward(x, W, tree_add(tree_scale(-1, minus_gamma), tree_scale(rate, drift)))
+    force = system.inertia((swept, tree_zeros(W)))[0]
     return force, jax.grad(lambda x: law.potential(network.output(x), stimulus.target(t)))(x)
 
 

@@ -9,6 +9,7 @@ from .constraint import (
     Holonomic as Holonomic,
     Vakonomic as Vakonomic,
 )
+from .dense_multipliers import DenseSaddlePoint as DenseSaddlePoint, DenseSchur as DenseSchur
 from .dissipation import (
     AbstractDissipation as AbstractDissipation,
     ExponentialDissipation as ExponentialDissipation,
@@ -32,11 +33,9 @@ from .law import (
 from .linear_part import AbstractLinearPart as AbstractLinearPart, DampedMotion as DampedMotion, Decay as Decay
 from .method import compiled as compiled
 from .propagator import AbstractPropagator as AbstractPropagator
+from .regularity import Regularity as Regularity
 from .saddle_point import (
     AbstractMultiplierSolver as AbstractMultiplierSolver,
-    DenseSaddlePoint as DenseSaddlePoint,
-    DenseSchur as DenseSchur,
-    Regularity as Regularity,
     SaddlePoint as SaddlePoint,
 )
 from .state import State as State

@@ -23,10 +23,11 @@ from lagrangian_learning._checks import require
 from .constraint import constraint_tower
 from .equations import AbstractEquations
 from .law import Residual
-from .saddle_point import regularity, saddle_defect
+from .regularity import regularity
+from .saddle_point import saddle_defect
 from .state import State, matches
 
-_DENSE_CHECK_LIMIT = 256  # above this many unknowns an SVD at the start would cost more than it tells
+_DENSE_CHECK_LIMIT = 256  # above this many unknowns an SVD at the start costs more than it is worth
 _START_ITERATIONS = 20  # a start given by hand may lie far off; a step's error does not
 _SINGULAR = (
     "the equations are singular at the start: the inertia is not regular on the kernel of G_q, or constraints are "

@@ -14,7 +14,8 @@ from .constraint import AbstractConstraint, constraint_tower
 from .jets import Jet, total_derivative
 from .lagrangian import Lagrangian
 from .law import AbstractLaw, Residual
-from .saddle_point import AbstractMultiplierSolver, Regularity, SaddlePoint, regularity
+from .regularity import Regularity, regularity
+from .saddle_point import AbstractMultiplierSolver, SaddlePoint
 from .state import State, matches
 from .variation import functional_derivative
 

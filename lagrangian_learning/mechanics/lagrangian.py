@@ -27,7 +27,7 @@ class Lagrangian(eqx.Module):
         order: the highest derivative in the action, 1 or 2.
         unweighted: F with the same signature as density: a term that stands outside ϖ, as F does in (5).
 
-    Raises ValueError when order is neither 1 nor 2 or density is no callable.
+    Raises ValueError when order is neither 1 nor 2 or density is not callable.
     """
 
     density: Callable[..., Array] = eqx.field(converter=as_module)

@@ -1,4 +1,4 @@
-"""The linear part of an equation of motion, which an exponential stepper takes out exactly."""
+"""The linear part of an equation of motion, which an exponential stepper integrates exactly."""
 
 import abc
 import math

@@ -18,7 +18,7 @@ Weights = PyTree[Float[Array, "... slopes"]]
 class AbstractPropagator(eqx.Module):
     """e^{chA} for shares c of a step of length h, and integrals ∫₀ᶜ e^{(c−u)hA} f(u) du; A is held at its mean.
 
-    A function w(hA) of the operator is told by its values on A's spectrum. `moments` gives them for the integrals with
+    A function w(hA) of the operator is given by its values on A's spectrum. `moments` gives them for the integrals with
     f = 1, u, …, u^degree and the transient e^{bu}, b being `layer`; whoever forms linear combinations of those (leaf by
     leaf, along the last axis) has weights that `combined` applies to vectors.
     """

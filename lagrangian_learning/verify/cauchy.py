@@ -6,8 +6,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning.learning import CognitiveAction, SquaredError
-from lagrangian_learning.learning.laws import FullDynamics
+from lagrangian_learning.learning import CognitiveAction
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Stimulus

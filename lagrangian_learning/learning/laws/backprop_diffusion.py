@@ -214,12 +214,12 @@ def start_multipliers(network: AbstractNetwork, potential: AbstractPotential, x:
 
 
 def refuse_unstable(state: State, rate: Array, speed: Array, theta: Array) -> State:
-    """The state, or an error that tells the eigenvalue which makes the costate an unstable initial-value problem."""
+    """The state, or an error with the eigenvalue that makes the costate an unstable initial-value problem."""
     shown = "" if isinstance(rate, jax.core.Tracer) else f" (eigenvalue {float(jnp.max(rate)):+.3g}, 1/time)"
     return require(
         state,
         ~is_unstable(rate, speed, theta),
-        f"this costate grows exponentially forward in time{shown}: it is no initial-value problem. "
+        f"this costate grows exponentially forward in time{shown}, so that it is not an initial-value problem. "
         'Use costate="sign_flip", theta > speed, or ll.solve_boundary.',
     )
 

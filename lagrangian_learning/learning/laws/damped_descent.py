@@ -91,7 +91,7 @@ class DampedDescent(AbstractLaw, AbstractEnergyPart):
 
     @property
     def description(self) -> dict[str, str]:
-        return {"equation": "damped descent (13)", "multipliers": "one backward sweep, (17)"}
+        return {"equation": "damped descent (13)", "multipliers": "one adjoint sweep, (17)"}
 
     @property
     def aliases(self) -> dict[str, tuple[str, int | None]]:

@@ -106,6 +106,6 @@ class FullDynamics(AbstractFullDynamics):
 
 
 def check_motion(law: AbstractActionLaw, state: Any) -> None:
-    """ValueError for what is no state of the law's order."""
+    """ValueError for anything but a state of the law's order."""
     if not isinstance(state, State) or (law.action.order == 2 and (state.a is None or state.j is None)):
         raise ValueError("the state of an Euler–Lagrange law comes from law.initial_state(t0, ..., args).")

@@ -25,7 +25,7 @@ def friction(value: Any) -> Array:
 
 
 class GradientFlow(AbstractLaw, AbstractEnergyPart):
-    """Ẇ = −V_W/γ, (14): as Ẇ_ij = +σ′(a_i) δ_i x_j/γ with T δ = −V_x, (15)–(17), one forward and one backward sweep.
+    """Ẇ = −V_W/γ, (14): as Ẇ_ij = +σ′(a_i) δ_i x_j/γ with T δ = −V_x, (15)–(17), one forward and one adjoint sweep.
 
     The limit m_x → 0, m_W → 0, m_x/m_W → 0 at ϑ = γ/m_W of the cognitive action. Neurons follow at once, x = f(W, e).
 
@@ -77,7 +77,7 @@ class GradientFlow(AbstractLaw, AbstractEnergyPart):
 
     @property
     def description(self) -> dict[str, str]:
-        return {"equation": "gradient flow (14)", "multipliers": "one backward sweep, (17)"}
+        return {"equation": "gradient flow (14)", "multipliers": "one adjoint sweep, (17)"}
 
     @property
     def aliases(self) -> dict[str, tuple[str, int | None]]:

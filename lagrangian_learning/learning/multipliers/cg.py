@@ -1,4 +1,4 @@
-"""Conjugate gradients that tell how many steps they took and how far they came."""
+"""Conjugate gradients that return their number of steps and their residual."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ Flat = Float[Array, " size"]
 
 
 class Solution(NamedTuple):
-    """What conjugate gradients leave: y, L y, the steps taken, and |residual|/|right| as they know it."""
+    """Result of conjugate gradients: y, L y, the steps taken, and |residual|/|right| by their recursion."""
 
     value: PyTree
     image: PyTree

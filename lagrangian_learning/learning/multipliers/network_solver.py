@@ -54,9 +54,9 @@ class AbstractNetworkMultipliers(AbstractMultiplierSolver):
 
     def product(self, linearised: AbstractLinearisation, mu: PyTree, ratio: Array) -> tuple[PyTree, PyTree]:
         """(I + ρ G_ξ⁻¹ G_M G_Mᵀ G_ξ⁻ᵀ) μ by an adjoint and a forward sweep, and G_ξ⁻ᵀ μ, the first of them."""
-        swept = linearised.backward(mu)
-        back = linearised.forward(linearised.gram(swept))
-        return tree_add(mu, tree_scale(ratio, back)), swept
+        delta = linearised.backward(mu)
+        back = linearised.forward(linearised.gram(delta))
+        return tree_add(mu, tree_scale(ratio, back)), delta
 
     def accelerations(
         self,
@@ -122,8 +122,8 @@ def _solved_jvp(primals: tuple, tangents: tuple) -> tuple[tuple[PyTree, PyTree],
     right = jax.tree.map(lambda like, rate: jnp.zeros_like(like) if rate is None else rate, load, moved)
     flat, unravel = ravel_pytree(right)
     mu_dot = unravel(jax.lax.custom_linear_solve(matrix, flat, solve, symmetric=True))
-    swept = eqx.filter_jvp(lambda point, y: point.backward(y), (linearised, mu), (tangents[1], mu_dot))
-    return (mu, delta), (mu_dot, swept[1])
+    moved_delta = eqx.filter_jvp(lambda point, y: point.backward(y), (linearised, mu), (tangents[1], mu_dot))
+    return (mu, delta), (mu_dot, moved_delta[1])
 
 
 def check_feedforward(network: AbstractNetwork) -> None:
