@@ -14,7 +14,7 @@ from lagrangian_learning.mechanics import (
     SaddlePoint,
     State,
 )
-from lagrangian_learning.mechanics.saddle_point import regularity
+from lagrangian_learning.mechanics.regularity import regularity
 
 SOLVERS = [DenseSaddlePoint(), DenseSchur()]
 

@@ -34,7 +34,8 @@ class ReducedDynamics(AbstractReducedDynamics):
 
     (8)–(10) on q = W: x and ẋ follow from (W, Ẇ) by the forward pass and its derivative, so that nothing drifts. x, ẋ
     and z are one forward pass, since z is the ẍ of that pass when ü + r u̇ stands in the place of ü. The mass matrix of
-    these coordinates is m_W I + m_x JᵀJ, J = ∂x/∂W; it is never formed (docs/theory.md §3). `accelerations` returns (Ẅ, δ).
+    these coordinates is m_W I + m_x JᵀJ, J = ∂x/∂W; it is never formed (docs/theory.md §3). `accelerations` returns
+    (Ẅ, δ).
 
     Made by `CognitiveAction.law()`, for terms F of order 0, which leave the inertia to be m_x and m_W.
     """
