@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import tree_zeros
+from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
@@ -35,6 +36,26 @@ def checked_velocities(network: AbstractNetwork, W: PyTree, W_dot: PyTree) -> Py
     if W_dot is None:
         return tree_zeros(W)
     return jax.tree.map(lambda rate, weight: rate.astype(weight.dtype), network.check_weights(W_dot), W)
+
+
+def check_state(state: Any, levels: int, *, whole: bool = False, multipliers: bool = False) -> None:
+    """ValueError for a state that is not of this kind.
+
+    Arguments:
+        levels: how many derivatives of the coordinates it holds: 0, 1 (v) or 3 (v, a, j).
+        whole: whether its coordinates are q = (x, W), not W alone.
+        multipliers: whether it holds δ.
+    """
+    if isinstance(state, State):
+        pair = isinstance(state.q, tuple) and len(state.q) == 2
+        known = sum(level is not None for level in (state.v, state.a, state.j))
+        if known == levels and (pair or not whole) and (state.multipliers is not None) == multipliers:
+            return
+    parts = ["q = (x, W)" if whole else "q = W", *("v", "a", "j")[:levels], *(["multipliers"] if multipliers else [])]
+    raise ValueError(
+        f"this is not a state of this law, which holds {', '.join(parts)}: make it by its own "
+        "law.initial_state(t0, W, args=stimulus)."
+    )
 
 
 def like_neurons(network: AbstractNetwork, W: PyTree, value: PyTree, name: str) -> PyTree:

@@ -40,7 +40,7 @@ class CrossEntropy(AbstractPotential):
     """
 
     def __call__(self, x_out: Float[Array, "*batch outputs"], y: Float[Array, "*batch outputs"]) -> Float[Array, ""]:
-        _same_shape(x_out, y)
+        _same_shape(x_out, y, "give a distribution over the outputs; a label k is one-hot, jax.nn.one_hot(k, outputs).")
         return -jnp.sum(y * jax.nn.log_softmax(x_out))
 
 
@@ -140,9 +140,6 @@ def _each(potential: AbstractPotential, x_out: Array, y: Any) -> Float[Array, " 
     return jax.vmap(potential)(x_out, y)
 
 
-def _same_shape(x_out: Array, y: Array) -> None:
+def _same_shape(x_out: Array, y: Array, remedy: str = "give one target value an output neuron.") -> None:
     if jnp.shape(x_out) != jnp.shape(y):
-        raise ValueError(
-            f"outputs have shape {jnp.shape(x_out)} and the target {jnp.shape(y)}: "
-            "give one target value an output neuron."
-        )
+        raise ValueError(f"outputs have shape {jnp.shape(x_out)} and the target {jnp.shape(y)}: {remedy}")

@@ -70,7 +70,7 @@ def test_differentiates_as_the_dense_solve_does(key):
 def test_a_batch_is_elementwise(key):
     """No factorisation, no loop, no product of matrices is left in what vmap compiles."""
     network = ll.networks.xor_network()
-    action, stimulus, W, _ = problem(network, 0.1, key)
+    _, stimulus, W, _ = problem(network, 0.1, key)
     linearised = network.linearised(network.forward(W, stimulus.input(0.3)), W)
     solver = UnrolledMultipliers()
     loads = jnp.ones((7, network.num_neurons))

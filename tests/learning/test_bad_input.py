@@ -327,3 +327,29 @@ def test_a_stimulus_that_ends_too_soon_is_an_error_under_jit():
     run = jax.jit(lambda stimulus: ll.simulate(action().law(), start(), TS, stimulus, solver=diffrax.Heun(), dt0=0.05))
     with pytest.raises(RuntimeError, match="leaves the times at which the stimulus is defined: shorten ts"):
         run(sampled(0.8))
+
+
+LAWS = {
+    "reduced": lambda: action().law(),
+    "full": lambda: action().law("full"),
+    "finite speed": lambda: action(speed=3.0, dissipation=ll.ExponentialDissipation(9.0)).law(),
+    "damped descent": lambda: ll.DampedDescent(NETWORK),
+    "gradient flow": lambda: ll.GradientFlow(NETWORK),
+    "diffusion": lambda: ll.BackpropDiffusion(NETWORK),
+}
+ALIKE = {"reduced": "damped descent", "damped descent": "reduced"}  # both move (W, Ẇ)
+
+
+@pytest.mark.parametrize("made", LAWS)
+@pytest.mark.parametrize("given", LAWS)
+def test_a_state_of_another_law(made, given):
+    state = LAWS[made]().initial_state(0.0, WEIGHTS, args=GOOD)
+    if made == given or ALIKE.get(made) == given:
+        return
+    with pytest.raises(ValueError, match=r"not a state of this law|expected shapes"):
+        LAWS[given]().check(jnp.array([0.0, 1.0]), state, GOOD)
+
+
+def test_a_label_is_no_distribution():
+    with pytest.raises(ValueError, match=r"a label k is one-hot, jax.nn.one_hot"):
+        ll.CrossEntropy()(jnp.ones(3), jnp.asarray(2))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from lagrangian_learning._arrays import all_finite, as_time, cast, tree_scale, tree_zeros
 from lagrangian_learning._checks import nonnegative, positive, require
-from lagrangian_learning.learning.checks import check_stimulus, like_neurons, without_velocities
+from lagrangian_learning.learning.checks import check_state, check_stimulus, like_neurons, without_velocities
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, potential_gradient
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
 from lagrangian_learning.mechanics import AbstractBoundaryLaw, Decay, Rates, State
@@ -144,6 +144,7 @@ class BackpropDiffusion(AbstractBoundaryLaw):
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         check_stimulus(self.network, self.potential, _SMOOTHNESS, ts, args)
+        check_state(state, 0, whole=True, multipliers=True)
         self.network.check_weights(state.q[1])
         return refuse_unstable(state, self.growth_rate(state), cast(self.speed, ts), cast(self.theta, ts))
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, tree_add, tree_dot, tree_scale
 from lagrangian_learning._checks import positive
-from lagrangian_learning.learning.checks import check_stimulus, checked_velocities
+from lagrangian_learning.learning.checks import check_state, check_stimulus, checked_velocities
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, loss
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
 from lagrangian_learning.mechanics import (
@@ -82,6 +82,7 @@ class DampedDescent(AbstractLaw, AbstractEnergyPart):
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         check_stimulus(self.network, self.potential, _SMOOTHNESS, ts, args)
+        check_state(state, 1)
         self.network.check_weights(state.q)
         return state
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, tree_scale
 from lagrangian_learning.learning.abstract_action import AbstractAction
-from lagrangian_learning.learning.checks import checked_velocities, like_neurons
+from lagrangian_learning.learning.checks import check_state, checked_velocities, like_neurons
 from lagrangian_learning.learning.delta_errors import potential_gradient
 from lagrangian_learning.mechanics import AbstractBoundaryLaw, AbstractMultiplierSolver, State, momenta
 from lagrangian_learning.mechanics.cauchy import initial_state
@@ -24,7 +24,7 @@ from .backprop_diffusion import (
 )
 from .costate import growth_rate, has_run_away
 from .finite_speed_motion import FiniteSpeedMotion
-from .full import AbstractFullDynamics, check_motion
+from .full import AbstractFullDynamics
 
 
 class FiniteSpeedDynamics(AbstractFullDynamics, AbstractBoundaryLaw):
@@ -91,7 +91,7 @@ class FiniteSpeedDynamics(AbstractFullDynamics, AbstractBoundaryLaw):
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self.check_stimulus(ts, args)
-        check_motion(self, state)
+        check_state(state, 1, whole=True, multipliers=True)
         self.network.check_weights(state.q[1])
         t0 = as_time(jnp.ravel(ts)[0], state.q)
         theta = self.lagrangian.rate(t0)

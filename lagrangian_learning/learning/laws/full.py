@@ -8,6 +8,7 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning._arrays import all_finite, as_time
 from lagrangian_learning._checks import require
 from lagrangian_learning.learning.abstract_action import AbstractAction
+from lagrangian_learning.learning.checks import check_state
 from lagrangian_learning.learning.multipliers import NetworkStructure
 from lagrangian_learning.mechanics import (
     AbstractEulerLagrange,
@@ -89,7 +90,7 @@ class FullDynamics(AbstractFullDynamics):
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self.check_stimulus(ts, args)
-        check_motion(self, state)
+        check_state(state, 2 * self.action.order - 1, whole=True)
         self.network.check_weights(state.q[1])
         return state
 
@@ -103,9 +104,3 @@ class FullDynamics(AbstractFullDynamics):
             return W
         x = guard_rank(self.network, self.network.forward(W, u), W)
         return require(W, all_finite(x), "the neurons of this network are not finite at the start.")
-
-
-def check_motion(law: AbstractActionLaw, state: Any) -> None:
-    """ValueError for anything but a state of the law's order."""
-    if not isinstance(state, State) or (law.action.order == 2 and (state.a is None or state.j is None)):
-        raise ValueError("the state of an Euler–Lagrange law comes from law.initial_state(t0, ..., args).")

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, tree_dot, tree_scale
 from lagrangian_learning._checks import positive
-from lagrangian_learning.learning.checks import check_stimulus, without_velocities
+from lagrangian_learning.learning.checks import check_state, check_stimulus, without_velocities
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, loss
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
 from lagrangian_learning.mechanics import AbstractEnergyPart, AbstractLaw, Rates, State, compiled
@@ -72,6 +72,7 @@ class GradientFlow(AbstractLaw, AbstractEnergyPart):
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         check_stimulus(self.network, self.potential, _SMOOTHNESS, ts, args)
+        check_state(state, 0)
         self.network.check_weights(state.q)
         return state
 

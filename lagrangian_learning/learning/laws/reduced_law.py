@@ -5,11 +5,12 @@ from typing import Any
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import as_time
+from lagrangian_learning.learning.checks import check_state
 from lagrangian_learning.mechanics import AbstractEnergyPart, AbstractEulerLagrange, DampedMotion, State, compiled
 from lagrangian_learning.signals import Stimulus
 
 from .action_law import AbstractActionLaw, described, lifted
-from .full import FullDynamics, check_motion
+from .full import FullDynamics
 from .start import known_regular, regular_start, weights_state
 
 
@@ -59,7 +60,7 @@ class AbstractReducedDynamics(AbstractActionLaw, AbstractEnergyPart):
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self.check_stimulus(ts, args)
-        check_motion(self, state)
+        check_state(state, 2 * self.action.order - 1)
         self.network.check_weights(state.q)
         return state
 

@@ -126,6 +126,5 @@ def test_what_a_second_order_action_needs(key):
     rough = ll.Stimulus(ll.Patterns(jnp.ones((2, 2)), 1.0, 0.2), stimulus.target)
     with pytest.raises(ValueError, match=r"differentiates the input 4 times.*Patterns is only C2.*smoothness=4"):
         initial(action.law(), rough, key)
-    law = action.law()
     with pytest.raises(ValueError, match=r"use ll.multipliers.DenseSaddlePoint"):
         action.law(multiplier_solver=ll.multipliers.ConjugateGradients())
