@@ -67,23 +67,22 @@ def raised(value: PyTree, verdicts: list[Verdict]) -> PyTree:
 def number(value: Any, name: str) -> Inexact[Array, ""]:
     """One finite real number as an array; otherwise an error that names the argument."""
     constant = _scalar(value, name)
-    return require(constant, jnp.isfinite(constant), f"{name} must be finite.")
+    return require(constant, _isfinite(_known(value, constant)), f"{name} must be finite.")
 
 
-def positive(value: Any, name: str, meaning: str = "") -> Inexact[Array, ""]:
-    """One finite real number > 0; `meaning` ends the message: what the argument is, or what to use in its place."""
+def positive(value: Any, name: str, meaning: str = "", *, finite: bool = True) -> Inexact[Array, ""]:
+    """One real number > 0; `meaning` ends the message: what the argument is, or what to use in its place."""
     constant = _scalar(value, name)
-    return require(
-        constant, jnp.isfinite(constant) & (constant > 0), _message(f"{name} must be finite and > 0", meaning)
-    )
+    known = _known(value, constant)
+    allowed = (known > 0) & (_isfinite(known) if finite else True)
+    return require(constant, allowed, _message(f"{name} must be {'finite and ' if finite else ''}> 0", meaning))
 
 
 def nonnegative(value: Any, name: str, meaning: str = "") -> Inexact[Array, ""]:
     """One finite real number >= 0; `meaning` ends the message."""
     constant = _scalar(value, name)
-    return require(
-        constant, jnp.isfinite(constant) & (constant >= 0), _message(f"{name} must be finite and >= 0", meaning)
-    )
+    known = _known(value, constant)
+    return require(constant, _isfinite(known) & (known >= 0), _message(f"{name} must be finite and >= 0", meaning))
 
 
 def positive_int(value: Any, name: str) -> int:
@@ -112,6 +111,15 @@ def _scalar(value: Any, name: str) -> Inexact[Array, ""]:
     if jnp.issubdtype(constant.dtype, jnp.complexfloating):
         raise ValueError(f"{name} must be real, got {constant.dtype}.")
     return constant
+
+
+def _known(value: Any, constant: Array) -> Any:
+    """The value in NumPy where it is known: under jit even an operation on constants would be traced."""
+    return np.asarray(value) if is_concrete(value) else constant
+
+
+def _isfinite(known: Any) -> Any:
+    return np.isfinite(known) if isinstance(known, np.ndarray) else jnp.isfinite(known)
 
 
 def _message(requirement: str, meaning: str) -> str:

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import ellipj, ellipk
 
-from lagrangian_learning.mechanics.law import AbstractLaw, Rates, Residual
+from lagrangian_learning.mechanics.law import (
+    AbstractConstrainedPart,
+    AbstractEnergyPart,
+    AbstractLaw,
+    Rates,
+    Residual,
+)
 
 
 class Motion(eqx.Module):
@@ -17,48 +23,7 @@ def array(value, dtype=jnp.float64):
     return jnp.asarray(value, dtype)
 
 
-class Law(AbstractLaw):
-    """A law without constraints, energy or aliases; subclasses add what they have."""
-
-    def vector_field(self, t, state, args):
-        return self.rates(t, state, args).state
-
-    def observables(self, t, state, args):
-        return {"q": state.q, "v": state.v}
-
-    def residual(self, t, state, args):
-        return None
-
-    def energy(self, t, state, args):
-        return None
-
-    def project(self, t, state, args):
-        raise AssertionError("an unconstrained law is never projected")
-
-    def baumgarte(self, alpha, beta):
-        raise ValueError("this law has no constraints")
-
-    def check(self, ts, state, args):
-        return state
-
-    @property
-    def drifts(self):
-        return False
-
-    @property
-    def linear_part(self):
-        return None
-
-    @property
-    def description(self):
-        return {"equation": "hand-written", "coordinates": "minimal"}
-
-    @property
-    def aliases(self):
-        return {}
-
-
-class Oscillator(Law):
+class Oscillator(AbstractLaw, AbstractEnergyPart):
     """q̈ = −ω² q − r q̇ + args (if any); E = ½v² + ½ω²q², dE/dt = −r v² + args v."""
 
     omega: object
@@ -80,7 +45,7 @@ class Oscillator(Law):
         return {"W": ("q", None), "x": ("q", 0)}
 
 
-class Pendulum(Law):
+class Pendulum(AbstractLaw, AbstractConstrainedPart, AbstractEnergyPart):
     """|q| = 1 in the plane under gravity g, index-reduced: q̈ = −δ q + (0, −g), δ = |v|² − g y."""
 
     gravity: object = 1.0
@@ -113,19 +78,15 @@ class Pendulum(Law):
     def baumgarte(self, alpha, beta):
         return Pendulum(self.gravity, (alpha, beta))
 
-    @property
-    def drifts(self):
-        return True
 
-
-class BlowUp(Law):
+class BlowUp(AbstractLaw):
     """q̇ = q²: q = 1/(1/q0 − t) ends at t = 1/q0."""
 
     def rates(self, t, state, args):
         return Rates(Motion(state.q**2, jnp.zeros_like(state.v)), None)
 
 
-class NaNAfter(Law):
+class NaNAfter(AbstractLaw):
     """q̇ = v until the time args, then NaN."""
 
     def rates(self, t, state, args):

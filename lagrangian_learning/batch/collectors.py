@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import Outcome
+from lagrangian_learning.simulate.stepping import Statistics
 
 from .fold import Folding
 
@@ -18,7 +19,7 @@ class Summary(NamedTuple):
 
     result: RESULTS
     failed: Any
-    stats: dict[str, Any]
+    statistics: Statistics
 
 
 class HostArrays:
@@ -89,7 +90,7 @@ class FoldingCollector(AbstractCollector):
         self.value = folding.fold.start
 
     def part_of(self, outcome: Outcome) -> Summary:
-        return Summary(outcome.result, outcome.failed, outcome.stats)
+        return Summary(outcome.result, outcome.failed, outcome.statistics)
 
     def fold(self, outcome: Outcome, lanes: int) -> None:
         self.value = self.folding(self.value, outcome, lanes)

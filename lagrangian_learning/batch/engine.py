@@ -5,8 +5,8 @@ import abc
 import equinox as eqx
 from jaxtyping import Array
 
-from lagrangian_learning.simulate.run import Outcome, Plan
-from lagrangian_learning.simulate.settings import Tolerances
+from lagrangian_learning.simulate.run import Outcome
+from lagrangian_learning.simulate.settings import Plan, Tolerances
 
 from .lanes import Inputs
 

@@ -9,8 +9,7 @@ import jax
 from jaxtyping import Array
 
 from lagrangian_learning.costs.memory import is_small
-from lagrangian_learning.simulate.run import Plan
-from lagrangian_learning.simulate.settings import Tolerances
+from lagrangian_learning.simulate.settings import Plan, Tolerances
 
 from .engine import AbstractEngine
 from .engines import DiffraxEngine, SerialEngine

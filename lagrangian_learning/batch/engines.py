@@ -7,9 +7,8 @@ import jax
 from jaxtyping import Array
 
 from lagrangian_learning._checks import collected_verdicts, refused
-from lagrangian_learning.simulate.resume import checked_start
-from lagrangian_learning.simulate.run import Outcome, Plan, integrate
-from lagrangian_learning.simulate.settings import Tolerances
+from lagrangian_learning.simulate.run import Outcome, checked_start, integrate
+from lagrangian_learning.simulate.settings import Plan, Tolerances
 
 from .engine import AbstractEngine
 from .lanes import Inputs

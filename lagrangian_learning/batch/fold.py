@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from lagrangian_learning.simulate.preparation import Names, trajectory_of
-from lagrangian_learning.simulate.run import Outcome
+from lagrangian_learning.simulate.run import Outcome, trajectory_of
 from lagrangian_learning.simulate.settings import Tolerances
-from lagrangian_learning.simulate.trajectory import Trajectory
+from lagrangian_learning.simulate.trajectory import Names, Trajectory
 
 from .fingerprint import fingerprint_of_arrays, fingerprint_of_program, traced
 from .lanes import has_dtype

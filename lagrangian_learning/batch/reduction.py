@@ -6,7 +6,8 @@ import equinox as eqx
 from jaxtyping import PyTree
 
 from lagrangian_learning.simulate.results import RESULTS
-from lagrangian_learning.simulate.table import reduction_printed
+from lagrangian_learning.simulate.stepping import Statistics
+from lagrangian_learning.simulate.table import outcome_rows, run_title, table, value_rows
 
 
 class Reduction(eqx.Module):
@@ -18,11 +19,17 @@ class Reduction(eqx.Module):
 
     value: PyTree
     result: RESULTS
-    stats: dict[str, Any]
+    statistics: Statistics
     description: tuple[tuple[str, str], ...] = eqx.field(static=True)
 
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Steps taken, and extrema over all accepted steps, of every lane."""
+        return self.statistics.as_dict()
+
     def __repr__(self) -> str:
-        return reduction_printed(self)
+        return str(self)
 
     def __str__(self) -> str:
-        return reduction_printed(self)
+        rows = [*self.description, *outcome_rows(self.statistics, self.result), *value_rows(self.value)]
+        return table(f"Reduction{run_title(self.statistics)}", rows)

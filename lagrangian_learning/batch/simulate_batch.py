@@ -14,12 +14,11 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import positive_int
 from lagrangian_learning.mechanics.law import AbstractLaw
-from lagrangian_learning.simulate.preparation import MAX_STEPS, Names, Settings, check_law, names_of, trajectory_of
 from lagrangian_learning.simulate.results import RESULTS
-from lagrangian_learning.simulate.resume import resumed
-from lagrangian_learning.simulate.settings import checked_times, state_dtype
+from lagrangian_learning.simulate.run import resumed, trajectory_of
+from lagrangian_learning.simulate.settings import MAX_STEPS, Settings, check_law, checked_times, state_dtype
 from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
-from lagrangian_learning.simulate.trajectory import Trajectory
+from lagrangian_learning.simulate.trajectory import Names, Trajectory, names_of
 
 from .batch_run import BatchRun, carry_out
 from .checkpoint import Checkpoint, kept_chunk
@@ -54,7 +53,7 @@ def simulate_batch(
     atol: Any = None,
     dt0: Any = None,
     stepsize_controller: diffrax.AbstractStepSizeController | None = None,
-    stabilisation: AbstractStabilisation | str | None = None,
+    stabilisation: AbstractStabilisation | None = None,
     save: Callable[[Array, dict[str, PyTree]], PyTree] | None = None,
     reduce: tuple[PyTree, Callable[[PyTree, Trajectory], PyTree]] | None = None,
     resume: Trajectory | None = None,
@@ -117,7 +116,7 @@ def simulate_batch(
     with _noted(in_axes):
         chosen = engine_for(engine, batch.like_one, batch.count, times, tolerances, plan)
     run = BatchRun(chosen, _mine(batch, mesh), times, tolerances, plan, row)
-    names = names_of(law, plan).telling("engine", run.description)
+    names = names_of(law, save, plan.description_of(law)).stating("engine", run.description)
     fold = checked_fold(reduce)
     folding = None if fold is None else Folding(fold, times, tolerances, names)
     folder = None if checkpoint is None else _folder_of_process(checkpoint, mesh)
@@ -189,9 +188,9 @@ def _result(run: BatchRun, collector: AbstractCollector, names: Names) -> Trajec
     left = collector.arrays.tree
     refused = np.flatnonzero(left.result == RESULTS.refused_start)
     if refused.size:
-        names = names.telling("refused", f"run {refused[0]}: {_why_refused(run, int(refused[0]))}")
+        names = names.stating("refused", f"run {refused[0]}: {_why_refused(run, int(refused[0]))}")
     if isinstance(collector, FoldingCollector):
-        return Reduction(jax.tree.map(np.asarray, collector.value), left.result, left.stats, names.description)
+        return Reduction(jax.tree.map(np.asarray, collector.value), left.result, left.statistics, names.description)
     each = (run.times, run.tolerances)
     times, tolerances = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (run.lanes.count, *leaf.shape)), each)
     return dataclasses.replace(trajectory_of(times, tolerances, left, names), engine=run.engine)

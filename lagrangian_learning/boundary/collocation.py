@@ -155,7 +155,7 @@ def intervals_needed(defect: Float[Array, " intervals"], tol: Array) -> Float[Ar
 
 
 def spread_points(mesh: Array, needed: Float[Array, " intervals"], count: int) -> Float[Array, " free"]:
-    """Free points that give every interval the same defect; a tenth of them evenly in time, lest a place go blind."""
+    """Free points that give every interval the same defect; a tenth of them evenly in time, to leave no place out."""
     step = jnp.diff(mesh)
     share = needed + jnp.sum(needed) / 10 * step / (mesh[-1] - mesh[0])
     total = jnp.concatenate([jnp.zeros_like(mesh[:1]), jnp.cumsum(share)])

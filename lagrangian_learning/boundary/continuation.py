@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from lagrangian_learning._arrays import tree_where
+
 from .collocation import (
     BoundaryProblem,
     Path,
@@ -17,11 +19,11 @@ from .collocation import (
     times_of,
     with_times,
 )
-from .newton import Newton, newton
+from .newton import NewtonIteration, newton
 
 _MAX_REFINEMENTS = 12
 _MAX_ATTEMPTS = 80
-_SLOWEST = 1e-6  # of the learning rate: slower than this nothing is learned, and waves alone do not converge
+_SLOWEST = 1e-6  # of the learning rate: slower than this nothing is learned, and the waves alone do not converge
 
 
 class Solved(eqx.Module):
@@ -77,7 +79,7 @@ def search(problem: BoundaryProblem, ts: Array, tol: Array, intervals: int, max_
         counted = eqx.tree_at(
             lambda s: (s.attempts, s.iterations), now, (now.attempts + 1, now.iterations + found.steps)
         )
-        return _choose(found.converged, _advanced(slow, mesh, counted, found, tol, ts), _backed(counted))
+        return tree_where(found.converged, _advanced(slow, mesh, counted, found, tol, ts), _backed(counted))
 
     def going(now: Search) -> Array:
         return ~now.done & (now.attempts < _MAX_ATTEMPTS)
@@ -85,7 +87,9 @@ def search(problem: BoundaryProblem, ts: Array, tol: Array, intervals: int, max_
     return lax.while_loop(going, body, start)
 
 
-def _advanced(problem: BoundaryProblem, mesh: Array, now: Search, found: Newton, tol: Array, ts: Array) -> Search:
+def _advanced(
+    problem: BoundaryProblem, mesh: Array, now: Search, found: NewtonIteration, tol: Array, ts: Array
+) -> Search:
     """After a success: the mesh moves, and the rate goes on."""
     defect = defects(problem, mesh, found.path)
     needed = intervals_needed(defect, tol)
@@ -96,7 +100,7 @@ def _advanced(problem: BoundaryProblem, mesh: Array, now: Search, found: Newton,
     free = spread_points(mesh, needed, now.free.size)
     refinements = now.refinements + arrived.astype(jnp.int32)
     return Search(
-        _choose(better, solved, now.best),
+        tree_where(better, solved, now.best),
         free,
         moved_to(problem, mesh, found.path, with_times(free, ts)),
         jnp.minimum(now.rate * now.stride, 1),
@@ -115,7 +119,3 @@ def _backed(now: Search) -> Search:
     stuck = (best.rate >= 1) | (rate < _SLOWEST) | (rate < 1.005 * best.rate)
     stride = jnp.maximum(jnp.sqrt(now.stride), 1.05)
     return Search(best, best.free, best.path, rate, stride, now.attempts, now.refinements, now.iterations, stuck)
-
-
-def _choose(condition: Array, yes: eqx.Module, no: eqx.Module):
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

@@ -9,6 +9,8 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Int
 
+from lagrangian_learning._arrays import tree_where
+
 from .collocation import MATRIX, BoundaryProblem, Path, jumps, times_of
 
 _SMALLEST_DAMPING = 1 / 256
@@ -126,7 +128,7 @@ def _first(held: Array, condition: Array, start: Array) -> Float[Array, " n"]:
 # -- the iteration -------------------------------------------------------------------------------------------------
 
 
-class Newton(eqx.Module):
+class NewtonIteration(eqx.Module):
     """Where the iteration stands."""
 
     path: Path
@@ -143,36 +145,40 @@ class _Trial(NamedTuple):
     converged: Array
 
 
-def newton(problem: BoundaryProblem, mesh: Array, guess: Path, tol: Array, max_steps: Int[Array, ""] | int) -> Newton:
+def newton(
+    problem: BoundaryProblem, mesh: Array, guess: Path, tol: Array, max_steps: Int[Array, ""] | int
+) -> NewtonIteration:
     """Damped Newton steps until the next one would be smaller than tol, relative to 1 + |y|.
 
     A step is damped until the next correction, by the same matrix, is smaller: a test that no scaling of the equations
     changes (Deuflhard).
     """
 
-    def body(now: Newton) -> Newton:
+    def body(now: NewtonIteration) -> NewtonIteration:
         system = linearised(problem, mesh, now.path)
         step = newton_step(system, residuals(problem, mesh, now.path))
         trial = _damped(problem, mesh, system, now, step, tol)
         through = _size(now.path, step)[1] <= tol
-        path = _where(through, _plus(now.path, 1, step), trial.path)
-        return Newton(
-            _where(through | trial.accepted, path, now.path),
+        path = tree_where(through, _plus(now.path, 1, step), trial.path)
+        return NewtonIteration(
+            tree_where(through | trial.accepted, path, now.path),
             jnp.minimum(2 * trial.damping, 1),
             now.steps + 1,
             through | trial.converged,
             ~through & ~trial.accepted,
         )
 
-    def going(now: Newton) -> Array:
+    def going(now: NewtonIteration) -> Array:
         return ~now.converged & ~now.failed & (now.steps < max_steps)
 
     no = jnp.asarray(False)
-    start = Newton(guess, jnp.ones_like(mesh[0]), jnp.asarray(0, jnp.int32), no, no)
+    start = NewtonIteration(guess, jnp.ones_like(mesh[0]), jnp.asarray(0, jnp.int32), no, no)
     return lax.while_loop(going, body, start)
 
 
-def _damped(problem: BoundaryProblem, mesh: Array, system: Linearised, now: Newton, step: Path, tol: Array) -> _Trial:
+def _damped(
+    problem: BoundaryProblem, mesh: Array, system: Linearised, now: NewtonIteration, step: Path, tol: Array
+) -> _Trial:
     size = _size(now.path, step)[0]
 
     def attempt(damping: Array) -> _Trial:
@@ -180,7 +186,7 @@ def _damped(problem: BoundaryProblem, mesh: Array, system: Linearised, now: Newt
         following = newton_step(system, residuals(problem, mesh, path))
         mean, largest = _size(now.path, following)
         converged = (damping == 1) & (largest <= tol)
-        path = _where(converged, _plus(path, 1, following), path)
+        path = tree_where(converged, _plus(path, 1, following), path)
         return _Trial(damping, path, converged | (mean <= (1 - damping / 4) * size), converged)
 
     def shorter(trial: _Trial) -> _Trial:
@@ -202,10 +208,6 @@ def _size(path: Path, step: Path) -> tuple[Array, Array]:
 
 def _plus(path: Path, scale: Any, step: Path) -> Path:
     return jax.tree.map(lambda y, d: y + scale * d, path, step)
-
-
-def _where(condition: Array, yes: Path, no: Path) -> Path:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 @eqx.filter_custom_jvp

@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from lagrangian_learning._arrays import tree_where
+from lagrangian_learning.steppers.defaults import default_stepper
+
 from .collocation import (
     BoundaryProblem,
     Path,
@@ -60,7 +63,7 @@ def sweep(
         path, change, mixed = _once(problem, mesh, now, tol, relaxation)
         swept = Sweep(now.free, *mixed, path, now.free, change, now.sweeps + 1, now.refinements, ~jnp.isfinite(change))
         moved = _moved(problem, mesh, swept, tol, ts)
-        return jax.tree.map(lambda a, b: jnp.where(change <= enough, a, b), moved, swept)
+        return tree_where(change <= enough, moved, swept)
 
     def going(now: Sweep) -> Array:
         return ~now.done & (now.sweeps < max_sweeps)
@@ -126,10 +129,9 @@ def _run(field: Any, y: Array, mesh: Array, tol: Array, *, backward: bool) -> Fl
     times = times_of(mesh)
     ts = jnp.concatenate([times[:1, 0], times[:, 1:].reshape(-1)])
     ts = ts[::-1] if backward else ts
-    solver = diffrax.Dopri8() if mesh.dtype == jnp.dtype("float64") else diffrax.Tsit5()
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(field),
-        solver,
+        default_stepper(mesh.dtype),
         ts[0],
         ts[-1],
         None,

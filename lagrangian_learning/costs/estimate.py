@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 import diffrax
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from lagrangian_learning._checks import collected_verdicts
 from lagrangian_learning._tuning import SOLVER_STEPS
 from lagrangian_learning.mechanics import AbstractLaw
-from lagrangian_learning.simulate.augmented import start_of
-from lagrangian_learning.simulate.preparation import check_law
-from lagrangian_learning.simulate.settings import checked_state, checked_times
+from lagrangian_learning.simulate.settings import check_law, checked_state, checked_times
+from lagrangian_learning.simulate.work import start_of
+from lagrangian_learning.steppers.defaults import default_stepper, evaluations
 
 from .cost import Cost, cost_of
 from .hardware import Hardware, as_hardware
@@ -132,7 +131,7 @@ def estimate(
     memory = _lane_memory(law, state, args, num_bytes(saved) * times.size, solver, dtype, in_turn=in_turn)
     one_core = in_turn if engine is None else engine.one_core
     model = _Model(
-        hardware, dtype.name, _stages(solver, dtype), evaluation, watched, memory, weight_devices,
+        hardware, dtype.name, evaluations(solver or default_stepper(dtype)), evaluation, watched, memory, weight_devices,
         len(jax.tree.leaves(state)), hardware.cores if one_core and hardware.cores else 0, small,
     )  # fmt: skip
     share = math.ceil(lanes / lane_devices)
@@ -151,7 +150,7 @@ def _lane_memory(
     """Bytes of one lane, whose own is its start; records are held as they are made and as they leave."""
     held = evaluation_bytes(law.rates, jax.ShapeDtypeStruct((), dtype), state, args)
     return LaneMemory(
-        num_bytes(state), num_bytes(state), 2 * records, held, held_stages(_solver(solver, dtype)), in_turn
+        num_bytes(state), num_bytes(state), 2 * records, held, held_stages(solver or default_stepper(dtype)), in_turn
     )
 
 
@@ -165,7 +164,9 @@ def _costs(law: AbstractLaw, state: PyTree, args: PyTree, dtype: np.dtype, loop_
     """Of one evaluation of the rates, and of what is watched after a step."""
 
     def watch(*at: Any) -> tuple[Any, Any]:
-        return law.residual(*at) if law.drifts else None, law.energy(*at)
+        constraints, energetics = law.constrained_part, law.energy_part
+        residual = None if constraints is None else constraints.residual(*at)
+        return residual, None if energetics is None else energetics.energy(*at)
 
     at = (jax.ShapeDtypeStruct((), dtype), state, args)
     return cost_of(law.rates, *at, loop_steps=loop_steps), cost_of(watch, *at, loop_steps=loop_steps)
@@ -288,20 +289,6 @@ def _steps(times: Any, steps: int | None, dt0: float | None) -> int:
     if not dt0 > 0:
         raise ValueError(f"dt0 must be positive, got {dt0}.")
     return int(np.sum(np.maximum(np.ceil(np.diff(times) / dt0 * (1 - 1e-6)), 1)))
-
-
-def _solver(solver: Any, dtype: Any) -> Any:
-    if solver is not None:
-        return solver
-    return diffrax.Dopri8() if dtype == jnp.float64 else diffrax.Tsit5()
-
-
-def _stages(solver: Any, dtype: Any) -> int:
-    """Evaluations of a step."""
-    solver = _solver(solver, dtype)
-    tableau = getattr(solver, "tableau", None)
-    stages = getattr(tableau, "num_stages", getattr(solver, "stages", 1))
-    return stages - bool(getattr(tableau, "fsal", False))
 
 
 def _count(value: float) -> str:

@@ -11,12 +11,11 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning._tuning import BLOCK, MOST_OPERATIONS
 from lagrangian_learning.batch.lanes import Inputs, Kind, kinds_of
-from lagrangian_learning.simulate.run import Plan
-from lagrangian_learning.simulate.settings import Tolerances
+from lagrangian_learning.simulate.settings import Plan, Tolerances
 
 from .engine import FusedEngine
 from .internals import untested
-from .lane_step import Setting
+from .lane_step import Shared
 from .lockstep import Lockstep
 from .scalars import NotScalarError
 
@@ -60,7 +59,7 @@ def _is_plain(structure: Any, kinds: tuple[Kind, ...]) -> bool:
 
     def traced(others: PyTree) -> None:
         shared, times, tolerances, plan = others
-        found.append(Lockstep(varied, shared, Setting(times, tolerances, plan)))
+        found.append(Lockstep(varied, shared, Shared(times, tolerances, plan)))
 
     try:
         eqx.filter_eval_shape(traced, others)

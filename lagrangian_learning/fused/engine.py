@@ -12,15 +12,14 @@ from jaxtyping import Array
 from lagrangian_learning._tuning import BLOCK, MAX_STATE
 from lagrangian_learning.batch.engine import AbstractEngine
 from lagrangian_learning.batch.lanes import Inputs
-from lagrangian_learning.simulate.controllers import FixedState
-from lagrangian_learning.simulate.grid import GridState
-from lagrangian_learning.simulate.records import Record, reached
-from lagrangian_learning.simulate.run import COUNTS, Outcome, Plan, outcome_of
-from lagrangian_learning.simulate.settings import Tolerances
-from lagrangian_learning.simulate.trajectory import Carry
+from lagrangian_learning.simulate.controllers import FixedState, GridState
+from lagrangian_learning.simulate.run import Outcome, outcome_of
+from lagrangian_learning.simulate.settings import Plan, Tolerances
+from lagrangian_learning.simulate.stepping import Statistics
+from lagrangian_learning.simulate.trajectory import Carry, Record, reached
 
 from .internals import untested
-from .lane_step import Running, Setting
+from .lane_step import Running, Shared
 from .lanewise import blocked, size_of, unblocked
 from .lockstep import BlockOutcome, Lockstep
 
@@ -48,7 +47,7 @@ class FusedEngine(AbstractEngine):
         return None
 
     def run_chunk(self, varied: Inputs, shared: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
-        setting = Setting(times, tolerances, plan)
+        setting = Shared(times, tolerances, plan)
         lanes = jax.tree.leaves(varied)[0].shape[0]
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), varied)
         lockstep = Lockstep(one, shared, setting)
@@ -57,25 +56,26 @@ class FusedEngine(AbstractEngine):
         return _concluded(lockstep, run, lanes, setting)
 
 
-def _concluded(lockstep: Lockstep, run: BlockOutcome, lanes: int, setting: Setting) -> Outcome:
+def _concluded(lockstep: Lockstep, run: BlockOutcome, lanes: int, setting: Shared) -> Outcome:
     """The outcomes of all lanes, lanes first."""
     running = unblocked(run.running, lockstep.begin.shapes, lanes)
-    reason = unblocked(run.reason, lockstep.reason.shapes, lanes)
+    failure = unblocked(run.failure, lockstep.failure.shapes, lanes)
     records = unblocked(run.records, lockstep.record.shapes, lanes, setting.times.shape[0])
     there = unblocked([[run.there]], jax.ShapeDtypeStruct((), bool), lanes, setting.times.shape[0])
-    return eqx.filter_vmap(lambda *of_lane: _outcome(*of_lane, setting))(running, reason, there, records)
+    return eqx.filter_vmap(lambda *of_lane: _outcome(*of_lane, setting))(running, failure, there, records)
 
 
-def _outcome(running: Running, reason: Array, there: Array, records: Record, setting: Setting) -> Outcome:
-    short = (reason == 0) & (running.t < setting.times[-1])
+def _outcome(running: Running, failure: Array, there: Array, records: Record, setting: Shared) -> Outcome:
+    short = (failure == 0) & (running.t < setting.times[-1])
     result = diffrax.RESULTS.where(short, diffrax.RESULTS.max_steps_reached, diffrax.RESULTS.successful)
-    counts = dict(zip(COUNTS, (running.steps, running.accepted, running.steps - running.accepted), strict=True))
+    counts = (running.steps, running.accepted, running.steps - running.accepted)
+    statistics = Statistics(*counts, running.solver_state.monitor)
     end = Carry(running.t, running.y, running.solver_state, _control(running, setting), jnp.asarray(False))
-    return outcome_of(reached(records, there), end, reason, result, counts, setting.plan)
+    return outcome_of(reached(records, there), end, failure, result, statistics, setting.plan)
 
 
-def _control(running: Running, setting: Setting) -> Any:
+def _control(running: Running, setting: Shared) -> Any:
     if running.control is not None:
         return running.control
     last = GridState(jnp.asarray(setting.times.shape[0] - 2, jnp.int32), jnp.asarray(0, jnp.int32))
-    return FixedState(last, running.reason)
+    return FixedState(last, running.failure)

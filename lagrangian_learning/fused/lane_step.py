@@ -15,20 +15,18 @@ from jaxtyping import Array, Int, PyTree
 from lagrangian_learning._checks import collected_verdicts, refused
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.mechanics.law import AbstractLaw
-from lagrangian_learning.simulate.augmented import Augmented, AugmentedField, start_of
-from lagrangian_learning.simulate.controllers import AdaptiveState, AdaptiveSteps
-from lagrangian_learning.simulate.grid import land
-from lagrangian_learning.simulate.records import Record, Recorder
-from lagrangian_learning.simulate.results import Reason
-from lagrangian_learning.simulate.resume import checked_start
-from lagrangian_learning.simulate.run import Plan, diagnosed, start_reason
-from lagrangian_learning.simulate.settings import Tolerances
-from lagrangian_learning.simulate.stepping import MonitoredSolver, MonitoredState
+from lagrangian_learning.simulate.controllers import AdaptiveState, AdaptiveSteps, land
+from lagrangian_learning.simulate.results import FailureCode
+from lagrangian_learning.simulate.run import checked_start, diagnosed, start_failure
+from lagrangian_learning.simulate.settings import Plan, Tolerances
+from lagrangian_learning.simulate.stepping import MonitoredState, MonitoredStepper
+from lagrangian_learning.simulate.trajectory import Record, Recorder
+from lagrangian_learning.simulate.work import Worked, start_of, terms_of
 
 from .internals import keeps_last_stage, with_first_stage, without_first_step
 
 
-class Setting(NamedTuple):
+class Shared(NamedTuple):
     """What all lanes share beside the law's own: saved times, tolerances, settings."""
 
     times: Array
@@ -37,45 +35,45 @@ class Setting(NamedTuple):
 
 
 class Running(eqx.Module):
-    """A lane between two steps; reason: why it has stopped. tnext and control (None: constant steps) of the next."""
+    """A lane between two steps. failure: a `FailureCode`. tnext and control (None: constant steps) of the next."""
 
     t: Array
-    y: Augmented
+    y: Worked
     solver_state: MonitoredState
-    reason: Int[Array, ""]
+    failure: Int[Array, ""]
     steps: Int[Array, ""]
     accepted: Int[Array, ""]
     tnext: Array | None
     control: AdaptiveState | None
 
 
-def law_of_lane(inputs: Inputs, setting: Setting) -> AbstractLaw:
+def law_of_lane(inputs: Inputs, setting: Shared) -> AbstractLaw:
     """The law that is integrated."""
     return setting.plan.stabilisation.stabilised(inputs.law)
 
 
-def begin(inputs: Inputs, setting: Setting) -> Running:
+def begin(inputs: Inputs, setting: Shared) -> Running:
     """The lane at its start, or where an earlier run has ended."""
     times, tolerances, plan = setting
     law = law_of_lane(inputs, setting)
     is_refused, state = _checked(inputs, times)
     y, carry = start_of(law, times[0], state, inputs.args), inputs.carry
-    reason = start_reason(law, times[0], y, inputs.args, resumed=carry is not None)
-    reason = jnp.where(is_refused & (reason == 0), int(Reason.REFUSED_START), reason)
-    terms, solver = diffrax.ODETerm(AugmentedField(law)), plan.solver_for(times.dtype)
+    failure = start_failure(law, times[0], y, inputs.args, resumed=carry is not None)
+    failure = jnp.where(is_refused & (failure == 0), int(FailureCode.REFUSED_START), failure)
+    terms, solver = terms_of(law), plan.stepper(times.dtype)
     if carry is not None:
         y = carry.y
     tnext, control = None, None
     if plan.steps.adaptive:
-        controller = _controller(setting, times[:2], reason, None if carry is None else carry.controller_state)
+        controller = _controller(setting, times[:2], failure, None if carry is None else carry.controller_state)
         order, dt0 = solver.error_order(terms), tolerances.dt0
         tnext, control = controller.init(terms, times[0], times[-1], y, dt0, inputs.args, solver.func, order)
-        reason = control.reason
+        failure = control.failure
     end = times[1] if tnext is None else tnext
     made = solver.init(terms, times[0], end, y, inputs.args) if carry is None else carry.solver_state
     made = _primed(solver, made, terms, times[0], y, inputs.args)
     zero = jnp.asarray(0)  # as Diffrax counts
-    return Running(times[0], y, made, reason.astype(jnp.int32), zero, zero, tnext, control)
+    return Running(times[0], y, made, failure.astype(jnp.int32), zero, zero, tnext, control)
 
 
 def _checked(inputs: Inputs, times: Array) -> tuple[Array, PyTree]:
@@ -87,17 +85,17 @@ def _checked(inputs: Inputs, times: Array) -> tuple[Array, PyTree]:
     return refused(verdicts), state
 
 
-def _controller(setting: Setting, interval: Array, start: Array, resume: AdaptiveState | None) -> AdaptiveSteps:
+def _controller(setting: Shared, interval: Array, start: Array, resume: AdaptiveState | None) -> AdaptiveSteps:
     """The step controller within an interval between saved times."""
     return AdaptiveSteps(setting.plan.steps.adaptive_for(setting.tolerances), interval, start, resume)
 
 
-def _keeps_last_stage(solver: MonitoredSolver, inner: Any) -> bool:
+def _keeps_last_stage(solver: MonitoredStepper, inner: Any) -> bool:
     return keeps_last_stage(solver.solver, inner) and not solver.projects
 
 
 def _primed(
-    solver: MonitoredSolver, made: MonitoredState, terms: Any, t: Array, y: Augmented, args: PyTree
+    solver: MonitoredStepper, made: MonitoredState, terms: Any, t: Array, y: Worked, args: PyTree
 ) -> MonitoredState:
     """The first stage in the place of the last one of the step before, so that no step is a special first one."""
     if not _keeps_last_stage(solver, made.inner):
@@ -106,24 +104,24 @@ def _primed(
 
 
 def _stepped(
-    running: Running, inputs: Inputs, setting: Setting, t1: Array
-) -> tuple[Augmented, Any, MonitoredState, Any, Any]:
-    """A step as the monitored stepper makes it: y1, verdict, state, terms, stepper."""
+    running: Running, inputs: Inputs, setting: Shared, t1: Array
+) -> tuple[Worked, Any, MonitoredState, Any, Any]:
+    """A step as the monitored stepper makes it: y1, report, state, terms, stepper."""
     law = law_of_lane(inputs, setting)
-    terms, solver = diffrax.ODETerm(AugmentedField(law)), setting.plan.solver_for(setting.times.dtype)
+    terms, solver = terms_of(law), setting.plan.stepper(setting.times.dtype)
     state = running.solver_state
     if _keeps_last_stage(solver, state.inner):
         state = MonitoredState(without_first_step(state.inner), state.monitor)
-    y1, verdict, _, made, result = solver.step(terms, running.t, t1, running.y, inputs.args, state, False)
-    failed = jnp.where(result == diffrax.RESULTS.successful, verdict.reason, int(Reason.NON_FINITE))
-    return y1, eqx.tree_at(lambda v: v.reason, verdict, failed), made, terms, solver
+    y1, report, _, made, result = solver.step(terms, running.t, t1, running.y, inputs.args, state, False)
+    failure = jnp.where(result == diffrax.RESULTS.successful, report.failure, int(FailureCode.NON_FINITE))
+    return y1, eqx.tree_at(lambda r: r.failure, report, failure), made, terms, solver
 
 
-def fixed_step(running: Running, inputs: Inputs, setting: Setting, t1: Array) -> Running:
+def fixed_step(running: Running, inputs: Inputs, setting: Shared, t1: Array) -> Running:
     """A constant step to t1; a lane that has stopped stays where it is."""
-    y1, verdict, made, _, _ = _stepped(running, inputs, setting, t1)
-    active = running.reason == 0
-    failed = jnp.where(active, verdict.reason.astype(jnp.int32), running.reason)
+    y1, report, made, _, _ = _stepped(running, inputs, setting, t1)
+    active = running.failure == 0
+    failed = jnp.where(active, report.failure.astype(jnp.int32), running.failure)
     keep = failed == 0
     count = jnp.where(active, 1, 0).astype(running.steps.dtype)
     moved = _where(keep, (t1, y1, made), (running.t, running.y, running.solver_state))
@@ -131,45 +129,45 @@ def fixed_step(running: Running, inputs: Inputs, setting: Setting, t1: Array) ->
     return Running(*moved, failed, running.steps + count, accepted, None, None)
 
 
-def adaptive_step(running: Running, inputs: Inputs, setting: Setting, interval: Array) -> Running:
+def adaptive_step(running: Running, inputs: Inputs, setting: Shared, interval: Array) -> Running:
     """A step that the controller may reject; a lane that has stopped or arrived stays where it is."""
-    y1, verdict, made, terms, solver = _stepped(running, inputs, setting, running.tnext)
-    verdict = jax.tree.map(lambda leaf: jnp.where(jnp.isnan(leaf), jnp.inf, leaf), verdict)
+    y1, report, made, terms, solver = _stepped(running, inputs, setting, running.tnext)
+    report = jax.tree.map(lambda leaf: jnp.where(jnp.isnan(leaf), jnp.inf, leaf), report)
     controller = _controller(setting, interval, jnp.zeros((), jnp.int32), None)
     order = solver.error_order(terms)
     keep, begin, end, _, control, _ = controller.adapt_step_size(
-        running.t, running.tnext, running.y, y1, inputs.args, verdict, order, running.control
+        running.t, running.tnext, running.y, y1, inputs.args, report, order, running.control
     )
     stepped = _where(keep, (y1, made), (running.y, running.solver_state))
     count = jnp.where(keep, 1, 0).astype(running.steps.dtype)
     new = Running(
-        begin, *stepped, control.reason.astype(jnp.int32), running.steps + 1, running.accepted + count, end, control
+        begin, *stepped, control.failure.astype(jnp.int32), running.steps + 1, running.accepted + count, end, control
     )
     return _where(active(running, setting, interval[1]), new, running)
 
 
-def active(running: Running, setting: Setting, end: Array) -> Array:
+def active(running: Running, setting: Shared, end: Array) -> Array:
     """Whether a lane has still to go to a time."""
-    going = (running.reason == 0) & (running.t < end)
+    going = (running.failure == 0) & (running.t < end)
     return going if setting.plan.max_steps is None else going & (running.steps < setting.plan.max_steps)
 
 
-def enter(running: Running, inputs: Inputs, setting: Setting, interval: Array) -> Running:
+def enter(running: Running, inputs: Inputs, setting: Shared, interval: Array) -> Running:
     """The next step cut, or grown back, to the saved time that lies ahead now."""
     tnext, step = land(interval, running.t, running.control.step.wanted, jnp.asarray(1, jnp.int32))
     control = eqx.tree_at(lambda c: c.step, running.control, step)
     return eqx.tree_at(lambda r: (r.tnext, r.control), running, (tnext, control))
 
 
-def recorded(t: Array, y: Augmented, inputs: Inputs, setting: Setting) -> Record:
+def recorded(t: Array, y: Worked, inputs: Inputs, setting: Shared) -> Record:
     """What is kept of a saved state."""
     return Recorder(law_of_lane(inputs, setting), setting.plan.save)(t, y, inputs.args)
 
 
-def reason_of(running: Running, inputs: Inputs, setting: Setting) -> Array:
+def failure_of(running: Running, inputs: Inputs, setting: Shared) -> Array:
     """Why the lane has stopped, multipliers without a finite solution told apart."""
     law = law_of_lane(inputs, setting)
-    return diagnosed(law, running.t, running.y, running.reason, inputs.args)
+    return diagnosed(law, running.t, running.y, running.failure, inputs.args)
 
 
 def _where(which: Array, new: PyTree, old: PyTree) -> PyTree:

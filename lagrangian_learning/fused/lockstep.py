@@ -10,10 +10,10 @@ from jax import lax
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.batch.lanes import Inputs
-from lagrangian_learning.simulate.grid import SubdividedSteps
+from lagrangian_learning.simulate.controllers import SubdividedSteps
 
 from . import lane_step
-from .lane_step import Setting
+from .lane_step import Shared
 from .lanewise import Lanewise, Rows, rows_of, shared_rows
 from .one_kernel import fits_one_kernel, one_kernel
 from .unrolled_multipliers import unrolled
@@ -23,7 +23,7 @@ class BlockOutcome(NamedTuple):
     """What a block leaves: where its lanes ended, why, which saved times they reached, and what is kept of those."""
 
     running: Rows
-    reason: Rows
+    failure: Rows
     there: Array
     records: Rows
 
@@ -42,7 +42,7 @@ class Lockstep:
     Raises NotScalarError where a step of such a lane is no arithmetic on scalars.
     """
 
-    def __init__(self, varied: Inputs, shared: Inputs, setting: Setting) -> None:
+    def __init__(self, varied: Inputs, shared: Inputs, setting: Shared) -> None:
         self.shared, self.setting = shared, setting
         self.adaptive = setting.plan.steps.adaptive
         interval = setting.times[:2]
@@ -54,13 +54,13 @@ class Lockstep:
         else:
             self.step = self._lanewise(lane_step.fixed_step, like, varied, last=interval[1])
         self.record = self._lanewise(lane_step.recorded, interval[0], like.y, varied)
-        self.reason = self._lanewise(lane_step.reason_of, like, varied)
+        self.failure = self._lanewise(lane_step.failure_of, like, varied)
 
     @property
     def parts(self) -> dict[str, Lanewise]:
         """All that is computed lane by lane."""
         names = (
-            ("begin", "enter", "step", "record", "reason") if self.adaptive else ("begin", "step", "record", "reason")
+            ("begin", "enter", "step", "record", "failure") if self.adaptive else ("begin", "step", "record", "failure")
         )
         return {name: getattr(self, name) for name in names}
 
@@ -86,7 +86,7 @@ class Lockstep:
         saved = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, saved)
         there = jnp.concatenate([(there & ~self._lost(running))[None], reached])
         records = lax.map(lambda at: self.record([[at[0]]], at[1], lanes), (self.setting.times, saved))
-        return BlockOutcome(running, self.reason(running, lanes), there, records)
+        return BlockOutcome(running, self.failure(running, lanes), there, records)
 
     def _scanned(self, running: Rows, lanes: Rows) -> tuple[Rows, Saved]:
         """Through all intervals, one after the other: where lanes are then, and what they were at the saved times."""
@@ -129,17 +129,17 @@ class Lockstep:
         return lax.fori_loop(jnp.zeros_like(count), count, step, running)
 
     def _active(self, running: Rows, end: Array) -> Array:
-        t, reason, steps = (self._number(running, name) for name in ("t", "reason", "steps"))
-        going = (reason == 0) & (t < end)
+        t, failure, steps = (self._number(running, name) for name in ("t", "failure", "steps"))
+        going = (failure == 0) & (t < end)
         most = self.setting.plan.max_steps
         return going if most is None else going & (steps < most)
 
     def _arrived(self, running: Rows, end: Array) -> Array:
-        return (self._number(running, "t") >= end) & (self._number(running, "reason") == 0)
+        return (self._number(running, "t") >= end) & (self._number(running, "failure") == 0)
 
     def _lost(self, running: Rows) -> Array:
         """Lanes whose first step failed: Diffrax, which saves as steps end, has no record of their start either."""
-        return (self._number(running, "accepted") == 0) & (self._number(running, "reason") != 0)
+        return (self._number(running, "accepted") == 0) & (self._number(running, "failure") != 0)
 
     def _number(self, running: Rows, name: str) -> Array:
         return self._of(running, lambda lane: getattr(lane, name))[0][0]

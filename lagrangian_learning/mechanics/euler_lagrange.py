@@ -17,7 +17,7 @@ from .energy import energy, power
 from .equations import AbstractEquations
 from .lagrangian import Lagrangian
 from .law import AbstractConstrainedPart, AbstractEnergyPart, AbstractMechanicalPart, Rates, Residual
-from .linear_part import DampedMotion
+from .linear_part import AbstractLinearPart, DampedMotion
 from .method import compiled
 from .saddle_point import AbstractMultiplierSolver
 from .state import State
@@ -90,6 +90,14 @@ class AbstractEulerLagrange(AbstractEquations, AbstractEnergyPart, AbstractConst
     @property
     def linear_part(self) -> DampedMotion | None:
         return DampedMotion(self.lagrangian.dissipation) if self.lagrangian.order == 1 else None
+
+    def splitting(
+        self, given: AbstractLinearPart | None = None
+    ) -> tuple[AbstractLinearPart | None, "AbstractEulerLagrange"]:
+        """The linear part; where velocities decay by it, those off the constraints must too: with `damping_drift`."""
+        part = self.linear_part if given is None else given
+        damps = isinstance(part, DampedMotion) and self.constraint is not None
+        return part, self.damping_drift() if damps else self
 
     @property
     def description(self) -> dict[str, str]:

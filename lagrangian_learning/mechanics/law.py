@@ -115,6 +115,13 @@ class AbstractLaw(eqx.Module):
         """The Euler–Lagrange equations of a state (q, v): by default the law itself where it is made of them."""
         return self if isinstance(self, AbstractMechanicalPart) else None
 
+    def splitting(self, given: AbstractLinearPart | None = None) -> tuple[AbstractLinearPart | None, "AbstractLaw"]:
+        """The linear part A that an exponential stepper takes out, and the law whose N = f − A y it integrates then.
+
+        given: A in place of `linear_part`.
+        """
+        return self.linear_part if given is None else given, self
+
     @property
     def description(self) -> dict[str, str]:
         """What a printed trajectory says of the law: equation, coordinates, multiplier solver."""

@@ -46,6 +46,19 @@ class AbstractPropagator(eqx.Module):
     def combined(self, weights: Weights, slopes: PyTree[Float[Array, "slopes ..."]]) -> PyTree:
         """h Σ_j w_j(hA) N_j; slopes are states N_j stacked along a first axis."""
 
+    def quadratures(
+        self, start: PyTree, end: PyTree, weights: Float[Array, " slopes"], slopes: PyTree[Float[Array, "slopes ..."]]
+    ) -> PyTree:
+        """`end`, its pure quadratures (parts at rest under A that no rate depends on) by these weights; none here."""
+        return end
+
+    def drifted(self, start: PyTree, end: PyTree) -> PyTree:
+        """`end`, its coordinates being those of `start` carried by the velocities of `end`. ValueError without any."""
+        raise ValueError(
+            f"{type(self).__name__} moves no coordinates by velocities, as ll.KickDrift does: use "
+            "ll.ExponentialMidpoint()."
+        )
+
 
 class MotionWeights(NamedTuple):
     """A function of the hA of damped motion: at 0, at z, and its divided difference between them, times h elsewhere."""
@@ -80,6 +93,9 @@ class MotionPropagator(AbstractPropagator):
         resting = weighted(self.step * weights.rest, slopes)
         carried = weighted(self.step**2 * weights.drift, slopes.v)
         return _with_motion(resting, tree_add(resting.q, carried), weighted(self.step * weights.decay, slopes.v))
+
+    def drifted(self, start: PyTree, end: PyTree) -> PyTree:
+        return eqx.tree_at(lambda s: s.q, end, tree_add(start.q, tree_scale(self.step, end.v)))
 
 
 class DecayPropagator(AbstractPropagator):

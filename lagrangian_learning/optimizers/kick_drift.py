@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from lagrangian_learning._arrays import is_concrete
-from lagrangian_learning._checks import require
+from lagrangian_learning._checks import positive
 
 
 class KickDriftState(NamedTuple):
@@ -22,11 +21,11 @@ class KickDriftState(NamedTuple):
 def optimizer(
     gamma: Any, theta: Any = jnp.inf, *, step: float | Array | Callable[[Array], Array] = 1.0
 ) -> optax.GradientTransformation:
-    """v ← β v − ((1 − β)/γ) ∇V,  W ← W + h v,  β = e^{−ϑh}: the law (13) by `KickDrift` (THEORY §6).
+    """v ← β v − ((1 − β)/γ) ∇V,  W ← W + h v,  β = e^{−ϑh}: the law (13) by `KickDrift` (docs/theory.md §6).
 
     The same as `optax.sgd(h * (1 - beta) / gamma, momentum=beta)` to rounding, and at ϑ = ∞ as `optax.sgd(h / gamma)`:
-    momentum is the mass of the weights, m_W = γ/ϑ. Neurons have no mass here, m_x = 0, since gradients are all that an
-    optimizer is told; `CognitiveAction` has both.
+    momentum is the mass of the weights, m_W = γ/ϑ. Neurons have no mass here, m_x = 0, since an optimizer receives
+    gradients alone; `CognitiveAction` has both.
 
     Arguments:
         gamma: γ > 0, the friction; 1/γ is the learning rate a unit of time.
@@ -37,10 +36,10 @@ def optimizer(
     `eqx.filter(model, eqx.is_inexact_array)`); its state holds the velocities. Raises ValueError for constants out of
     range.
     """
-    gamma = _positive(gamma, "gamma", "it is 1/learning rate", finite=True)
-    theta = _positive(theta, "theta", "it is γ/m_W, jnp.inf for gradient descent without momentum", finite=False)
+    gamma = positive(gamma, "gamma", "it is 1/learning rate.")
+    theta = positive(theta, "theta", "it is γ/m_W, jnp.inf for gradient descent without momentum.", finite=False)
     if not callable(step):
-        step = _positive(step, "step", "it is the time of a step", finite=True)
+        step = positive(step, "step", "it is the time of a step.")
 
     def init(params: PyTree) -> KickDriftState:
         return KickDriftState(jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32))
@@ -60,11 +59,3 @@ def optimizer(
         return moved, KickDriftState(velocity, state.count + 1)
 
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
-
-
-def _positive(value: Any, name: str, meaning: str, *, finite: bool) -> Array:
-    number = jnp.asarray(value, jnp.result_type(float)) if is_concrete(value) else value
-    if jnp.ndim(number):
-        raise ValueError(f"{name} must be one number, got shape {jnp.shape(number)}.")
-    allowed = (number > 0) & (jnp.isfinite(number) if finite else True)
-    return require(number, allowed, f"{name} must be > 0{' and finite' if finite else ''}: {meaning}.")

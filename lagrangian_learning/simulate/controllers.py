@@ -1,4 +1,4 @@
-"""Step controllers of a run: they read a step's `Verdict`, and end the run as soon as it cannot go on."""
+"""Step controllers of a run: constant steps, adaptive ones that land on saved times, and the end of a failed run."""
 
 from typing import Any
 
@@ -7,38 +7,91 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .augmented import Augmented, unwrapped
-from .grid import StepState, land
-from .results import STOP, Reason
-from .stepping import Verdict
+from lagrangian_learning._types import Args, Terms, Time
+from lagrangian_learning.steppers.terms import unwrapped
+
+from .results import STOP, FailureCode
+from .stepping import StepReport
+from .work import Worked
 
 # A rejected step is cut to a fifth: thirty in a row shrink it by 1e-21, past the rounding of any time.
-_PATIENCE = 30
+_MOST_REJECTED_IN_A_ROW = 30
+
+
+# -- constant steps ------------------------------------------------------------------------------------------------
+
+
+class GridState(eqx.Module):
+    """Which interval between saved times the current step lies in, and which step of the interval it is."""
+
+    interval: Int[Array, ""]
+    step: Int[Array, ""]
+
+
+class SubdividedSteps(diffrax.AbstractStepSizeController):
+    """Every interval between saved times, cut into the fewest equal steps not longer than dt.
+
+    A step depends on its own interval only, so that a run resumed at a saved time takes the same steps, to the bit;
+    `diffrax.ConstantStepSize` divides the whole time span instead, and steps over the saved times.
+    """
+
+    times: Float[Array, " times"]
+    dt: Float[Array, ""]
+
+    def wrap(self, direction: Any) -> "SubdividedSteps":
+        del direction
+        return self
+
+    def init(
+        self, terms: Terms, t0: Time, t1: Time, y0: PyTree, dt0: Any, args: Args, func: Any, error_order: Any
+    ) -> tuple[Array, GridState]:
+        del terms, t0, t1, y0, dt0, args, func, error_order
+        first = GridState(jnp.asarray(0, jnp.int32), jnp.asarray(0, jnp.int32))
+        return self._end(first), first
+
+    def adapt_step_size(
+        self, t0: Array, t1: Array, y0: PyTree, y1_candidate: PyTree, args: Args, y_error: Any, error_order: Any,
+        controller_state: GridState,
+    ) -> tuple[bool, Array, Array, bool, GridState, diffrax.RESULTS]:  # fmt: skip
+        del t0, y0, y1_candidate, args, y_error, error_order
+        state = self._advanced(controller_state)
+        return True, t1, self._end(state), False, state, diffrax.RESULTS.successful
+
+    def _advanced(self, state: GridState) -> GridState:
+        through = state.step + 1 >= self.count(state.interval)
+        return GridState(
+            jnp.minimum(state.interval + through.astype(jnp.int32), self.times.shape[0] - 2),
+            jnp.where(through, 0, state.step + 1),
+        )
+
+    def _end(self, state: GridState) -> Array:
+        """Where the step ends; the last of an interval ends exactly on the saved time."""
+        count, start, end = self.count(state.interval), self.times[state.interval], self.times[state.interval + 1]
+        share = (state.step + 1).astype(start.dtype) / count.astype(start.dtype)
+        return jnp.where(state.step + 1 >= count, end, start + (end - start) * share)
+
+    def count(self, interval: Int[Array, ""]) -> Int[Array, ""]:
+        """How many steps an interval takes."""
+        start, end = self.times[interval], self.times[interval + 1]
+        # Times are rounded, so that an interval of ten steps may look like one of ten and a bit.
+        rounding = 4 * jnp.finfo(start.dtype).eps * jnp.maximum(jnp.abs(start), jnp.abs(end)) / self.dt
+        count = jnp.ceil((end - start) / self.dt * (1 - 1e-6) - rounding)
+        return jnp.maximum(count, 1).astype(jnp.int32)
 
 
 class FixedState(eqx.Module):
-    """State of the controller inside, and why the run must end."""
+    """State of the controller inside, and the `FailureCode` that ends the run."""
 
     inner: PyTree
-    reason: Int[Array, ""]
-
-
-class AdaptiveState(eqx.Module):
-    """The same; with the step wanted, how many steps in a row came to nothing, and the last reason among them."""
-
-    inner: PyTree
-    reason: Int[Array, ""]
-    step: StepState
-    fruitless: Int[Array, ""]
-    suspect: Int[Array, ""]
+    failure: Int[Array, ""]
 
 
 class FixedSteps(diffrax.AbstractStepSizeController):
-    """Steps of a controller that reads no error; the first bad one ends the run, and the state before it stays.
+    """Steps of a controller that reads no error; the first one that fails ends the run, and the state before it stays.
 
-    start: a reason known before the first step, which then is not taken.
+    start: a failure known before the first step, which then is not taken.
     """
 
     controller: diffrax.AbstractStepSizeController
@@ -48,37 +101,80 @@ class FixedSteps(diffrax.AbstractStepSizeController):
         return FixedSteps(self.controller.wrap(direction), self.start)
 
     def init(
-        self, terms: Any, t0: Array, t1: Array, y0: Augmented, dt0: Any, args: Any, func: Any, error_order: Any
+        self, terms: Terms, t0: Array, t1: Array, y0: Worked, dt0: Any, args: Args, func: Any, error_order: Any
     ) -> tuple[Array, FixedState]:
         end, inner = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
         return end, FixedState(inner, self.start)
 
     def adapt_step_size(
-        self, t0: Array, t1: Array, y0: Augmented, y1_candidate: Augmented, args: Any, y_error: Verdict,
+        self, t0: Array, t1: Array, y0: Worked, y1_candidate: Worked, args: Args, y_error: StepReport,
         error_order: Any, controller_state: FixedState,
     ) -> tuple[Bool[Array, ""], Array, Array, Any, FixedState, diffrax.RESULTS]:  # fmt: skip
         keep, begin, end, jump, inner, result = self.controller.adapt_step_size(
             t0, t1, y0, y1_candidate, args, None, error_order, controller_state.inner
         )
-        reason = _first(controller_state.reason, y_error)
-        failed = reason > 0
+        failure = _first(controller_state.failure, y_error)
+        failed = failure > 0
         begin, end = jnp.where(failed, t0, begin), jnp.where(failed, t1, end)
         result = diffrax.RESULTS.where(failed, STOP, result)
-        return keep & ~failed, begin, end, jump, FixedState(inner, reason), result
+        return keep & ~failed, begin, end, jump, FixedState(inner, failure), result
+
+
+# -- adaptive steps ------------------------------------------------------------------------------------------------
+
+
+class Landing(eqx.Module):
+    """The step wanted, whether it was cut short for a saved time, and which saved time comes next."""
+
+    wanted: Float[Array, ""]
+    cut: Bool[Array, ""]
+    target: Int[Array, ""]
+
+
+def land(
+    times: Float[Array, " times"] | None, t: Float[Array, ""], wanted: Float[Array, ""], target: Int[Array, ""]
+) -> tuple[Float[Array, ""], Landing]:
+    """Where a step from t of the wanted length ends, so that the next saved time, times[target], becomes a step end.
+
+    A step that would leave a sliver before the saved time is halved with it instead. The length wanted before a cut is
+    kept for the step after it. `diffrax.ClipStepSizeController` does neither: its steps grow again from the cut one.
+    """
+    if times is None:
+        return t + wanted, Landing(wanted, jnp.asarray(False), target)
+    last = times.shape[0] - 1
+    target = jnp.where((target <= last) & (t >= times[jnp.minimum(target, last)]), target + 1, target)
+    goal = times[jnp.minimum(target, last)]
+    left = goal - t
+    end = jnp.where(2 * wanted > left, t + left / 2, t + wanted)
+    end = jnp.where(wanted >= left * (1 - 1e-3), goal, end)
+    end = jnp.where(target <= last, end, t + wanted)
+    return end, Landing(wanted, end - t < wanted, target)
+
+
+class AdaptiveState(eqx.Module):
+    """State of the controller inside, the `FailureCode` that ends the run, and the step.
+
+    rejected_in_a_row: steps since the time last advanced; last_failure: the last `FailureCode` among them.
+    """
+
+    inner: PyTree
+    failure: Int[Array, ""]
+    step: Landing
+    rejected_in_a_row: Int[Array, ""]
+    last_failure: Int[Array, ""]
 
 
 class AdaptiveSteps(diffrax.AbstractAdaptiveStepSizeController):
-    """Steps of an adaptive controller, which is shown the law's state alone: watching the energy changes no step.
+    """Steps of an adaptive controller, which sees the law's state alone: watching the energy changes no step.
 
     Arguments:
         controller: any adaptive controller of Diffrax.
-        times: saved times that must be step ends; None: any. What a step cut short for them would have been is
-            remembered, where `diffrax.ClipStepSizeController` has to grow the step again.
-        start: a reason known before the first step, which then is not taken.
-        resume: where an earlier run left off.
+        times: saved times that must be step ends; None: none.
+        start: a failure known before the first step, which then is not taken.
+        resume: where an earlier run ended.
 
-    A step with a reason against it is rejected, so that the next is shorter. The run ends when steps no longer advance
-    the time, or when the controller would accept a failed one.
+    A step that fails is rejected, so that the next is shorter. The run ends when steps no longer advance the time, or
+    when the controller would accept a step that failed.
     """
 
     controller: diffrax.AbstractAdaptiveStepSizeController
@@ -102,62 +198,62 @@ class AdaptiveSteps(diffrax.AbstractAdaptiveStepSizeController):
         return AdaptiveSteps(self.controller.wrap(direction), self.times, self.start, self.resume)
 
     def init(
-        self, terms: Any, t0: Array, t1: Array, y0: Augmented, dt0: Any, args: Any, func: Any, error_order: Any
+        self, terms: Terms, t0: Array, t1: Array, y0: Worked, dt0: Any, args: Args, func: Any, error_order: Any
     ) -> tuple[Array, AdaptiveState]:
         if self.resume is None:
-            # Diffrax's choice of a first step asks for a plain ODETerm, and is 0.01 for its own wrapper of one.
+            # Diffrax's choice of a first step takes a plain ODETerm, and is 0.01 for its own wrapper of one.
             end, inner = self.controller.init(
                 unwrapped(terms), t0, t1, y0.state, dt0, args, _state_alone(func, y0), error_order
             )
             wanted = lax.stop_gradient(end - t0)
         else:
             inner, wanted = self.resume.inner, self.resume.step.wanted
-        hopeless = jnp.where(jnp.isfinite(wanted), int(Reason.NONE), int(Reason.NON_FINITE))
-        reason = jnp.where(self.start > 0, self.start, hopeless).astype(jnp.int32)
+        known = jnp.where(jnp.isfinite(wanted), int(FailureCode.NONE), int(FailureCode.NON_FINITE))
+        failure = jnp.where(self.start > 0, self.start, known).astype(jnp.int32)
         wanted = jnp.where(jnp.isfinite(wanted), wanted, (t1 - t0) / 1024)
         end, step = land(self.times, t0, wanted, jnp.asarray(1, jnp.int32))
-        return end, AdaptiveState(inner, reason, step, jnp.asarray(0, jnp.int32), jnp.asarray(0, jnp.int32))
+        return end, AdaptiveState(inner, failure, step, jnp.asarray(0, jnp.int32), jnp.asarray(0, jnp.int32))
 
     def adapt_step_size(
-        self, t0: Array, t1: Array, y0: Augmented, y1_candidate: Augmented, args: Any, y_error: Verdict,
+        self, t0: Array, t1: Array, y0: Worked, y1_candidate: Worked, args: Args, y_error: StepReport,
         error_order: Any, controller_state: AdaptiveState,
     ) -> tuple[Bool[Array, ""], Array, Array, Any, AdaptiveState, diffrax.RESULTS]:  # fmt: skip
-        reason = _first(controller_state.reason, y_error)
-        failed = reason > 0
+        failure = _first(controller_state.failure, y_error)
+        failed = failure > 0
         begin, y1, error = lax.stop_gradient(_harmless(failed, y0.state, y1_candidate.state, y_error.error))
-        kept, begin, end, jump, inner, result = self.controller.adapt_step_size(
+        accepted, begin, end, jump, inner, result = self.controller.adapt_step_size(
             t0, t1, begin, y1, args, error, error_order, controller_state.inner
         )
-        keep = kept & ~failed
+        keep = accepted & ~failed
         begin = jnp.where(keep, begin, t0)
         wanted = _remembered(controller_state.step, keep, end - begin)
         end, step = land(self.times, begin, wanted, controller_state.step.target)
-        fruitful = keep & _advances(begin, wanted)
-        fruitless = jnp.where(fruitful, 0, controller_state.fruitless + 1)
-        suspect = jnp.where(failed, reason, jnp.where(fruitful, 0, controller_state.suspect))
-        over = (controller_state.reason > 0) | (kept & failed) | (fruitless >= _PATIENCE)
-        known = jnp.where(suspect > 0, suspect, int(Reason.STEP_UNDERFLOW)).astype(jnp.int32)
+        advanced = keep & _advances(begin, wanted)
+        rejected = jnp.where(advanced, 0, controller_state.rejected_in_a_row + 1)
+        last = jnp.where(failed, failure, jnp.where(advanced, 0, controller_state.last_failure))
+        over = (controller_state.failure > 0) | (accepted & failed) | (rejected >= _MOST_REJECTED_IN_A_ROW)
+        known = jnp.where(last > 0, last, int(FailureCode.STEP_UNDERFLOW)).astype(jnp.int32)
         result = diffrax.RESULTS.where(over, STOP, result)
-        state = AdaptiveState(inner, jnp.where(over, known, 0), step, fruitless, suspect)
+        state = AdaptiveState(inner, jnp.where(over, known, 0), step, rejected, last)
         return keep, begin, end, jump, state, result
 
 
-def _first(known: Int[Array, ""], verdict: Verdict) -> Int[Array, ""]:
-    return jnp.where(known > 0, known, verdict.reason.astype(jnp.int32))
+def _first(known: Int[Array, ""], report: StepReport) -> Int[Array, ""]:
+    return jnp.where(known > 0, known, report.failure.astype(jnp.int32))
 
 
-def _state_alone(func: Any, y0: Augmented) -> Any:
-    return lambda terms, t, state, args: func(terms, t, Augmented(state, y0.work), args).state
+def _state_alone(func: Any, y0: Worked) -> Any:
+    return lambda terms, t, state, args: func(terms, t, Worked(state, y0.work), args).state
 
 
 def _harmless(failed: Array, y0: PyTree, y1: PyTree, error: PyTree) -> tuple[PyTree, PyTree, PyTree]:
-    """A failed step as a controller can digest it: an infinite error of a finite state (inf/inf would make h a NaN)."""
+    """A failed step as a controller can take it: an infinite error of a finite state (inf/inf would make h a NaN)."""
     y1 = jax.tree.map(lambda end, begin: jnp.where(failed, begin, end), y1, y0)
     return y0, y1, jax.tree.map(lambda leaf: jnp.where(failed, jnp.inf, leaf), error)
 
 
-def _remembered(taken: StepState, keep: Array, wanted: Array) -> Array:
-    """A step cut short that went well says nothing against the longer one."""
+def _remembered(taken: Landing, keep: Array, wanted: Array) -> Array:
+    """A step cut short that was accepted says nothing against the longer one."""
     return jnp.where(keep & taken.cut, jnp.maximum(wanted, taken.wanted), wanted)
 
 

@@ -49,18 +49,18 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     )
     boundary_not_converged = (
         "The boundary-value problem was not solved: its iteration did not converge, or diverged. Likely causes: "
-        'learning so fast, over so long a time, that solutions are lost or many. With method="sweeps" lower the '
-        'relaxation, raise max_iterations, or use method="newton". With Newton shorten the time span, raise gamma (or '
-        "mass_W), or give more intervals."
+        "learning so fast, over so long a time, that solutions are lost or many. With ll.boundary.Sweeps lower the "
+        "relaxation, raise max_iterations, or use ll.boundary.Newton(). With Newton shorten the time span, raise gamma "
+        "(or mass_W), or give more intervals."
     )
     boundary_mesh_too_coarse = (
         "The boundary-value problem was solved on its mesh, but between mesh points the equations are off by more than "
-        "tol. Give more intervals (stats['intervals_needed'] estimates how many), or raise tol."
+        "tol. Give more intervals (solution.intervals_needed estimates how many), or raise tol."
     )
 
 
-class Reason(enum.IntEnum):
-    """Why a step or a start is refused, as a number small enough to travel as a float; zero: no reason."""
+class FailureCode(enum.IntEnum):
+    """Why a step or a start fails, as a number small enough to travel as a float; zero: it does not."""
 
     NONE = 0
     NON_FINITE = 1
@@ -73,14 +73,14 @@ class Reason(enum.IntEnum):
     REFUSED_START = 8
 
 
-# Steps and controllers may only return codes of Diffrax itself: this one ends the loop, and the reason kept beside it
+# Steps and controllers may only return codes of Diffrax itself: this one ends the loop, and the failure kept beside it
 # replaces it at the end.
 STOP = diffrax.RESULTS.dt_min_reached
 
 
-def translate(reason: Int[Array, ""], base: diffrax.RESULTS) -> RESULTS:
-    """The code of a reason; without one, Diffrax's own code."""
+def translate(failure: Int[Array, ""], base: diffrax.RESULTS) -> RESULTS:
+    """The result of a failure; without one, Diffrax's own result."""
     result = RESULTS.promote(base)
-    for known in list(Reason)[1:]:
-        result = RESULTS.where(reason == int(known), getattr(RESULTS, known.name.lower()), result)
+    for known in list(FailureCode)[1:]:
+        result = RESULTS.where(failure == int(known), getattr(RESULTS, known.name.lower()), result)
     return result

@@ -1,68 +1,34 @@
-"""The compiled run: a law, its checked settings, one call of Diffrax, and what came of it."""
+"""The compiled run: a law, its settings, one call of Diffrax, and what came of it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
-from lagrangian_learning._arrays import all_finite, max_abs
+from lagrangian_learning._arrays import all_finite, is_concrete, max_abs
+from lagrangian_learning._checks import require
+from lagrangian_learning._types import Args
 from lagrangian_learning.mechanics.law import AbstractLaw
 
-from .augmented import Augmented, AugmentedField, start_of
 from .controllers import AdaptiveState
-from .monitor import Monitor, observed
-from .plan import StepChoice
-from .records import FlatRecorder, Record, Recorder, default_records_finite, reached
-from .results import RESULTS, Reason, translate
-from .resume import same_kind
-from .settings import Tolerances
-from .stabilisation import AbstractStabilisation, Projection, as_limit
-from .stepping import MonitoredSolver
-from .trajectory import Carry
-
-
-class Plan(eqx.Module):
-    """All settings of a run but times and tolerances."""
-
-    solver: diffrax.AbstractSolver
-    steps: StepChoice
-    stabilisation: AbstractStabilisation
-    adjoint: diffrax.AbstractAdjoint
-    max_steps: int | None = eqx.field(static=True)
-    save: Callable[..., PyTree] | None
-    progress: diffrax.AbstractProgressMeter
-
-    @property
-    def backsolves(self) -> bool:
-        return isinstance(self.adjoint, diffrax.BacksolveAdjoint)
-
-    @property
-    def records_afterwards(self) -> bool:
-        """Whether records are made of the saved states at the end: one copy of the law less to compile in the loop.
-
-        A user's save function may keep far less than the states, and is called on the way.
-        """
-        return self.backsolves or self.save is None
-
-    def solver_for(self, dtype: Any) -> MonitoredSolver:
-        """The stepper that Diffrax is given."""
-        projects = isinstance(self.stabilisation, Projection)
-        limit = as_limit(self.stabilisation, dtype)
-        return MonitoredSolver(self.solver, projects, self.steps.lands, self.steps.adaptive, limit)
+from .results import RESULTS, FailureCode, translate
+from .settings import Plan, Tolerances
+from .stepping import Statistics, observed, residual_of
+from .trajectory import Carry, FlatRecorder, Names, Record, Recorder, Trajectory, reached
+from .work import Worked, start_of, terms_of
 
 
 class Outcome(eqx.Module):
     """What a run left, before it is given its names."""
 
     records: Record
-    energy_start: Array | None
     result: RESULTS
     failed: Bool[Array, ""]
-    stats: dict[str, Array]
+    statistics: Statistics
     carry: Carry
 
 
@@ -70,7 +36,7 @@ def integrate(
     law: AbstractLaw,
     state: PyTree,
     times: Array,
-    args: PyTree,
+    args: Args,
     tolerances: Tolerances,
     plan: Plan,
     carry: Carry | None,
@@ -79,73 +45,69 @@ def integrate(
     """One run. A carry continues an earlier one, whose start is not checked again; a refused run takes no step."""
     law = plan.stabilisation.stabilised(law)
     y0 = start_of(law, times[0], state, args)
-    start = start_reason(law, times[0], y0, args, resumed=carry is not None)
+    start = start_failure(law, times[0], y0, args, resumed=carry is not None)
     if refused is not None:
-        start = jnp.where(refused & (start == 0), int(Reason.REFUSED_START), start)
+        start = jnp.where(refused & (start == 0), int(FailureCode.REFUSED_START), start)
     solution = _solved(law, times, y0 if carry is None else carry.y, args, tolerances, plan, carry, start)
     records, end = _recorded(law, solution, times, args, plan)
-    reason = diagnosed(law, end.t, end.y, end.controller_state.reason, args)
-    counts = {name: jnp.where(start > 0, 0, solution.stats[name]) for name in COUNTS}
-    return outcome_of(records, end, reason, solution.result, counts, plan)
+    failure = diagnosed(law, end.t, end.y, end.controller_state.failure, args)
+    names = ("num_steps", "num_accepted_steps", "num_rejected_steps")
+    counts = [jnp.where(start > 0, 0, solution.stats[name]) for name in names]
+    statistics = Statistics(*counts, end.solver_state.monitor)
+    return outcome_of(records, end, failure, solution.result, statistics, plan)
 
 
 integrate_compiled = eqx.filter_jit(integrate)
 
-COUNTS = ("num_steps", "num_accepted_steps", "num_rejected_steps")
-
 
 def outcome_of(
-    records: Record, end: Carry, reason: Array, result: diffrax.RESULTS, counts: dict[str, Array], plan: Plan
+    records: Record, end: Carry, failure: Array, result: diffrax.RESULTS, statistics: Statistics, plan: Plan
 ) -> Outcome:
-    """What came of a run that ended so: for a reason of ours, or without one with Diffrax's own result."""
-    broken = (result == diffrax.RESULTS.successful) & ~default_records_finite(records, plan.save)
-    reason = jnp.where(broken & (reason == 0), int(Reason.NON_FINITE), reason)
-    ours = translate(reason, result)
-    monitor = end.solver_state.monitor
-    energy_start = None if monitor.energy is None else monitor.energy.start
-    return Outcome(records, energy_start, ours, ours != RESULTS.successful, _statistics(counts, monitor), end)
+    """What came of a run that ended by a failure of ours, or without one with Diffrax's own result."""
+    broken = (result == diffrax.RESULTS.successful) & ~records.finite(plan.save)
+    failure = jnp.where(broken & (failure == 0), int(FailureCode.NON_FINITE), failure)
+    ours = translate(failure, result)
+    return Outcome(records, ours, ours != RESULTS.successful, statistics, end)
 
 
-def start_reason(law: AbstractLaw, t0: Array, y0: Augmented, args: PyTree, *, resumed: bool) -> Array:
-    """Why the run must not even begin, or zero."""
+def trajectory_of(times: Any, tolerances: Tolerances, outcome: Outcome, names: Names) -> Trajectory:
+    """The outcome under the names of its law."""
+    steps = {name: value for name, value in tolerances._asdict().items() if value is not None}
+    return Trajectory(times, outcome.records, outcome.result, outcome.statistics, steps, outcome.carry, names)
+
+
+def start_failure(law: AbstractLaw, t0: Array, y0: Worked, args: Args, *, resumed: bool) -> Array:
+    """The `FailureCode` of a run that must not even begin, or zero."""
     law, y0, args = observed((law, y0, args))
     # Of constants and stimulus too: zero times NaN need not be NaN where a compiler knows of the zero.
     finite = all_finite((law, y0.state, args))
-    residual = law.residual(t0, y0.state, args)
+    residual = residual_of(law, t0, y0, args)
     if residual is None or resumed:
-        reason = jnp.where(finite, int(Reason.NONE), int(Reason.NON_FINITE))
+        failure = jnp.where(finite, int(FailureCode.NONE), int(FailureCode.NON_FINITE))
     else:
         largest = jnp.maximum(residual.position, residual.velocity)
         # Quadratic constraints of large coordinates round off in proportion to the square.
         tolerance = jnp.finfo(t0.dtype).eps ** 0.75 * (1 + max_abs(y0.state)) ** 2
-        reason = jnp.where(largest > tolerance, int(Reason.INCONSISTENT_START), int(Reason.NONE))
-        reason = jnp.where(finite & jnp.isfinite(largest), reason, int(Reason.NON_FINITE))
-    return reason.astype(jnp.int32)
+        failure = jnp.where(largest > tolerance, int(FailureCode.INCONSISTENT_START), int(FailureCode.NONE))
+        failure = jnp.where(finite & jnp.isfinite(largest), failure, int(FailureCode.NON_FINITE))
+    return failure.astype(jnp.int32)
 
 
 def _solved(
     law: AbstractLaw,
     times: Array,
-    y0: Augmented,
-    args: PyTree,
+    y0: Worked,
+    args: Args,
     tolerances: Tolerances,
     plan: Plan,
     carry: Carry | None,
     start: Array,
 ) -> diffrax.Solution:
-    terms = diffrax.ODETerm(AugmentedField(law))
-    solver = plan.solver_for(times.dtype)
+    terms, solver = terms_of(law), plan.stepper(times.dtype)
     going_on: dict[str, Any] = {}
-    resume = None
     if carry is not None:
         like = eqx.filter_eval_shape(solver.init, terms, times[0], times[1], y0, args)
-        going_on = {
-            "solver_state": same_kind(carry.solver_state, like, "solver"),
-            "made_jump": carry.made_jump,
-        }
-        resume = carry.controller_state if plan.steps.adaptive else None
-        if plan.steps.adaptive and not isinstance(resume, AdaptiveState):
-            raise ValueError("the trajectory to resume was made with constant steps: give the same settings again.")
+        going_on = {"solver_state": _alike(carry.solver_state, like), "made_jump": carry.made_jump}
     return diffrax.diffeqsolve(
         terms,
         solver,
@@ -155,13 +117,22 @@ def _solved(
         y0,
         args,
         saveat=_saveat(law, times, plan),
-        stepsize_controller=plan.steps.controller_for(times, tolerances, start, resume),
+        stepsize_controller=plan.steps.controller_for(times, tolerances, start, _controller_before(carry, plan)),
         adjoint=plan.adjoint,
         max_steps=plan.max_steps,
         throw=False,
         progress_meter=plan.progress,
         **going_on,
     )
+
+
+def _controller_before(carry: Carry | None, plan: Plan) -> AdaptiveState | None:
+    """The controller of the run that is resumed; None for constant steps, which remember nothing."""
+    if carry is None or not plan.steps.adaptive:
+        return None
+    if not isinstance(carry.controller_state, AdaptiveState):
+        raise ValueError("the trajectory to resume was made with constant steps: give the same settings again.")
+    return carry.controller_state
 
 
 def _saveat(law: AbstractLaw, times: Array, plan: Plan) -> diffrax.SaveAt:
@@ -174,7 +145,7 @@ def _saveat(law: AbstractLaw, times: Array, plan: Plan) -> diffrax.SaveAt:
 
 
 def _recorded(
-    law: AbstractLaw, solution: diffrax.Solution, times: Array, args: PyTree, plan: Plan
+    law: AbstractLaw, solution: diffrax.Solution, times: Array, args: Args, plan: Plan
 ) -> tuple[Record, Carry]:
     """The records, NaN where the run did not arrive, and where it ended."""
     if plan.backsolves:
@@ -203,33 +174,57 @@ def _unreached(states: PyTree, end: PyTree, there: Bool[Array, " times"]) -> PyT
     return jax.tree.map(filled, states, end)
 
 
-def diagnosed(law: AbstractLaw, t: Array, y: Augmented, reason: Array, args: PyTree) -> Array:
-    """The reason kept by the controller; a NaN out of finite data on finite constraints is the multipliers' doing."""
+def diagnosed(law: AbstractLaw, t: Array, y: Worked, failure: Array, args: Args) -> Array:
+    """The failure that the controller kept; a NaN out of finite data and constraints is the multipliers' doing."""
     law, t, y, args = observed((law, t, y, args))
+    if law.constrained_part is None:
+        return failure
 
     def singular() -> Array:
-        residual = law.residual(t, y.state, args)
         rates = law.rates(t, y.state, args)
-        return all_finite((law, args, y.state, residual)) & ~all_finite(rates.state)
+        return all_finite((law, args, y.state, residual_of(law, t, y, args))) & ~all_finite(rates.state)
 
-    if eqx.filter_eval_shape(law.residual, t, y.state, args) is None:
-        return reason
-    found = jax.lax.cond(reason == int(Reason.NON_FINITE), singular, lambda: jnp.asarray(False))
-    return jnp.where(found, int(Reason.SINGULAR_MULTIPLIERS), reason)
+    found = jax.lax.cond(failure == int(FailureCode.NON_FINITE), singular, lambda: jnp.asarray(False))
+    return jnp.where(found, int(FailureCode.SINGULAR_MULTIPLIERS), failure)
 
 
-def _statistics(counts: dict[str, Array], monitor: Monitor) -> dict[str, Array]:
-    stats = dict(counts)
-    if monitor.settled is not None and monitor.stepped is not None:
-        stats |= {
-            "max_constraint_residual": monitor.settled.position,
-            "max_velocity_residual": monitor.settled.velocity,
-            "max_constraint_residual_before_projection": monitor.stepped.position,
-            "max_velocity_residual_before_projection": monitor.stepped.velocity,
-        }
-    if monitor.energy is not None:
-        stats |= {"energy_min": monitor.energy.least, "energy_max": monitor.energy.most}
-        if monitor.energy.relative_defect is not None:
-            stats["max_energy_defect"] = monitor.energy.relative_defect
-            stats["max_energy_defect_absolute"] = monitor.energy.defect
-    return stats
+# -- going on from an earlier trajectory ---------------------------------------------------------------------------
+
+
+def resumed(path: Any, state: PyTree) -> PyTree:
+    """The state to go on from. A state given beside the trajectory must be its final one."""
+    if not isinstance(path, Trajectory):
+        raise ValueError(f"resume must be a trajectory that simulate returned, got {type(path).__name__}.")
+    if state is None:
+        return path.final_state
+    message = "with resume=, state must be None or the trajectory's own final_state."
+    if jax.tree.structure(state) != jax.tree.structure(path.final_state):
+        raise ValueError(message)
+    xp = np if is_concrete(state, path.final_state) else jnp
+    same = [xp.all(xp.asarray(a) == xp.asarray(b)) for a, b in _pairs(state, path.final_state)]
+    return require(path.final_state, xp.all(xp.stack(same)), message)
+
+
+def checked_start(carry: Carry, times: Array) -> Array:
+    """times, if they start where the earlier run ended."""
+    if carry.t.dtype != times.dtype:
+        raise ValueError(f"the trajectory to resume is {carry.t.dtype}, this run {times.dtype}: keep one dtype.")
+    xp = np if is_concrete(carry.t, times) else jnp
+    ended = f", {float(carry.t)!r}" if is_concrete(carry.t) and jnp.ndim(carry.t) == 0 else ""
+    message = f"ts[0] must be the time at which the resumed trajectory ended{ended}; path.ts[-1] unless it failed."
+    return require(times, xp.asarray(times[0]) == xp.asarray(carry.t), message)
+
+
+def _alike(state: PyTree, like: PyTree) -> PyTree:
+    """The state of the stepper, if it could have been made by this run's settings."""
+    kinds = [
+        (jax.tree.structure(tree), [getattr(leaf, "shape", ()) for leaf in jax.tree.leaves(tree)])
+        for tree in (state, like)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError("the trajectory to resume was made with another solver: give the same settings again.")
+    return state
+
+
+def _pairs(left: PyTree, right: PyTree) -> list[tuple[Any, Any]]:
+    return list(zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))

@@ -11,12 +11,10 @@ from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import collected_verdicts, raised, refused
 from lagrangian_learning.mechanics.law import AbstractLaw
 
-from .preparation import MAX_STEPS, Settings, check_law, names_of, trajectory_of
-from .resume import checked_start, resumed
-from .run import integrate_compiled
-from .settings import checked_state, checked_times
+from .run import checked_start, integrate_compiled, resumed, trajectory_of
+from .settings import MAX_STEPS, Settings, check_law, checked_state, checked_times
 from .stabilisation import AbstractStabilisation
-from .trajectory import Trajectory
+from .trajectory import Trajectory, names_of
 
 
 def simulate(
@@ -30,7 +28,7 @@ def simulate(
     atol: Any = None,
     dt0: Any = None,
     stepsize_controller: diffrax.AbstractStepSizeController | None = None,
-    stabilisation: AbstractStabilisation | str | None = None,
+    stabilisation: AbstractStabilisation | None = None,
     adjoint: diffrax.AbstractAdjoint | None = None,
     save: Callable[[Array, dict[str, PyTree]], PyTree] | None = None,
     resume: Trajectory | None = None,
@@ -54,8 +52,8 @@ def simulate(
             than dt0. Beside tolerances: the first step.
         stepsize_controller: a Diffrax controller in their place. Without projection it is left alone, and saved times
             are interpolated; otherwise they are step ends.
-        stabilisation: `ll.Projection()` (default for a law that drifts), `ll.Baumgarte(alpha, beta)`,
-            `ll.NoStabilisation()`, "projection" or "none".
+        stabilisation: `ll.Projection()` (default for a law with constraints), `ll.Baumgarte(alpha, beta)` or
+            `ll.NoStabilisation()`.
         adjoint: how to differentiate. Default `diffrax.RecursiveCheckpointAdjoint()`, which holds about √(2 max_steps)
             copies of the state: for the gradient of a big network lower max_steps or give it checkpoints=.
         save: save(t, observables) -> pytree, recorded in place of all observables.
@@ -64,7 +62,7 @@ def simulate(
         max_steps: the run ends as `max_steps_reached` after so many steps, 2**20 by default; None: no limit, and no
             reverse mode.
         progress: print how far the run is, every two percent of it; or a progress meter of Diffrax.
-        throw: raise if the run fails; otherwise `path.result` tells.
+        throw: raise if the run fails; otherwise `path.result` reports it.
 
     Returns a `Trajectory`. Raises ValueError for arguments that do not fit, and a run-time error of Equinox (when
     throw) with the message of the `ll.RESULTS` code where the run failed.
@@ -91,7 +89,7 @@ def simulate(
     outcome = integrate_compiled(
         law, state, times, args, tolerances, plan, carry, refused(verdicts) if verdicts else None
     )
-    path = trajectory_of(times, tolerances, outcome, names_of(law, plan))
+    path = trajectory_of(times, tolerances, outcome, names_of(law, save, plan.description_of(law)))
     # A run that is known to be well is returned as it lies: the check would copy it, and gather what is sharded.
     unchecked = not throw or (is_concrete(outcome.failed) and not outcome.failed)
     return path if unchecked else path.result.error_if(path, outcome.failed)

@@ -1,46 +1,44 @@
-"""What keeps a drifting law on its constraints: projection, Baumgarte's method, or nothing."""
+"""What keeps a law on its constraints: projection, Baumgarte's method, the stepper itself, or nothing."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lagrangian_learning._arrays import as_constant
-from lagrangian_learning._checks import require
+from lagrangian_learning._checks import positive
 from lagrangian_learning.mechanics.law import AbstractLaw
-from lagrangian_learning.steppers.rattle import Rattle
 
 
-def _optional_constant(value: Any) -> Array | None:
-    return None if value is None else _positive(value, "drift_limit")
-
-
-def _positive(value: Any, name: str) -> Array:
-    constant = as_constant(value)
-    if constant.ndim:
-        raise ValueError(f"{name} must be one number, got shape {constant.shape}.")
-    return require(constant, constant > 0, f"{name} must be positive.")
+def _limit(value: Any) -> Array | None:
+    return None if value is None else positive(value, "drift_limit")
 
 
 def _gain(value: Any) -> Array:
-    return _positive(value, "a gain of Baumgarte's method")
+    return positive(value, "a gain of Baumgarte's method")
 
 
 class AbstractStabilisation(eqx.Module):
-    """A way to keep G = 0. drift_limit: the run ends as `constraint_drift` once max|G| after a step exceeds it."""
+    """A way to keep G = 0.
+
+    drift_limit: the run ends as `constraint_drift` once max|G| after a step exceeds it; None: no bound.
+    projects: the state is projected after each step. corrects: the law or the state is changed at all.
+    description: how the printed trajectory calls it.
+    """
 
     drift_limit: eqx.AbstractVar[Float[Array, ""] | None]
+    projects: eqx.AbstractClassVar[bool]
+    corrects: eqx.AbstractClassVar[bool]
+    description: eqx.AbstractClassVar[str]
 
     @abc.abstractmethod
     def stabilised(self, law: AbstractLaw) -> AbstractLaw:
         """The law that is integrated."""
 
-    @property
-    @abc.abstractmethod
-    def description(self) -> str:
-        """How the printed trajectory calls it."""
+    def limit(self, dtype: Any) -> Float[Array, ""] | None:
+        """The drift limit in the dtype of the state."""
+        return None if self.drift_limit is None else jnp.asarray(self.drift_limit).astype(dtype)
 
 
 class Projection(AbstractStabilisation):
@@ -51,14 +49,13 @@ class Projection(AbstractStabilisation):
     drift_limit bounds the residual that a step may leave to the projection; None: no bound.
     """
 
-    drift_limit: Float[Array, ""] | None = eqx.field(converter=_optional_constant, default=None)
+    drift_limit: Float[Array, ""] | None = eqx.field(converter=_limit, default=None)
+    projects: ClassVar[bool] = True
+    corrects: ClassVar[bool] = True
+    description: ClassVar[str] = "projection after each step"
 
     def stabilised(self, law: AbstractLaw) -> AbstractLaw:
         return law
-
-    @property
-    def description(self) -> str:
-        return "projection after each step"
 
 
 class Baumgarte(AbstractStabilisation):
@@ -69,88 +66,70 @@ class Baumgarte(AbstractStabilisation):
 
     alpha: Float[Array, ""] = eqx.field(converter=_gain)
     beta: Float[Array, ""] = eqx.field(converter=_gain)
-    drift_limit: Float[Array, ""] | None = eqx.field(converter=_optional_constant, default=None)
+    drift_limit: Float[Array, ""] | None = eqx.field(converter=_limit, default=None)
+    projects: ClassVar[bool] = False
+    corrects: ClassVar[bool] = True
+    description: ClassVar[str] = "Baumgarte's method"
 
     def stabilised(self, law: AbstractLaw) -> AbstractLaw:
-        return law.baumgarte(self.alpha, self.beta)
-
-    @property
-    def description(self) -> str:
-        return "Baumgarte's method"
+        constraints = law.constrained_part
+        return law if constraints is None else constraints.baumgarte(self.alpha, self.beta)
 
 
 class NoStabilisation(AbstractStabilisation):
-    """Nothing: the residual is only recorded, and grows with time for a law that drifts."""
+    """Nothing: the residual is only recorded, and grows with time for a law with constraints."""
 
-    drift_limit: Float[Array, ""] | None = eqx.field(converter=_optional_constant, default=None)
+    drift_limit: Float[Array, ""] | None = eqx.field(converter=_limit, default=None)
+    projects: ClassVar[bool] = False
+    corrects: ClassVar[bool] = False
+    description: ClassVar[str] = "no stabilisation"
 
     def stabilised(self, law: AbstractLaw) -> AbstractLaw:
         return law
-
-    @property
-    def description(self) -> str:
-        return "no stabilisation"
 
 
 class KeptByStepper(AbstractStabilisation):
     """The stepper itself ends each step on the constraints, to rounding."""
 
     drift_limit: Float[Array, ""] | None = None
+    projects: ClassVar[bool] = False
+    corrects: ClassVar[bool] = False
+    description: ClassVar[str] = "constraints kept by the stepper"
 
     def stabilised(self, law: AbstractLaw) -> AbstractLaw:
         return law
 
-    @property
-    def description(self) -> str:
-        return "constraints kept by the stepper"
+
+_REMEDIES = {
+    "projection": "use ll.Projection(), or leave it out: None projects wherever the law can drift",
+    "none": "use ll.NoStabilisation()",
+    "baumgarte": "use ll.Baumgarte(alpha, beta), with its gains",
+}
 
 
-def resolve(stabilisation: Any, law: AbstractLaw, solver: Any = None) -> AbstractStabilisation:
-    """The stabilisation meant; None: projection where the law drifts and the stepper lets it.
+def resolve(stabilisation: Any, law: AbstractLaw, *, kept_by_stepper: bool) -> AbstractStabilisation:
+    """The stabilisation of a run; None: projection where the law can drift and the stepper does not keep it.
 
     ValueError for names, laws and steppers that do not fit.
     """
-    if isinstance(solver, Rattle):
-        return _beside_rattle(stabilisation)
     if stabilisation is None:
-        return Projection() if law.drifts else NoStabilisation()
-    if isinstance(stabilisation, str):
-        stabilisation = _named(stabilisation)
+        if kept_by_stepper:
+            return KeptByStepper()
+        return NoStabilisation() if law.constrained_part is None else Projection()
     if not isinstance(stabilisation, AbstractStabilisation):
+        remedy = _REMEDIES.get(stabilisation, "") if isinstance(stabilisation, str) else ""
         raise ValueError(
-            f"stabilisation must be ll.Projection(), ll.Baumgarte(alpha, beta) or ll.NoStabilisation(), "
-            f"got {stabilisation!r}."
+            "stabilisation must be ll.Projection(), ll.Baumgarte(alpha, beta) or ll.NoStabilisation(), "
+            f"got {stabilisation!r}{': ' + remedy if remedy else ''}."
         )
-    if not law.drifts and not isinstance(stabilisation, NoStabilisation):
+    if stabilisation.corrects and kept_by_stepper:
+        raise ValueError(
+            "this stepper (ll.Rattle) keeps the constraints itself, and would no longer be symplectic after a "
+            "projection: leave stabilisation out."
+        )
+    if stabilisation.corrects and law.constrained_part is None:
         raise ValueError(
             "this law cannot drift (it has no constraints, or is integrated in reduced coordinates): leave "
             "stabilisation out."
         )
     return stabilisation
-
-
-def _beside_rattle(stabilisation: Any) -> AbstractStabilisation:
-    if stabilisation is None or stabilisation == "none":
-        return KeptByStepper()
-    if isinstance(stabilisation, NoStabilisation):
-        return stabilisation
-    raise ValueError(
-        "ll.Rattle keeps the constraints itself, and would no longer be symplectic after a projection: leave "
-        "stabilisation out."
-    )
-
-
-def _named(name: str) -> AbstractStabilisation:
-    if name == "baumgarte":
-        raise ValueError("Baumgarte's method needs its gains: stabilisation=ll.Baumgarte(alpha, beta).")
-    if name not in ("projection", "none"):
-        raise ValueError(
-            f'stabilisation must be "projection", "none" or an object such as ll.Projection(), got {name!r}.'
-        )
-    return Projection() if name == "projection" else NoStabilisation()
-
-
-def as_limit(stabilisation: AbstractStabilisation, dtype: Any) -> Float[Array, ""] | None:
-    """The drift limit in the dtype of the state."""
-    limit = stabilisation.drift_limit
-    return None if limit is None else jnp.asarray(limit).astype(dtype)

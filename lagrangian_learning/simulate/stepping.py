@@ -1,30 +1,150 @@
-"""Any Diffrax stepper, made to project, to watch itself, and to say why a step is no good."""
+"""Any Diffrax stepper, made to project, to watch what a run should conserve, and to report why a step fails."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning._arrays import all_finite
-from lagrangian_learning.mechanics.law import AbstractBoundaryLaw, AbstractLaw, Residual
+from lagrangian_learning._arrays import all_finite, tree_where
+from lagrangian_learning._types import Args, Terms, Time
+from lagrangian_learning.mechanics.law import AbstractLaw, Residual
 
-from .augmented import Augmented, law_of
-from .monitor import Monitor, first_reading, observed, reading
-from .results import Reason
+from .results import FailureCode
+from .work import Worked, law_of
+
+if TYPE_CHECKING:
+    Values = Array  # NumPy's arrays, which a batch leaves, support whatever is asked of records
+else:
+    Values = Array | np.ndarray
+
+# -- what is watched -----------------------------------------------------------------------------------------------
 
 
-class Verdict(eqx.Module):
-    """What a stepper tells the step controller, in the place of Diffrax's error estimate.
+class EnergyRange(eqx.Module):
+    """Energy at the start, its extrema, and the largest |E − E(t0) − work|; defect is None where there is no power."""
+
+    start: Values
+    least: Values
+    most: Values
+    defect: Values | None
+
+    def including(self, energy: Float[Array, ""], work: Float[Array, ""] | None) -> "EnergyRange":
+        """The range with one more step end."""
+        defect = None if work is None else jnp.maximum(self.defect, jnp.abs(energy - self.start - work))
+        return EnergyRange(self.start, jnp.minimum(self.least, energy), jnp.maximum(self.most, energy), defect)
+
+    @property
+    def relative_defect(self) -> Values | None:
+        """The largest defect over max |E|; where E is zero throughout, the defect itself."""
+        if self.defect is None:
+            return None
+        xp = jnp if isinstance(self.defect, jax.Array) else np
+        scale = xp.maximum(xp.abs(self.least), xp.abs(self.most))
+        return self.defect / xp.where(scale > 0, scale, 1)
+
+
+class Monitor(eqx.Module):
+    """Largest residuals at step ends, as the stepper left them and after stabilisation, and the energy's range.
+
+    Extrema over accepted steps only. Residuals are None for a law that has no constraints to drift off, energy for a
+    law without one.
+    """
+
+    stepped: Residual | None
+    settled: Residual | None
+    energy: EnergyRange | None
+
+    def including(self, stepped: Residual | None, settled: Residual | None, energy: EnergyRange | None) -> "Monitor":
+        """The extrema with one more step end."""
+        return Monitor(_larger(self.stepped, stepped), _larger(self.settled, settled), energy)
+
+
+class Statistics(eqx.Module):
+    """Steps taken, and what the monitor has seen over all accepted ones."""
+
+    num_steps: Values
+    num_accepted_steps: Values
+    num_rejected_steps: Values
+    monitor: Monitor
+
+    def as_dict(self) -> dict[str, Values]:
+        """By name, those that the law has."""
+        counts = ("num_steps", "num_accepted_steps", "num_rejected_steps")
+        stats: dict[str, Any] = {name: getattr(self, name) for name in counts}
+        settled, stepped, energy = self.monitor.settled, self.monitor.stepped, self.monitor.energy
+        if settled is not None and stepped is not None:
+            stats |= {
+                "max_constraint_residual": settled.position,
+                "max_velocity_residual": settled.velocity,
+                "max_constraint_residual_before_projection": stepped.position,
+                "max_velocity_residual_before_projection": stepped.velocity,
+            }
+        if energy is not None:
+            stats |= {"energy_min": energy.least, "energy_max": energy.most}
+            if energy.defect is not None:
+                stats |= {"max_energy_defect": energy.relative_defect, "max_energy_defect_absolute": energy.defect}
+        return stats
+
+
+def residual_of(law: AbstractLaw, t: Array, y: Worked, args: Args) -> Residual | None:
+    """max |G| and max |DG|; None where nothing drifts."""
+    constraints = law.constrained_part
+    return None if constraints is None else constraints.residual(t, y.state, args)
+
+
+def energy_of(law: AbstractLaw, t: Array, y: Worked, args: Args) -> Float[Array, ""] | None:
+    """E; None where the law has none."""
+    return None if law.energy_part is None else law.energy_part.energy(t, y.state, args)
+
+
+def first_reading(law: AbstractLaw, t: Array, y: Worked, args: Args) -> Monitor:
+    """The monitor at the start of a run."""
+    law, y, args = observed((law, y, args))
+    residual, energy = residual_of(law, t, y, args), energy_of(law, t, y, args)
+    if energy is None:
+        return Monitor(residual, residual, None)
+    return Monitor(residual, residual, EnergyRange(energy, energy, energy, None if y.work is None else y.work * 0))
+
+
+def reading(monitor: Monitor, law: AbstractLaw, t: Array, y: Worked, args: Args, stepped: Residual | None) -> Monitor:
+    """The monitor after a step that ended, stabilised, in y; `stepped` is the residual before, None: the same."""
+    law, y, args = observed((law, y, args))
+    settled = residual_of(law, t, y, args)
+    energy = monitor.energy
+    if energy is not None:
+        energy = energy.including(energy_of(law, t, y, args), y.work)
+    return monitor.including(settled if stepped is None else stepped, settled, energy)
+
+
+def observed(tree: PyTree) -> PyTree:
+    """The same values, out of the derivative: watching a run must neither cost nor change its gradient."""
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(lax.stop_gradient(arrays), rest)
+
+
+def _larger(largest: Residual | None, new: Residual | None) -> Residual | None:
+    if largest is None or new is None:
+        return largest
+    return Residual(jnp.maximum(largest.position, new.position), jnp.maximum(largest.velocity, new.velocity))
+
+
+# -- the stepper ---------------------------------------------------------------------------------------------------
+
+
+class StepReport(eqx.Module):
+    """What a stepper reports to the step controller, in the place of Diffrax's error estimate.
 
     error: the estimate for the state, without the work, so that watching the energy changes no step; None: constant
-    steps. reason: a `Reason`, as a float since Diffrax maps floats over this place.
+    steps. failure: a `FailureCode`, as a float since Diffrax maps floats over this place.
     """
 
     error: PyTree
-    reason: Float[Array, ""]
+    failure: Float[Array, ""]
 
 
 class MonitoredState(eqx.Module):
@@ -42,7 +162,7 @@ class StepEnds(diffrax.AbstractLocalInterpolation):
     y0: PyTree
     y1: PyTree
 
-    def evaluate(self, t0: Any, t1: Any = None, left: bool = True) -> PyTree:
+    def evaluate(self, t0: Array, t1: Array | None = None, left: bool = True) -> PyTree:
         del left
         if t1 is not None:
             return jax.tree.map(jnp.subtract, self.evaluate(t1), self.evaluate(t0))
@@ -52,15 +172,15 @@ class StepEnds(diffrax.AbstractLocalInterpolation):
         )
 
 
-class MonitoredSolver(diffrax.AbstractWrappedSolver):
+class MonitoredStepper(diffrax.AbstractWrappedSolver):
     """A stepper with its projection and its monitor.
 
     Arguments:
         solver: the stepper.
-        projects: project after each step, and tell the stepper of the jump, so that first-same-as-last stages are
+        projects: project after each step, and report the jump to the stepper, so that first-same-as-last stages are
             evaluated afresh: a stale one belongs to another point, which lies off the constraints.
         lands: saved times are step ends.
-        adaptive: whether anyone reads the error estimate.
+        adaptive: whether the step controller reads the error estimate.
         drift_limit: largest residual before projection; None: any.
     """
 
@@ -70,63 +190,63 @@ class MonitoredSolver(diffrax.AbstractWrappedSolver):
     adaptive: bool = eqx.field(static=True)
     drift_limit: Float[Array, ""] | None
 
-    def init(self, terms: Any, t0: Array, t1: Array, y0: Augmented, args: PyTree) -> MonitoredState:
+    def init(self, terms: Terms, t0: Array, t1: Array, y0: Worked, args: Args) -> MonitoredState:
         inner = self.solver.init(terms, t0, t1, y0, args)
         return MonitoredState(inner, first_reading(law_of(terms), t0, y0, args))
 
     def step(
         self,
-        terms: Any,
+        terms: Terms,
         t0: Array,
         t1: Array,
-        y0: Augmented,
-        args: PyTree,
+        y0: Worked,
+        args: Args,
         solver_state: MonitoredState,
         made_jump: bool | Bool[Array, ""],
-    ) -> tuple[Augmented, Verdict, dict, MonitoredState, diffrax.RESULTS]:
+    ) -> tuple[Worked, StepReport, dict, MonitoredState, diffrax.RESULTS]:
         jumped = True if self.projects else made_jump
         y1, error, dense, inner, result = self.solver.step(terms, t0, t1, y0, args, solver_state.inner, jumped)
         law = law_of(terms)
         finite = all_finite((y1, error)) if self.adaptive else all_finite(y1)
-        reason = jnp.where(finite, int(Reason.NONE), int(Reason.NON_FINITE))
-        y1, stepped, reason = self._settled(law, t1, y0, y1, args, reason)
+        failure = jnp.where(finite, int(FailureCode.NONE), int(FailureCode.NON_FINITE))
+        y1, stepped, failure = self._settled(law, t1, y0, y1, args, failure)
         monitor = reading(solver_state.monitor, law, t1, y1, args, stepped)
-        reason = self._drift(monitor if stepped is None else stepped, reason)
-        reason = _runaway(law, t1, y1, args, reason)
-        verdict = Verdict(error.state if self.adaptive else None, reason.astype(t1.dtype))
+        failure = self._drift(monitor.settled if stepped is None else stepped, failure)
+        failure = _stopped(law, t1, y1, args, failure)
+        report = StepReport(error.state if self.adaptive else None, failure.astype(t1.dtype))
         dense = {"y0": y0, "y1": y1} if self.lands else dense
-        return y1, verdict, dense, MonitoredState(inner, monitor), result
+        return y1, report, dense, MonitoredState(inner, monitor), result
 
     def _settled(
-        self, law: AbstractLaw, t1: Array, y0: Augmented, y1: Augmented, args: PyTree, reason: Array
-    ) -> tuple[Augmented, Residual | None, Array]:
+        self, law: AbstractLaw, t1: Array, y0: Worked, y1: Worked, args: Args, failure: Array
+    ) -> tuple[Worked, Residual | None, Array]:
         """y1 brought back onto the constraints, and the residual it had before; a failed step is not projected."""
-        if not self.projects:
-            return y1, None, reason
-        fine = reason == int(Reason.NONE)
+        constraints = law.constrained_part
+        if not self.projects or constraints is None:
+            return y1, None, failure
+        fine = failure == int(FailureCode.NONE)
         # Newton's method on a NaN would only spread it, and reverse mode would meet it again.
-        start = jax.tree.map(lambda end, begin: jnp.where(fine, end, begin), y1.state, y0.state)
-        still, there, given = observed((law, start, args))
+        start = tree_where(fine, y1.state, y0.state)
+        still, there, given = observed((constraints, start, args))
         stepped = still.residual(t1, there, given)
-        state, converged = law.project(t1, start, args)
+        state, converged = constraints.project(t1, start, args)
         converged = converged & all_finite(state)
-        reason = jnp.where(fine & ~converged, int(Reason.PROJECTION_FAILED), reason)
-        return Augmented(state, y1.work), stepped, reason
+        failure = jnp.where(fine & ~converged, int(FailureCode.PROJECTION_FAILED), failure)
+        return Worked(state, y1.work), stepped, failure
 
-    def _drift(self, watched: Monitor | Residual, reason: Array) -> Array:
-        residual = watched.settled if isinstance(watched, Monitor) else watched
+    def _drift(self, residual: Residual | None, failure: Array) -> Array:
         if self.drift_limit is None or residual is None:
-            return reason
+            return failure
         drifted = residual.position > self.drift_limit
-        return jnp.where((reason == int(Reason.NONE)) & drifted, int(Reason.CONSTRAINT_DRIFT), reason)
+        return jnp.where((failure == int(FailureCode.NONE)) & drifted, int(FailureCode.CONSTRAINT_DRIFT), failure)
 
-    def order(self, terms: Any) -> int | None:
+    def order(self, terms: Terms) -> int | None:
         return self.solver.order(terms)
 
-    def error_order(self, terms: Any) -> Any:
+    def error_order(self, terms: Terms) -> Any:
         return self.solver.error_order(terms)
 
-    def func(self, terms: Any, t0: Array, y0: Augmented, args: PyTree) -> Augmented:
+    def func(self, terms: Terms, t0: Time, y0: Worked, args: Args) -> Worked:
         return self.solver.func(terms, t0, y0, args)
 
     @property
@@ -152,9 +272,9 @@ class MonitoredSolver(diffrax.AbstractWrappedSolver):
         return self.solver.root_find_max_steps  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _runaway(law: AbstractLaw, t1: Array, y1: Augmented, args: PyTree, reason: Array) -> Array:
-    if not isinstance(law, AbstractBoundaryLaw):
-        return reason
+def _stopped(law: AbstractLaw, t1: Array, y1: Worked, args: Args, failure: Array) -> Array:
     law, y1, args = observed((law, y1, args))
-    unstable = law.unstable(t1, y1.state, args)
-    return jnp.where((reason == int(Reason.NONE)) & unstable, int(Reason.UNSTABLE_COSTATE), reason)
+    stops = law.stops(t1, y1.state, args)
+    if stops is None:
+        return failure
+    return jnp.where((failure == int(FailureCode.NONE)) & stops, int(FailureCode.UNSTABLE_COSTATE), failure)

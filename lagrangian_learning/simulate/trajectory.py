@@ -1,23 +1,134 @@
-"""`Trajectory`: what a run leaves behind, by name; prints itself."""
+"""`Trajectory`: what a run leaves, by name; prints itself."""
 
-from typing import TYPE_CHECKING, Any
+import abc
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import equinox as eqx
-import numpy as np
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .records import Record, aliased
-from .results import RESULTS
-from .table import printed
+from lagrangian_learning._arrays import all_finite
+from lagrangian_learning._types import Args
+from lagrangian_learning.mechanics.law import AbstractLaw, Residual
 
-if TYPE_CHECKING:
-    Values = Array  # NumPy's arrays, which a batch leaves, do whatever is asked of records
-else:
-    Values = Array | np.ndarray
+from .results import RESULTS
+from .stepping import Statistics, Values, energy_of, residual_of
+from .table import outcome_rows, run_title, saved_row, steps_row, table, times_row
+from .work import Worked
 
 
 class NotSavedError(AttributeError):
-    """The trajectory was asked for what it does not hold; the message says what it holds and how to save more."""
+    """The trajectory was asked for what it does not hold; the message lists what it holds and how to save more."""
+
+
+# -- records -------------------------------------------------------------------------------------------------------
+
+
+class Record(eqx.Module):
+    """One saved time: what the user asked for (default: all observables), and the scalars that are always kept.
+
+    residual: None for a law that cannot drift.
+    """
+
+    saved: PyTree
+    residual: Residual | None
+    energy: Array | None
+    work: Array | None
+
+    def finite(self, save: Any) -> Array:
+        """Whether it is finite; what a user's own save function returns may mean anything."""
+        return all_finite((self.residual, self.energy, self.work, self.saved if save is None else None))
+
+
+class Recorder(eqx.Module):
+    """Makes a record of a state; save(t, observables) replaces the observables."""
+
+    law: AbstractLaw
+    save: Callable[[Array, dict[str, PyTree]], PyTree] | None
+
+    def __call__(self, t: Array, y: Worked, args: Args) -> Record:
+        saved = self.law.observables(t, y.state, args)
+        if self.save is not None:
+            saved = _as_arrays(self.save(t, with_aliases(saved, self.law.aliases)))
+        return Record(saved, residual_of(self.law, t, y, args), energy_of(self.law, t, y, args), y.work)
+
+
+class Flat(eqx.Module):
+    """A record as a list of its arrays: Equinox's loops carry no empty tuple, which a save function may return."""
+
+    leaves: list[Array]
+    structure: Any = eqx.field(static=True)
+
+    @property
+    def record(self) -> Record:
+        return jax.tree.unflatten(self.structure, self.leaves)
+
+
+class FlatRecorder(eqx.Module):
+    """A recorder, as Diffrax calls it."""
+
+    recorder: Recorder
+
+    def __call__(self, t: Array, y: Worked, args: Args) -> Flat:
+        return Flat(*jax.tree.flatten(self.recorder(t, y, args)))
+
+
+def reached(records: Record, saved: Array) -> Record:
+    """NaN at the times that the run did not reach, where Diffrax leaves inf."""
+
+    def masked(leaf: Array) -> Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf
+        return jnp.where(saved.reshape(saved.shape + (1,) * (leaf.ndim - 1)), leaf, jnp.nan)
+
+    return jax.tree.map(masked, records)
+
+
+def with_aliases(observables: Mapping[str, PyTree], aliases: Mapping[str, tuple[str, int | None]]) -> dict[str, PyTree]:
+    """Observables under their further names too: {"x": ("q", 0)} adds x = q[0], unless there is an x already."""
+    further = {name: aliased(observables, where) for name, where in aliases.items() if where[0] in observables}
+    return {**further, **observables}
+
+
+def aliased(observables: Mapping[str, PyTree], where: tuple[str, int | None]) -> PyTree:
+    """The observable, or its component, that an alias stands for."""
+    name, component = where
+    return observables[name] if component is None else observables[name][component]
+
+
+def _as_arrays(saved: PyTree) -> PyTree:
+    try:
+        return jax.tree.map(jnp.asarray, saved)
+    except TypeError as error:
+        raise ValueError(f"save must return arrays or numbers, in any pytree: {error}") from None
+
+
+# -- what a run leaves ---------------------------------------------------------------------------------------------
+
+
+class Names(NamedTuple):
+    """How a solution calls its records, and what it prints of its law and its settings."""
+
+    custom_save: bool
+    aliases: tuple[tuple[str, tuple[str, int | None]], ...]
+    description: tuple[tuple[str, str], ...]
+
+    def stating(self, name: str, text: str) -> "Names":
+        """The same with one more line to print."""
+        return self._replace(description=(*self.description, (name, text)))
+
+    def known(self, saved: PyTree) -> list[str]:
+        """All names of the saved records; none where they are not a dict."""
+        if not isinstance(saved, dict):
+            return []
+        return sorted({*saved, *([] if self.custom_save else dict(self.aliases))})
+
+
+def names_of(law: AbstractLaw, save: Any, settings: Mapping[str, str]) -> Names:
+    """The names of the solutions of a law; settings: what to print of them."""
+    return Names(save is not None, tuple(law.aliases.items()), tuple({**law.description, **settings}.items()))
 
 
 class Carry(eqx.Module):
@@ -30,42 +141,12 @@ class Carry(eqx.Module):
     made_jump: Array
 
 
-class Trajectory(eqx.Module):
-    """The solution of a law at the times ts, in the state's dtype. All leaves are arrays; time is their first axis.
-    Those of a batch are NumPy arrays whose first axis counts lanes, before time.
+class AbstractSolution(eqx.Module):
+    """Records of a law at the times ts, by name."""
 
-    ts: times [T].
-    q, v, a, multipliers: coordinates, velocities, accelerations, normalised multipliers δ.
-    x, W, x_dot, W_dot: a network's neurons, weights and their rates.
-    saved: all records; a dict by default, or what `save` returned.
-    constraint_residual, velocity_residual: max|G| and max|DG| [T]; zero without constraints, and where the coordinates
-    satisfy them by construction (reduced ones).
-    energy: E [T].
-    energy_balance: E(t) − E(t0) − ∫ power dt [T].
-    result: a code of `ll.RESULTS`.
-    final_state: the law's state where the run ended.
-    stats: steps taken, and extrema over all accepted steps (not only saved times): largest residuals after and before
-    projection, energy_min, energy_max, and the largest |energy_balance| as max_energy_defect, relative to max|E|, and
-    max_energy_defect_absolute (where E is zero by the choice of its origin, only this one tells anything).
-
-    engine: what integrated a batch, an `ll.batch.AbstractEngine`; None: one run.
-
-    Records at times that a failed run did not reach are NaN. What was not saved raises `NotSavedError`, which is an
-    AttributeError.
-    """
-
-    ts: Values
-    record: Record
-    energy_start: Values | None
-    result: RESULTS
-    stats: dict[str, Any]
-    steps: dict[str, Any]
-    final_state: PyTree
-    carry: Carry
-    custom_save: bool = eqx.field(static=True)
-    aliases: tuple[tuple[str, tuple[str, int | None]], ...] = eqx.field(static=True)
-    description: tuple[tuple[str, str], ...] = eqx.field(static=True)
-    engine: Any = eqx.field(static=True, default=None)
+    ts: eqx.AbstractVar[Values]
+    record: eqx.AbstractVar[Record]
+    names: eqx.AbstractVar[Names]
 
     @property
     def saved(self) -> PyTree:
@@ -126,29 +207,33 @@ class Trajectory(eqx.Module):
     def energy(self) -> Values:
         """E at the saved times."""
         if self.record.energy is None:
-            raise NotSavedError("this law has no energy: only laws with a Lagrangian of finite mass tell one.")
+            raise NotSavedError("this law has no energy: only laws with a Lagrangian of finite mass have one.")
         return self.record.energy
 
     @property
     def energy_balance(self) -> Values:
         """E(t) − E(t0) − ∫ power dt at the saved times: zero for the exact motion."""
-        if self.record.work is None or self.energy_start is None:
-            raise NotSavedError("this law has no energy balance: it tells no energy, or no power.")
-        return self.energy - self.energy_start[..., None] - self.record.work
+        if self.record.energy is None or self.record.work is None:
+            raise NotSavedError("there is no energy balance: the law has no energy or no power, or was not integrated.")
+        return self.energy - self._energy_start[..., None] - self.record.work
+
+    @property
+    @abc.abstractmethod
+    def _energy_start(self) -> Values:
+        """E(t0) of the run, or of the run that it resumes."""
 
     def _named(self, name: str) -> PyTree:
-        holds, aliases = self.record.saved, dict(self.aliases)
+        holds, aliases = self.record.saved, dict(self.names.aliases)
         if isinstance(holds, dict) and name in holds:
             return holds[name]
-        if not self.custom_save and name in aliases and aliases[name][0] in holds:
+        if not self.names.custom_save and name in aliases and aliases[name][0] in holds:
             return aliased(holds, aliases[name])
         raise NotSavedError(self._missing(name))
 
     def _missing(self, name: str) -> str:
-        holds = self.record.saved
-        names = sorted({*holds, *([] if self.custom_save else dict(self.aliases))}) if isinstance(holds, dict) else []
-        held = ", ".join(names) if names else "one unnamed record (path.saved)"
-        if self.custom_save:
+        held = ", ".join(self.names.known(self.record.saved))
+        held = held or "one unnamed record (path.saved)"
+        if self.names.custom_save:
             return (
                 f"{name} was not saved: this run's save function kept {held}. Return it too, for instance "
                 f'save=lambda t, observables: {{"{name}": observables["{name}"]}}.'
@@ -164,8 +249,65 @@ class Trajectory(eqx.Module):
             return known.fget(self)  # Python asks here after a property raised NotSavedError: let it say so again
         return self._named(name)
 
+
+class Trajectory(AbstractSolution):
+    """The solution of a law at the times ts, in the state's dtype. All leaves are arrays; time is their first axis.
+    Those of a batch are NumPy arrays whose first axis counts lanes, before time.
+
+    ts: times [T].
+    q, v, a, multipliers: coordinates, velocities, accelerations, normalised multipliers δ.
+    x, W, x_dot, W_dot: a network's neurons, weights and their rates.
+    saved: all records; a dict by default, or what `save` returned.
+    constraint_residual, velocity_residual: max|G| and max|DG| [T]; zero without constraints, and where the coordinates
+    satisfy them by construction (reduced ones).
+    energy: E [T].
+    energy_balance: E(t) − E(t0) − ∫ power dt [T].
+    result: a code of `ll.RESULTS`.
+    final_state: the law's state where the run ended.
+    stats: steps taken, and extrema over all accepted steps (not only saved times): largest residuals after and before
+    projection, energy_min, energy_max, and the largest |energy_balance| as max_energy_defect, relative to max|E|, and
+    max_energy_defect_absolute (where E is zero by the choice of its origin, only this one is meaningful).
+
+    engine: what integrated a batch, an `ll.batch.AbstractEngine`; None: one run.
+
+    Records at times that a failed run did not reach are NaN. What was not saved raises `NotSavedError`, which is an
+    AttributeError.
+    """
+
+    ts: Values
+    record: Record
+    result: RESULTS
+    statistics: Statistics
+    steps: dict[str, Any]
+    carry: Carry
+    names: Names = eqx.field(static=True)
+    engine: Any = eqx.field(static=True, default=None)
+
+    @property
+    def final_state(self) -> PyTree:
+        """The law's state where the run ended."""
+        return self.carry.y.state
+
+    @property
+    def stats(self) -> dict[str, Values]:
+        """Steps taken, and extrema over all accepted steps."""
+        return self.statistics.as_dict()
+
+    @property
+    def _energy_start(self) -> Values:
+        energy = self.statistics.monitor.energy
+        assert energy is not None
+        return energy.start
+
     def __repr__(self) -> str:
-        return printed(self)
+        return str(self)
 
     def __str__(self) -> str:
-        return printed(self)
+        rows = [
+            *self.names.description,
+            steps_row(self.steps),
+            times_row(self.ts),
+            saved_row(self.saved, self.names.known(self.saved)),
+            *outcome_rows(self.statistics, self.result),
+        ]
+        return table(f"Trajectory{run_title(self.statistics)}", rows)

@@ -1,7 +1,6 @@
 """Steppers of our own: subclasses of `diffrax.AbstractSolver` that `simulate` takes as `solver`.
 
-What `simulate` integrates is an `Augmented` pytree; `splitting` finds the law and its linear part in the terms. They
-also step plain states with `diffrax.diffeqsolve` on `diffrax.ODETerm(law.vector_field)`.
+They find the law in `diffrax.ODETerm(law.vector_field)`, and so serve `diffrax.diffeqsolve` as well.
 """
 
 from .exponential import (

@@ -10,11 +10,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import tree_add
+from lagrangian_learning._arrays import as_time, matmul, tree_add
+from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.linear_part import AbstractLinearPart
 from lagrangian_learning.mechanics.propagator import AbstractPropagator, Weights
 
-from .splitting import forward_only, linear_part_of, nonlinear, propagator_over, with_damped_drift, with_work
+from .splitting import nonlinear, propagator_over, split
+from .terms import forward_only
 
 
 class Tableau(NamedTuple):
@@ -24,13 +26,13 @@ class Tableau(NamedTuple):
     errors: of the slopes in the parts of the error estimate [parts, slopes], the slope at the end of the step included;
     profile: the slopes as a function of time over the step, N(u) = Σ_k,j profile[k, j] f_k(u) N_j with
     f = 1, u, …, e^{bu} as in `AbstractPropagator.moments`: for interpolation;
-    work: of the slopes in the work of the energy balance, which has no linear part [slopes].
+    quadrature: of the slopes in pure quadratures, which no slope depends on and which rest under A [slopes].
     """
 
     rows: Weights
     errors: Weights
     profile: Float[Array, "functions slopes"]
-    work: Float[Array, " slopes"]
+    quadrature: Float[Array, " slopes"]
 
 
 class AbstractExponentialRungeKutta(diffrax.AbstractAdaptiveSolver):
@@ -41,32 +43,37 @@ class AbstractExponentialRungeKutta(diffrax.AbstractAdaptiveSolver):
 
     linear_part: eqx.AbstractVar[AbstractLinearPart | None]
     nodes: eqx.AbstractClassVar[tuple[float, ...]]
+    fsal: ClassVar[bool] = True
+
+    @property
+    def num_stages(self) -> int:
+        """How many slopes a step combines, those at both ends included."""
+        return len(self.nodes) + 2
 
     @abc.abstractmethod
     def tableau(self, over: AbstractPropagator) -> Tableau:
         """The weights for a step."""
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree) -> PyTree:
+    def init(self, terms: Terms, t0: Time, t1: Time, y0: PyTree, args: Args) -> PyTree:
         y0 = forward_only(terms, y0, type(self).__name__)
-        linear_part_of(terms, self.linear_part, type(self).__name__)
-        return with_damped_drift(terms).vf(t0, y0, args)
+        return split(terms, self.linear_part, type(self).__name__)[1].vf(t0, y0, args)
 
     def step(
-        self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree, solver_state: PyTree, made_jump: Any
+        self, terms: Terms, t0: Time, t1: Time, y0: PyTree, args: Args, solver_state: PyTree, made_jump: Any
     ) -> tuple[PyTree, PyTree, dict, PyTree, diffrax.RESULTS]:
-        part = linear_part_of(terms, self.linear_part, type(self).__name__)
+        part, terms = split(terms, self.linear_part, type(self).__name__)
         over = propagator_over(part, t0, t1, y0)
-        terms = with_damped_drift(terms)
         first = _refreshed(terms, t0, y0, args, solver_state, made_jump)
         tableau = self.tableau(over)
-        slopes, y1, last = self._stages(terms, t0, t1, y0, args, over, tableau, first)
-        y1 = with_work(y0, y1, over.step, tableau.work, slopes)
+        times = (as_time(t0, y0), as_time(t1, y0))
+        slopes, y1, last = self._stages(terms, *times, y0, args, over, tableau, first)
+        y1 = over.quadratures(y0, y1, tableau.quadrature, slopes)
         error = _estimate(over, tableau.errors, slopes)
         dense = {"y0": y0, "over": over, "profile": tableau.profile, "slopes": slopes}
         return y1, error, dense, last, diffrax.RESULTS.successful
 
     def _stages(
-        self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree, over: AbstractPropagator, tableau: Tableau,
+        self, terms: Terms, t0: Array, t1: Array, y0: PyTree, args: Args, over: AbstractPropagator, tableau: Tableau,
         first: PyTree,
     ) -> tuple[PyTree, PyTree, PyTree]:  # fmt: skip
         """Slopes at all stages and at the end, the end, and the rates there; one copy of the law to compile."""
@@ -90,7 +97,7 @@ class AbstractExponentialRungeKutta(diffrax.AbstractAdaptiveSolver):
         (slopes, y1, last), _ = lax.scan(stage, start, (indices, shares, tableau.rows))
         return slopes, y1, last
 
-    def func(self, terms: Any, t0: Any, y0: PyTree, args: PyTree) -> PyTree:
+    def func(self, terms: Terms, t0: Time, y0: PyTree, args: Args) -> PyTree:
         return terms.vf(t0, y0, args)
 
 
@@ -112,13 +119,8 @@ class ExponentialInterpolation(diffrax.AbstractLocalInterpolation):
         share = jnp.where(length > 0, (t0 - self.t0) / jnp.where(length > 0, length, 1), 0)
         share = jnp.asarray(share).astype(self.over.step.dtype)
         moments = self.over.moments(share[None], self.profile.shape[0] - 2)
-        weights = jax.tree.map(lambda m: contracted(m[0], self.profile), moments)
+        weights = jax.tree.map(lambda m: matmul(m[0], self.profile), moments)
         return tree_add(self.over.exponential(share, self.y0), self.over.combined(weights, self.slopes))
-
-
-def contracted(moments: Float[Array, "... functions"], profile: Float[Array, "functions slopes"]) -> Array:
-    """Σ_k moments_k profile_kj, in full precision on every device."""
-    return jnp.matmul(moments, profile, precision="highest")
 
 
 class ExponentialMidpoint(AbstractExponentialRungeKutta):
@@ -140,10 +142,10 @@ class ExponentialMidpoint(AbstractExponentialRungeKutta):
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar = ExponentialInterpolation
 
-    def order(self, terms: Any) -> int:
+    def order(self, terms: Terms) -> int:
         return 2
 
-    def error_order(self, terms: Any) -> int:
+    def error_order(self, terms: Terms) -> int:
         return 3
 
     def tableau(self, over: AbstractPropagator) -> Tableau:
@@ -153,8 +155,8 @@ class ExponentialMidpoint(AbstractExponentialRungeKutta):
         linear = jnp.asarray([[1, 0, 0], [-2, 2, 0], [0, 0, 0], [0, 0, 0]], dtype)
         bend = jnp.asarray([[0, 0, 0], [-1, 2, -1], [2, -4, 2], [0, 0, 0]], dtype)
         moments = over.moments(jnp.asarray([0.5, 1.0], dtype), 2)
-        rows = jax.tree.map(lambda m: jnp.stack([contracted(m[0], constant), contracted(m[1], linear)]), moments)
-        errors = jax.tree.map(lambda m: contracted(m[1:], bend), moments)
+        rows = jax.tree.map(lambda m: jnp.stack([matmul(m[0], constant), matmul(m[1], linear)]), moments)
+        errors = jax.tree.map(lambda m: matmul(m[1:], bend), moments)
         # Halfway Ẇ still follows the force at the start, so that the power there would be off in first order.
         return Tableau(rows, errors, linear, jnp.asarray([0.5, 0, 0.5], dtype))
 
@@ -166,7 +168,7 @@ def _estimate(over: AbstractPropagator, errors: Weights, slopes: PyTree) -> PyTr
     return jax.tree.map(lambda *values: sum(jnp.abs(value) for value in values), *parts)
 
 
-def _refreshed(terms: Any, t0: Any, y0: PyTree, args: PyTree, kept: PyTree, made_jump: Any) -> PyTree:
+def _refreshed(terms: Terms, t0: Time, y0: PyTree, args: Args, kept: PyTree, made_jump: Any) -> PyTree:
     """The rates at the start of the step: those from the end of the last one, unless the state has jumped since."""
     if made_jump is False:
         return kept

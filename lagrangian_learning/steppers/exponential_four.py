@@ -1,6 +1,6 @@
 """An exponential Runge–Kutta method of fourth order at any ϑ, transients included."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import diffrax
 import jax
@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lagrangian_learning._arrays import matmul
+from lagrangian_learning._types import Terms
 from lagrangian_learning.mechanics.linear_part import AbstractLinearPart
 from lagrangian_learning.mechanics.phi_functions import rest_moments
 from lagrangian_learning.mechanics.propagator import AbstractPropagator
 
-from .exponential import AbstractExponentialRungeKutta, ExponentialInterpolation, Tableau, contracted
+from .exponential import AbstractExponentialRungeKutta, ExponentialInterpolation, Tableau
 from .fitted import fitted_profile, polynomial_profile
 
 # The nodes minimise, among simple fractions, the coefficients of the error of fifth order of both limits, ϑ → 0 and
@@ -56,13 +58,13 @@ class ExponentialRK4(AbstractExponentialRungeKutta):
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar = ExponentialInterpolation
 
-    def order(self, terms: Any) -> int:
+    def order(self, terms: Terms) -> int:
         return 4
 
     def tableau(self, over: AbstractPropagator) -> Tableau:
         profiles = _profiles(over.layer)
         dtype = over.layer.dtype
-        b = contracted(rest_moments(over.layer, jnp.ones(1, dtype), _DEGREE)[0], profiles.final)
+        b = matmul(rest_moments(over.layer, jnp.ones(1, dtype), _DEGREE)[0], profiles.final)
         moments = over.moments(jnp.asarray(_NODES, dtype), _DEGREE)
         rows = jax.tree.map(lambda m: _rows(m, profiles, b), moments)
         errors = jax.tree.map(lambda m: _errors(m[_END - 1], profiles), moments)
@@ -95,15 +97,15 @@ def _rows(moments: Float[Array, "nodes functions"], profiles: _Profiles, b: Floa
     """Weights of the slopes in stages two to six, and in the step."""
     early = jnp.asarray(_EARLY, moments.dtype)
     stages = jnp.einsum("kf,kfs->ks", moments[: len(_EARLY)], early, precision="highest")
-    ideal = contracted(moments, profiles.predicted)
+    ideal = matmul(moments, profiles.predicted)
     compensated = (_SIXTH, _HALF, _END)
     missed = sum(b[place] * (ideal[place - 1] - stages[place - 1]) for place in compensated)
     last = ideal[_LAST - 1] + missed / b[_LAST]
-    return jnp.concatenate([stages, last[None], contracted(moments[_END - 1], profiles.final)[None]])
+    return jnp.concatenate([stages, last[None], matmul(moments[_END - 1], profiles.final)[None]])
 
 
 def _errors(moments: Float[Array, " functions"], profiles: _Profiles) -> Array:
     """Weights of the slopes in the two error estimates."""
-    final, predicted = contracted(moments, profiles.final), contracted(moments, profiles.predicted)
+    final, predicted = matmul(moments, profiles.final), matmul(moments, profiles.predicted)
     arrival = jnp.zeros_like(final).at[_END].set(-final[_END]).at[_ARRIVED].set(final[_END])
     return jnp.stack([final - predicted, arrival])

@@ -10,15 +10,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, PyTree
 
 from lagrangian_learning._arrays import as_time, max_abs, tree_add, tree_scale, tree_sub, tree_zeros
-from lagrangian_learning._checks import require
-from lagrangian_learning.mechanics.cauchy import State
+from lagrangian_learning._checks import positive_int, require
+from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.constraint import Holonomic, constraint_tower
-from lagrangian_learning.mechanics.euler_lagrange import EulerLagrange
-from lagrangian_learning.mechanics.law import AbstractMechanicalLaw
+from lagrangian_learning.mechanics.equations import AbstractEquations
 from lagrangian_learning.mechanics.saddle_point import SaddlePoint
-from lagrangian_learning.simulate.augmented import Augmented
+from lagrangian_learning.mechanics.state import State
 
-from .splitting import forward_only, law_in
+from .terms import forward_only, law_in
 
 _ROUNDING = 32  # units in the last place that a constraint may be off after its iteration
 _NOT_SEPARABLE = (
@@ -51,45 +50,41 @@ class Rattle(diffrax.AbstractSolver):
     """
 
     iterations: int = eqx.field(static=True, default=8)
+    keeps_constraints: ClassVar[bool] = True
+    motion_alone: ClassVar[bool] = True
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
 
     def __check_init__(self) -> None:
-        if isinstance(self.iterations, bool) or not isinstance(self.iterations, int) or self.iterations < 1:
-            raise ValueError(f"iterations must be a positive integer, got {self.iterations!r}.")
+        positive_int(self.iterations, "iterations")
 
-    def order(self, terms: Any) -> int:
+    def order(self, terms: Terms) -> int:
         return 2
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree) -> PyTree:
-        law, state = _mechanics(terms), _state(y0)
-        t0 = as_time(t0, state)
-        force = _force(law, t0, state, args)
-        force = require(force, _separable(law, t0, state, args), _NOT_SEPARABLE)
-        return force, _power(terms, t0, y0, args)
+    def init(self, terms: Terms, t0: Time, t1: Time, y0: State, args: Args) -> PyTree:
+        """F at the start of the step, which the next step takes from the end of this one."""
+        law, t0 = _mechanics(terms), as_time(t0, y0)
+        return require(_force(law, t0, y0, args), _separable(law, t0, y0, args), _NOT_SEPARABLE)
 
     def step(
-        self, terms: Any, t0: Any, t1: Any, y0: PyTree, args: PyTree, solver_state: PyTree, made_jump: Any
-    ) -> tuple[PyTree, None, dict, PyTree, diffrax.RESULTS]:
+        self, terms: Terms, t0: Time, t1: Time, y0: State, args: Args, solver_state: PyTree, made_jump: Any
+    ) -> tuple[State, None, dict, PyTree, diffrax.RESULTS]:
         del made_jump
-        y0 = forward_only(terms, y0, "Rattle")
-        law, state = _mechanics(terms), _state(y0)
-        t0, t1 = as_time(t0, state), as_time(t1, state)
-        middle, (force, before) = t0 + (t1 - t0) / 2, solver_state
-        state = _damped(law, t0, (t0, middle), state, args)
-        state, force, found = self._conservative(law, t0, t1, state, args, force)
-        state = _damped(law, t1, (middle, t1), state, args)
-        after = _power(terms, t1, _with_work(y0, state, t1 - t0, before, before), args)
-        y1 = _with_work(y0, state, t1 - t0, before, after)
+        law, y0 = _mechanics(terms), forward_only(terms, y0, "Rattle")
+        t0, t1 = as_time(t0, y0), as_time(t1, y0)
+        middle = t0 + (t1 - t0) / 2
+        state = _damped(law, t0, (t0, middle), y0, args)
+        state, force, found = self._conservative(law, t0, t1, state, args, solver_state)
+        y1 = _damped(law, t1, (middle, t1), state, args)
         diverged = diffrax.RESULTS.nonlinear_divergence
         result = diffrax.RESULTS.where(found, diffrax.RESULTS.successful, diverged)
-        return y1, None, {"y0": y0, "y1": y1}, (force, after), result
+        return y1, None, {"y0": y0, "y1": y1}, force, result
 
-    def func(self, terms: Any, t0: Any, y0: PyTree, args: PyTree) -> PyTree:
+    def func(self, terms: Terms, t0: Time, y0: PyTree, args: Args) -> PyTree:
         return terms.vf(t0, y0, args)
 
     def _conservative(
-        self, law: EulerLagrange, t0: Array, t1: Array, state: State, args: PyTree, force: PyTree
+        self, law: AbstractEquations, t0: Array, t1: Array, state: State, args: PyTree, force: PyTree
     ) -> tuple[State, PyTree, Bool[Array, ""]]:
         """One step of RATTLE, and F at its end; force is F(t₀, q₀)."""
         h = t1 - t0
@@ -101,7 +96,7 @@ class Rattle(diffrax.AbstractSolver):
         return _kicked_onto_velocity(law, t1, state, tree_scale(h / 2, force), args), force, found
 
     def _reaching(
-        self, law: EulerLagrange, t1: Array, h: Array, state: State, args: PyTree, start: SaddlePoint, v: PyTree
+        self, law: AbstractEquations, t1: Array, h: Array, state: State, args: PyTree, start: SaddlePoint, v: PyTree
     ) -> tuple[PyTree, Bool[Array, ""]]:
         """v½ with G(t₁, q₀ + h v½) = 0, moved by reactions of the start of the step alone; and whether it was found."""
         if law.constraint is None:
@@ -120,14 +115,11 @@ class Rattle(diffrax.AbstractSolver):
         return v, max_abs(left(v)) <= _ROUNDING * jnp.finfo(h.dtype).eps * size**2
 
 
-def _state(y: PyTree) -> State:
-    return y.state if isinstance(y, Augmented) else y
-
-
-def _mechanics(terms: Any) -> EulerLagrange:
+def _mechanics(terms: Terms) -> AbstractEquations:
     law = law_in(terms)
-    equations = law.euler_lagrange if isinstance(law, AbstractMechanicalLaw) else None
-    if equations is None or equations.lagrangian.order != 1 or not isinstance(equations.constraint, Holonomic | None):
+    equations = None if law is None else law.mechanical_part
+    fits = isinstance(equations, AbstractEquations) and equations.lagrangian.order == 1
+    if not fits or not isinstance(equations.constraint, Holonomic | None):
         kind = "none" if law is None else law.description.get("equation", type(law).__name__)
         raise ValueError(
             "ll.Rattle moves coordinates and velocities under a holonomic constraint: it takes first-order "
@@ -136,12 +128,12 @@ def _mechanics(terms: Any) -> EulerLagrange:
     return equations
 
 
-def _force(law: EulerLagrange, t: Array, state: State, args: PyTree) -> PyTree:
+def _force(law: AbstractEquations, t: Array, state: State, args: PyTree) -> PyTree:
     """F(t, q): what the Euler–Lagrange equations leave at rest, where nothing dissipates."""
     return law.system(t, State(state.q, tree_zeros(state.v)), args)[1]
 
 
-def _separable(law: EulerLagrange, t: Array, state: State, args: PyTree) -> Bool[Array, ""]:
+def _separable(law: AbstractEquations, t: Array, state: State, args: PyTree) -> Bool[Array, ""]:
     """Whether forces are F(t, q) − r M v, seen at one velocity whose entries all differ."""
     flat, unravel = ravel_pytree(state.v)
     probe = unravel(jnp.cos(jnp.arange(flat.size, dtype=flat.dtype)) + 1.5)
@@ -154,14 +146,14 @@ def _separable(law: EulerLagrange, t: Array, state: State, args: PyTree) -> Bool
     return excess <= jnp.sqrt(jnp.finfo(flat.dtype).eps) * scale
 
 
-def _damped(law: EulerLagrange, t: Array, span: tuple[Array, Array], state: State, args: PyTree) -> State:
+def _damped(law: AbstractEquations, t: Array, span: tuple[Array, Array], state: State, args: PyTree) -> State:
     """Dissipation alone at a fixed point, exactly: the velocity that the constraint prescribes is not damped."""
     decay = jnp.exp(-law.lagrangian.dissipation.log_growth(*span))
     slowed = State(state.q, tree_scale(decay, state.v))
     return _kicked_onto_velocity(law, t, slowed, tree_zeros(state.v), args)
 
 
-def _kicked_onto_velocity(law: EulerLagrange, t: Array, state: State, kick: PyTree, args: PyTree) -> State:
+def _kicked_onto_velocity(law: AbstractEquations, t: Array, state: State, kick: PyTree, args: PyTree) -> State:
     """v + M⁻¹ (kick − G_qᵀ μ) with DG = 0."""
     system, _, _ = law.system(t, state, args)
     if law.constraint is None:
@@ -170,16 +162,3 @@ def _kicked_onto_velocity(law: EulerLagrange, t: Array, state: State, kick: PyTr
         left = tree_scale(-1, constraint_tower(law.constraint, t, (state.q, state.v), args)[1])
     change, _ = law.multiplier_solver(system, kick, left)
     return State(state.q, tree_add(state.v, change))
-
-
-def _power(terms: Any, t: Array, y: PyTree, args: PyTree) -> Array | None:
-    """The power of the energy balance, where `simulate` asks for it."""
-    return terms.vf(t, y, args).work if isinstance(y, Augmented) else None
-
-
-def _with_work(y0: PyTree, state: State, h: Array, before: Array | None, after: Array | None) -> PyTree:
-    if not isinstance(y0, Augmented):
-        return state
-    if y0.work is None or before is None or after is None:
-        return Augmented(state, None)
-    return Augmented(state, y0.work + h / 2 * (before + after))

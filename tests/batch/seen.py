@@ -15,7 +15,7 @@ import numpy as np
 jax.config.update("jax_enable_x64", True)
 
 import lagrangian_learning as ll  # noqa: E402  # in the precision that is wanted
-from lagrangian_learning.simulate import augmented  # noqa: E402
+from lagrangian_learning.simulate import work  # noqa: E402
 
 folder, change = sys.argv[1:]
 
@@ -68,7 +68,7 @@ def potential(t, q, v, args):
 
 
 if change == "this library":
-    augmented.AugmentedField.__call__ = lambda self, t, y, args, call=augmented.AugmentedField.__call__: jax.tree.map(
+    work.WithWork.rates = lambda self, t, y, args, call=work.WithWork.rates: jax.tree.map(
         lambda leaf: leaf * (1 + 1e-15), call(self, t, y, args)
     )
 

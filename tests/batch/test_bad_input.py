@@ -39,11 +39,11 @@ SETTINGS_AND_WORDS = [
     ({"checkpoint": 3}, "checkpoint must be the name of a folder"),
     ({"resume": "yesterday"}, "resume must be a trajectory"),
     ({"save": "all"}, "save must be a function"),
-    ({"rtol": -1.0, "dt0": None}, "rtol must be positive"),
-    ({"dt0": 0.0}, "dt0 must be positive"),
+    ({"rtol": -1.0, "dt0": None}, "rtol must be finite and > 0"),
+    ({"dt0": 0.0}, "dt0 must be finite and > 0"),
     ({"max_steps": 0}, "max_steps"),
     ({"solver": "rk4"}, "Diffrax solver"),
-    ({"stabilisation": "glue"}, '"projection", "none"'),
+    ({"stabilisation": "glue"}, r"ll\.NoStabilisation\(\), got 'glue'"),
 ]
 
 

@@ -9,8 +9,7 @@ from lagrangian_learning.batch import simulate_batch
 from lagrangian_learning.batch.engine_choice import engine_for
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.simulate import RESULTS
-from lagrangian_learning.simulate.preparation import Settings
-from lagrangian_learning.simulate.settings import checked_times
+from lagrangian_learning.simulate.settings import Settings, checked_times
 from tests.batches import AXES, DIFFRAX, FUSED, GRAVITY, SETTINGS, assert_same_bits, released, run
 from tests.laws import Motion, Oscillator, Pendulum, array
 

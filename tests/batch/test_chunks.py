@@ -7,8 +7,7 @@ import pytest
 
 from lagrangian_learning.batch import chunks
 from lagrangian_learning.batch.lanes import Inputs
-from lagrangian_learning.simulate.preparation import Settings
-from lagrangian_learning.simulate.settings import checked_times
+from lagrangian_learning.simulate.settings import Settings, checked_times
 from tests.laws import Motion, Oscillator
 
 

@@ -4,15 +4,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from lagrangian_learning.mechanics import DampedMotion, ExponentialDissipation
-from lagrangian_learning.mechanics.law import Rates
-from tests.laws import Law, Motion, array
+from lagrangian_learning.mechanics.law import AbstractLaw, Rates
+from tests.laws import Motion, array
 
 STIFFNESS = np.array([[2.0, 0.5], [0.5, 1.0]])
 DRIVE, FREQUENCY = np.array([1.0, -0.5]), 3.0
 START = np.array([1.2, -0.7])
 
 
-class Relaxing(Law):
+class Relaxing(AbstractLaw):
     """q̈ = −ϑ (q̇ − g), g = −K q + a sin ωt: damped descent with γ = 1, in the limit q̇ = g; no energy but a power."""
 
     theta: object

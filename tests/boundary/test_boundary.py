@@ -10,7 +10,7 @@ import scipy.integrate
 from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
-from lagrangian_learning.boundary import solve_boundary
+from lagrangian_learning.boundary import Newton, Sweeps, solve_boundary
 from lagrangian_learning.simulate import RESULTS
 
 NETWORK = ll.Layered((2, 3, 1))
@@ -143,9 +143,9 @@ def test_every_equation_and_the_natural_condition_hold(solved, solved_massive, s
     """
     for law, path in ((diffusion(), solved), (massive(), solved_massive)):
         assert path.result == RESULTS.successful
-        assert path.stats["max_defect"] < 1e-8
-        assert path.stats["max_jump"] < 1e-12
-        assert path.stats["boundary_residual"] < 1e-12
+        assert path.max_defect < 1e-8
+        assert path.max_jump < 1e-12
+        assert path.boundary_residual < 1e-12
         after = pieces(law, path, stimulus)
         ours = jax.tree.map(lambda leaf: leaf[1:], (path.q, path.multipliers))
         for ahead, record in zip(jax.tree.leaves((after.q, after.multipliers)), jax.tree.leaves(ours), strict=True):
@@ -160,9 +160,9 @@ def test_every_equation_and_the_natural_condition_hold(solved, solved_massive, s
 
 def test_sweeps_agree_with_newton(solved, weights, stimulus):
     """Two discretisations: adaptive explicit runs with an interpolated costate, and collocation."""
-    swept = solve_boundary(diffusion(), weights, TS, stimulus, method="sweeps")
-    assert swept.stats["num_steps"] < 60
-    assert swept.stats["max_defect"] < 1e-8
+    swept = solve_boundary(diffusion(), weights, TS, stimulus, method=Sweeps())
+    assert swept.iterations < 60
+    assert swept.max_defect < 1e-8
     np.testing.assert_allclose(
         rows(swept.x, swept.W, swept.multipliers), rows(solved.x, solved.W, solved.multipliers), atol=1e-9
     )
@@ -172,12 +172,12 @@ def test_sweeps_agree_with_newton(solved, weights, stimulus):
 def test_fast_learning_needs_continuation(weights, stimulus):
     """γ = 0.1 over t₁ = 5: sweeps end by name; Newton gets there from slower learning."""
     law, ts = diffusion(0.1, 10.0, 0.0), jnp.linspace(0.0, 5.0, TS.size)
-    swept = solve_boundary(law, weights, ts, stimulus, method="sweeps", max_iterations=60, throw=False)
+    swept = solve_boundary(law, weights, ts, stimulus, method=Sweeps(max_iterations=60), throw=False)
     assert swept.result == RESULTS.boundary_not_converged
     assert np.isnan(swept.W[0]).all()
     path = solve_boundary(law, weights, ts, stimulus)
-    assert path.stats["num_steps"] > 5
-    assert path.stats["max_defect"] < 1e-8
+    assert path.iterations > 5
+    assert path.max_defect < 1e-8
 
 
 def test_tends_to_backprop_as_one_over_c(weights, stimulus):
@@ -189,7 +189,7 @@ def test_tends_to_backprop_as_one_over_c(weights, stimulus):
         path = solve_boundary(diffusion(1.0, speed, 1.0), weights, TS, stimulus)
         gaps = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)[: TS.size // 2]), path.W, reference)
         errors.append(float(max(gaps)))
-        assert path.stats["max_defect"] < 1e-8
+        assert path.max_defect < 1e-8
     assert errors[0] < 0.2
     np.testing.assert_allclose(np.diff(np.log10(errors)), -1, atol=0.15)
 
@@ -236,7 +236,7 @@ def test_cycles(stimulus):
     law = diffusion(1.0, 10.0, 1.0, network)
     newton, swept = (
         solve_boundary(law, 0.5 * network.init(jax.random.key(2)), TS, stimulus, method=method)
-        for method in ("newton", "sweeps")
+        for method in (Newton(), Sweeps())
     )
     np.testing.assert_allclose(newton.W, swept.W, atol=1e-9)
     np.testing.assert_allclose(newton.multipliers, swept.multipliers, atol=1e-9)
@@ -245,7 +245,7 @@ def test_cycles(stimulus):
 @pytest.mark.slow
 def test_sweeps_of_finite_mass_agree_with_newton(solved_massive, weights, stimulus):
     W_dot = jax.tree.map(lambda leaf: 0.1 * leaf, weights)
-    swept = solve_boundary(massive(), weights, TS, stimulus, W_dot=W_dot, method="sweeps")
+    swept = solve_boundary(massive(), weights, TS, stimulus, W_dot=W_dot, method=Sweeps())
     np.testing.assert_allclose(
         rows(swept.W, swept.multipliers), rows(solved_massive.W, solved_massive.multipliers), atol=1e-9
     )
@@ -265,7 +265,7 @@ def test_a_mesh_too_coarse_is_told(weights, stimulus):
     law = diffusion(1.0, 100.0, 1.0)
     path = solve_boundary(law, weights, TS, stimulus, tol=1e-12, throw=False)
     assert path.result == RESULTS.boundary_mesh_too_coarse
-    assert int(path.stats["intervals_needed"]) > int(path.stats["num_intervals"])
+    assert int(path.intervals_needed) > int(path.num_intervals)
     assert np.isfinite(path.W[0]).all()
     assert "FAILED" in str(path)
     with pytest.raises(Exception, match="Give more intervals"):
@@ -278,9 +278,8 @@ REFUSED = {
     "sign flip": (lambda: ll.BackpropDiffusion(NETWORK), {}, 'sign_flip" is causal'),
     "parity": (lambda: ll.BackpropDiffusion(NETWORK, theta=20.0, costate="parity"), {}, "theta > speed"),
     "no costate": (lambda: ll.GradientFlow(NETWORK), {}, "costate known at the end"),
-    "method": (diffusion, {"method": "shooting"}, "method must be"),
+    "method": (diffusion, {"method": "shooting"}, r"method must be ll.boundary.Newton\(\) or ll.boundary.Sweeps\(\)"),
     "tolerance": (diffusion, {"tol": 1e-15}, "tol must be at least"),
-    "relaxation": (diffusion, {"relaxation": 1.5}, "relaxation must be in"),
     "intervals": (diffusion, {"intervals": 0}, "intervals must be a positive integer"),
     "one time": (diffusion, {"ts": jnp.array([0.0])}, "at least two times"),
     "times that fall": (diffusion, {"ts": jnp.array([1.0, 0.0])}, "increase strictly"),
@@ -297,6 +296,19 @@ def test_refused(name, weights, stimulus):
             solve_boundary(law(), weights, arguments.pop("ts"), stimulus, **arguments)
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"relaxation": 1.5}, r"relaxation must be in \(0, 1\]"),
+        ({"relaxation": 0.0}, "relaxation must be finite and > 0"),
+        ({"max_iterations": 0}, "max_iterations must be a positive integer"),
+    ],
+)
+def test_settings_of_sweeps_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Sweeps(**settings)
 
 
 def test_velocities_of_massless_weights_are_refused(weights, stimulus):

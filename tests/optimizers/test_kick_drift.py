@@ -76,13 +76,13 @@ def test_parameters_of_mixed_precision_keep_theirs():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"gamma": 0.0}, "gamma must be > 0 and finite: it is 1/learning rate"),
-        ({"gamma": np.nan}, "gamma must be > 0 and finite"),
+        ({"gamma": 0.0}, "gamma must be finite and > 0: it is 1/learning rate"),
+        ({"gamma": np.nan}, "gamma must be finite and > 0"),
         ({"gamma": [1.0, 2.0]}, "gamma must be one number"),
         ({"gamma": 1.0, "theta": -1.0}, "theta must be > 0: it is γ/m_W"),
         ({"gamma": 1.0, "theta": np.nan}, "theta must be > 0"),
-        ({"gamma": 1.0, "step": 0.0}, "step must be > 0 and finite"),
-        ({"gamma": 1.0, "step": np.inf}, "step must be > 0 and finite"),
+        ({"gamma": 1.0, "step": 0.0}, "step must be finite and > 0"),
+        ({"gamma": 1.0, "step": np.inf}, "step must be finite and > 0"),
     ],
 )
 def test_bad_constants_are_refused(arguments, message):

@@ -5,14 +5,14 @@ import jax
 import numpy as np
 import pytest
 
-from lagrangian_learning.simulate import simulate
+from lagrangian_learning.simulate import NoStabilisation, simulate
 from tests.laws import Motion, Oscillator, Pendulum, array, at_rest, released
 
 TS = np.linspace(0, 2, 5)
 LAW = Pendulum(array(9.81))
 SETTINGS = {
     "projection": {"dt0": 0.013, "solver": diffrax.Tsit5()},
-    "first same as last": {"dt0": 0.013, "solver": diffrax.Tsit5(), "stabilisation": "none"},
+    "first same as last": {"dt0": 0.013, "solver": diffrax.Tsit5(), "stabilisation": NoStabilisation()},
     "adaptive": {},
 }
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.simulate import simulate
+from lagrangian_learning.simulate import NoStabilisation, simulate
 from tests.laws import Counting, Motion, Oscillator, Pendulum, array, at_rest, oscillator_at, released
 
 TS = np.linspace(0, 1, 3)
@@ -26,7 +26,7 @@ def difference(f, at, h=1e-4):
     "settings",
     [
         {"dt0": 0.05},
-        pytest.param({"dt0": 0.05, "stabilisation": "none"}, marks=pytest.mark.slow),
+        pytest.param({"dt0": 0.05, "stabilisation": NoStabilisation()}, marks=pytest.mark.slow),
         pytest.param({"rtol": 1e-9}, marks=pytest.mark.slow),
         pytest.param({"dt0": 0.05, "max_steps": 32, "adjoint": diffrax.DirectAdjoint()}, marks=pytest.mark.slow),
     ],
@@ -39,8 +39,9 @@ def test_gradient(settings):
 
 @pytest.mark.slow
 def test_gradient_by_backsolve():
-    exact = jax.grad(lambda g: end(g, rtol=1e-10, stabilisation="none"))(array(9.81))
-    back = jax.grad(lambda g: end(g, rtol=1e-10, stabilisation="none", adjoint=diffrax.BacksolveAdjoint()))(array(9.81))
+    settings = {"rtol": 1e-10, "stabilisation": NoStabilisation()}
+    exact = jax.grad(lambda g: end(g, **settings))(array(9.81))
+    back = jax.grad(lambda g: end(g, adjoint=diffrax.BacksolveAdjoint(), **settings))(array(9.81))
     np.testing.assert_allclose(back, exact, rtol=1e-6)
 
 

@@ -156,7 +156,7 @@ def test_what_it_cannot_keep_is_refused():
     law = pendulum()
     state = law.initial_state(0.0, np.array([1.0, 0.0]), np.zeros(2))
     with pytest.raises(ValueError, match="keeps the constraints itself"):
-        ll.simulate(law, state, [0.0, 1.0], solver=ll.Rattle(), dt0=0.1, stabilisation="projection")
+        ll.simulate(law, state, [0.0, 1.0], solver=ll.Rattle(), dt0=0.1, stabilisation=ll.Projection())
     with pytest.raises(ValueError, match="no error estimate"):
         ll.simulate(law, state, [0.0, 1.0], solver=ll.Rattle(), rtol=1e-6)
     with pytest.raises(ValueError, match="iterations must be a positive integer"):

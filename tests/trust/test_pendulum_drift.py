@@ -24,7 +24,7 @@ def test_a_pendulum_over_1e5_steps(dtype, gate):
         assert abs(int(path.stats["num_accepted_steps"]) - STEPS) <= 4
         return path.stats["max_constraint_residual"], path.stats["max_velocity_residual"]
 
-    position, velocity = drift("projection")
+    position, velocity = drift(ll.Projection())
     gate("max|G|", position, GATES[dtype])
     gate("max|DG|", velocity, GATES[dtype])
-    assert min(drift("none")) > GATES[dtype]
+    assert min(drift(ll.NoStabilisation())) > GATES[dtype]

@@ -32,8 +32,8 @@ def largest(path):
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
 @pytest.mark.slow
 def test_projection_keeps_what_is_lost_without(dtype):
-    projected = run(dtype, "projection")
+    projected = run(dtype, ll.Projection())
     assert projected.ts.dtype == dtype
     assert int(projected.stats["num_accepted_steps"]) >= NUM_STEPS
     assert largest(projected) <= GATE[dtype]
-    assert largest(run(dtype, "none")) > GATE[dtype], "no drift to be kept from"
+    assert largest(run(dtype, ll.NoStabilisation())) > GATE[dtype], "no drift to be kept from"

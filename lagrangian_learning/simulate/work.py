@@ -1,0 +1,153 @@
+"""The law that is integrated: the user's, and beside its state the work ∫ power dt of its energy balance."""
+
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from lagrangian_learning._types import Args, Terms, Time
+from lagrangian_learning.mechanics.law import AbstractLaw, Rates
+from lagrangian_learning.mechanics.linear_part import AbstractLinearPart
+from lagrangian_learning.mechanics.phi_functions import rest_moments
+from lagrangian_learning.mechanics.propagator import AbstractPropagator, weighted
+from lagrangian_learning.steppers.terms import law_in
+
+
+class Worked(eqx.Module):
+    """A law's state and the work done since the start; work is None where the law has no power."""
+
+    state: PyTree
+    work: Float[Array, ""] | None
+
+
+class WithWork(AbstractLaw):
+    """d/dt (y, work) = (f(t, y), power): one evaluation of the law gives both."""
+
+    law: AbstractLaw
+
+    def rates(self, t: Time, state: Worked, args: Args) -> Rates:
+        rates = self.law.rates(t, state.state, args)
+        return Rates(Worked(rates.state, rates.power))
+
+    def splitting(self, given: AbstractLinearPart | None = None) -> tuple[AbstractLinearPart | None, AbstractLaw]:
+        part, law = self.law.splitting(given)
+        return None if part is None else BesideWork(part), WithWork(law)
+
+    @property
+    def description(self) -> dict[str, str]:
+        return self.law.description
+
+
+class BesideWork(AbstractLinearPart):
+    """A ⊕ 0: the linear part of a law, beside work that rests."""
+
+    part: AbstractLinearPart
+
+    def apply(self, t: Float[Array, ""], state: Worked) -> Worked:
+        return Worked(self.part.apply(t, state.state), _resting(state.work))
+
+    def over(self, t0: Float[Array, ""], t1: Float[Array, ""]) -> "PropagatorBesideWork":
+        return PropagatorBesideWork(self.part.over(t0, t1))
+
+
+class PropagatorBesideWork(AbstractPropagator):
+    """e^{hA} ⊕ 1, the work being a pure quadrature of the power."""
+
+    inner: AbstractPropagator
+
+    @property
+    def step(self) -> Float[Array, ""]:
+        return self.inner.step
+
+    @property
+    def layer(self) -> Float[Array, ""]:
+        return self.inner.layer
+
+    def linear(self, state: Worked) -> Worked:
+        return Worked(self.inner.linear(state.state), _resting(state.work))
+
+    def exponential(self, share: Float[Array, ""], state: Worked) -> Worked:
+        return Worked(self.inner.exponential(share, state.state), state.work)
+
+    def moments(self, points: Float[Array, " points"], degree: int) -> tuple[PyTree, Array]:
+        return self.inner.moments(points, degree), rest_moments(self.layer, points, degree)
+
+    def combined(self, weights: tuple[PyTree, Array], slopes: Worked) -> Worked:
+        inner, resting = weights
+        return Worked(self.inner.combined(inner, slopes.state), weighted(self.step * resting, slopes.work))
+
+    def quadratures(self, start: Worked, end: Worked, weights: Float[Array, " slopes"], slopes: Worked) -> Worked:
+        if end.work is None:
+            return end
+        return Worked(end.state, start.work + weighted(self.step * weights, slopes.work))
+
+    def drifted(self, start: Worked, end: Worked) -> Worked:
+        return Worked(self.inner.drifted(start.state, end.state), end.work)
+
+
+class QuadratureOfPower(diffrax.AbstractWrappedSolver):
+    """A stepper that moves the law alone (`motion_alone`), and beside it the work by the trapezoidal rule."""
+
+    solver: diffrax.AbstractSolver
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
+
+    def order(self, terms: Terms) -> int | None:
+        return self.solver.order(_alone(law_of(terms)))
+
+    def init(self, terms: Terms, t0: Array, t1: Array, y0: Worked, args: Args) -> tuple[PyTree, Array | None]:
+        law = law_of(terms)
+        return self.solver.init(_alone(law), t0, t1, y0.state, args), law.rates(t0, y0.state, args).power
+
+    def step(
+        self, terms: Terms, t0: Array, t1: Array, y0: Worked, args: Args, solver_state: PyTree, made_jump: Any
+    ) -> tuple[Worked, Worked | None, dict, PyTree, diffrax.RESULTS]:
+        law, (inner, before) = law_of(terms), solver_state
+        state, error, _, inner, result = self.solver.step(_alone(law), t0, t1, y0.state, args, inner, made_jump)
+        after = law.rates(t1, state, args).power
+        y1 = Worked(state, None if y0.work is None else y0.work + (t1 - t0) / 2 * (before + after))
+        error = None if error is None else Worked(error, _resting(y0.work))
+        return y1, error, {"y0": y0, "y1": y1}, (inner, after), result
+
+    def func(self, terms: Terms, t0: Time, y0: Worked, args: Args) -> Worked:
+        return terms.vf(t0, y0, args)
+
+
+def terms_of(law: AbstractLaw) -> diffrax.ODETerm:
+    """What Diffrax is given for a law."""
+    return diffrax.ODETerm(WithWork(law).vector_field)
+
+
+def law_of(terms: Terms) -> AbstractLaw:
+    """The user's law inside the terms of a run, however Diffrax has wrapped them."""
+    found = law_in(terms)
+    assert isinstance(found, WithWork)
+    return found.law
+
+
+def start_of(law: AbstractLaw, t0: Array, state: PyTree, args: Args) -> Worked:
+    """The start of a run. ValueError where the law's rates do not look like its state."""
+    rates = eqx.filter_eval_shape(law.rates, t0, state, args)
+    if _shapes(rates.state) != _shapes(state):
+        raise ValueError(
+            f"the law's rates do not look like its state: rates {_shapes(rates.state)}, state {_shapes(state)}. "
+            "Make the state by law.initial_state, and check the dtypes of the law's constants and of the stimulus."
+        )
+    return Worked(state, None if rates.power is None else jnp.zeros((), rates.power.dtype))
+
+
+def _alone(law: AbstractLaw) -> diffrax.ODETerm:
+    return diffrax.ODETerm(law.vector_field)
+
+
+def _resting(work: Array | None) -> Array | None:
+    return None if work is None else jnp.zeros_like(work)
+
+
+def _shapes(tree: PyTree) -> PyTree:
+    """Shapes and dtypes alone: on a mesh a shape also specifies where it lies."""
+    shapes = eqx.filter_eval_shape(lambda leaves: leaves, tree)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), shapes)
