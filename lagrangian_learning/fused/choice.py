@@ -15,7 +15,7 @@ from lagrangian_learning.simulate.settings import Plan, Tolerances
 
 from .engine import FusedEngine
 from .internals import untested
-from .lane_step import Shared
+from .lane_step import LanePlan
 from .lockstep import Lockstep
 from .scalars import NotScalarError
 
@@ -59,7 +59,7 @@ def _is_plain(structure: Any, kinds: tuple[Kind, ...]) -> bool:
 
     def traced(others: PyTree) -> None:
         shared, times, tolerances, plan = others
-        found.append(Lockstep(varied, shared, Shared(times, tolerances, plan)))
+        found.append(Lockstep(varied, shared, LanePlan(times, tolerances, plan)))
 
     try:
         eqx.filter_eval_shape(traced, others)

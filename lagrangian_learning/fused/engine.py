@@ -19,7 +19,7 @@ from lagrangian_learning.simulate.stepping import Statistics
 from lagrangian_learning.simulate.trajectory import Carry, Record, reached
 
 from .internals import untested
-from .lane_step import Running, Shared
+from .lane_step import LanePlan, Running
 from .lanewise import blocked, size_of, unblocked
 from .lockstep import BlockOutcome, Lockstep
 
@@ -47,35 +47,35 @@ class FusedEngine(AbstractEngine):
         return None
 
     def run_chunk(self, varied: Inputs, shared: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
-        setting = Shared(times, tolerances, plan)
+        given = LanePlan(times, tolerances, plan)
         lanes = jax.tree.leaves(varied)[0].shape[0]
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), varied)
-        lockstep = Lockstep(one, shared, setting)
+        lockstep = Lockstep(one, shared, given)
         size = BLOCK if jax.default_backend() == "cpu" else lanes
         run = lax.map(lockstep, blocked(varied, size))
-        return _concluded(lockstep, run, lanes, setting)
+        return _concluded(lockstep, run, lanes, given)
 
 
-def _concluded(lockstep: Lockstep, run: BlockOutcome, lanes: int, setting: Shared) -> Outcome:
+def _concluded(lockstep: Lockstep, run: BlockOutcome, lanes: int, given: LanePlan) -> Outcome:
     """The outcomes of all lanes, lanes first."""
     running = unblocked(run.running, lockstep.begin.shapes, lanes)
     failure = unblocked(run.failure, lockstep.failure.shapes, lanes)
-    records = unblocked(run.records, lockstep.record.shapes, lanes, setting.times.shape[0])
-    there = unblocked([[run.there]], jax.ShapeDtypeStruct((), bool), lanes, setting.times.shape[0])
-    return eqx.filter_vmap(lambda *of_lane: _outcome(*of_lane, setting))(running, failure, there, records)
+    records = unblocked(run.records, lockstep.record.shapes, lanes, given.times.shape[0])
+    there = unblocked([[run.there]], jax.ShapeDtypeStruct((), bool), lanes, given.times.shape[0])
+    return eqx.filter_vmap(lambda *of_lane: _outcome(*of_lane, given))(running, failure, there, records)
 
 
-def _outcome(running: Running, failure: Array, there: Array, records: Record, setting: Shared) -> Outcome:
-    short = (failure == 0) & (running.t < setting.times[-1])
+def _outcome(running: Running, failure: Array, there: Array, records: Record, given: LanePlan) -> Outcome:
+    short = (failure == 0) & (running.t < given.times[-1])
     result = diffrax.RESULTS.where(short, diffrax.RESULTS.max_steps_reached, diffrax.RESULTS.successful)
     counts = (running.steps, running.accepted, running.steps - running.accepted)
     statistics = Statistics(*counts, running.solver_state.monitor)
-    end = Carry(running.t, running.y, running.solver_state, _control(running, setting), jnp.asarray(False))
-    return outcome_of(reached(records, there), end, failure, result, statistics, setting.plan)
+    end = Carry(running.t, running.y, running.solver_state, _control(running, given), jnp.asarray(False))
+    return outcome_of(reached(records, there), end, failure, result, statistics, given.plan)
 
 
-def _control(running: Running, setting: Shared) -> Any:
+def _control(running: Running, given: LanePlan) -> Any:
     if running.control is not None:
         return running.control
-    last = GridState(jnp.asarray(setting.times.shape[0] - 2, jnp.int32), jnp.asarray(0, jnp.int32))
+    last = GridState(jnp.asarray(given.times.shape[0] - 2, jnp.int32), jnp.asarray(0, jnp.int32))
     return FixedState(last, running.failure)

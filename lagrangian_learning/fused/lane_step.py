@@ -26,7 +26,7 @@ from lagrangian_learning.simulate.work import Worked, start_of, terms_of
 from .internals import keeps_last_stage, with_first_stage, without_first_step
 
 
-class Shared(NamedTuple):
+class LanePlan(NamedTuple):
     """What all lanes share beside the law's own: saved times, tolerances, settings."""
 
     times: Array
@@ -47,15 +47,15 @@ class Running(eqx.Module):
     control: AdaptiveState | None
 
 
-def law_of_lane(inputs: Inputs, setting: Shared) -> AbstractLaw:
+def law_of_lane(inputs: Inputs, given: LanePlan) -> AbstractLaw:
     """The law that is integrated."""
-    return setting.plan.stabilisation.stabilised(inputs.law)
+    return given.plan.stabilisation.stabilised(inputs.law)
 
 
-def begin(inputs: Inputs, setting: Shared) -> Running:
+def begin(inputs: Inputs, given: LanePlan) -> Running:
     """The lane at its start, or where an earlier run has ended."""
-    times, tolerances, plan = setting
-    law = law_of_lane(inputs, setting)
+    times, tolerances, plan = given
+    law = law_of_lane(inputs, given)
     is_refused, state = _checked(inputs, times)
     y, carry = start_of(law, times[0], state, inputs.args), inputs.carry
     failure = start_failure(law, times[0], y, inputs.args, resumed=carry is not None)
@@ -65,7 +65,7 @@ def begin(inputs: Inputs, setting: Shared) -> Running:
         y = carry.y
     tnext, control = None, None
     if plan.steps.adaptive:
-        controller = _controller(setting, times[:2], failure, None if carry is None else carry.controller_state)
+        controller = _controller(given, times[:2], failure, None if carry is None else carry.controller_state)
         order, dt0 = solver.error_order(terms), tolerances.dt0
         tnext, control = controller.init(terms, times[0], times[-1], y, dt0, inputs.args, solver.func, order)
         failure = control.failure
@@ -85,9 +85,9 @@ def _checked(inputs: Inputs, times: Array) -> tuple[Array, PyTree]:
     return refused(verdicts), state
 
 
-def _controller(setting: Shared, interval: Array, start: Array, resume: AdaptiveState | None) -> AdaptiveSteps:
+def _controller(given: LanePlan, interval: Array, start: Array, resume: AdaptiveState | None) -> AdaptiveSteps:
     """The step controller within an interval between saved times."""
-    return AdaptiveSteps(setting.plan.steps.adaptive_for(setting.tolerances), interval, start, resume)
+    return AdaptiveSteps(given.plan.steps.adaptive_for(given.tolerances), interval, start, resume)
 
 
 def _keeps_last_stage(solver: MonitoredStepper, inner: Any) -> bool:
@@ -104,11 +104,11 @@ def _primed(
 
 
 def _stepped(
-    running: Running, inputs: Inputs, setting: Shared, t1: Array
+    running: Running, inputs: Inputs, given: LanePlan, t1: Array
 ) -> tuple[Worked, Any, MonitoredState, Any, Any]:
     """A step as the monitored stepper makes it: y1, report, state, terms, stepper."""
-    law = law_of_lane(inputs, setting)
-    terms, solver = terms_of(law), setting.plan.stepper(setting.times.dtype)
+    law = law_of_lane(inputs, given)
+    terms, solver = terms_of(law), given.plan.stepper(given.times.dtype)
     state = running.solver_state
     if _keeps_last_stage(solver, state.inner):
         state = MonitoredState(without_first_step(state.inner), state.monitor)
@@ -117,9 +117,9 @@ def _stepped(
     return y1, eqx.tree_at(lambda r: r.failure, report, failure), made, terms, solver
 
 
-def fixed_step(running: Running, inputs: Inputs, setting: Shared, t1: Array) -> Running:
+def fixed_step(running: Running, inputs: Inputs, given: LanePlan, t1: Array) -> Running:
     """A constant step to t1; a lane that has stopped stays where it is."""
-    y1, report, made, _, _ = _stepped(running, inputs, setting, t1)
+    y1, report, made, _, _ = _stepped(running, inputs, given, t1)
     active = running.failure == 0
     failed = jnp.where(active, report.failure.astype(jnp.int32), running.failure)
     keep = failed == 0
@@ -129,11 +129,11 @@ def fixed_step(running: Running, inputs: Inputs, setting: Shared, t1: Array) -> 
     return Running(*moved, failed, running.steps + count, accepted, None, None)
 
 
-def adaptive_step(running: Running, inputs: Inputs, setting: Shared, interval: Array) -> Running:
+def adaptive_step(running: Running, inputs: Inputs, given: LanePlan, interval: Array) -> Running:
     """A step that the controller may reject; a lane that has stopped or arrived stays where it is."""
-    y1, report, made, terms, solver = _stepped(running, inputs, setting, running.tnext)
+    y1, report, made, terms, solver = _stepped(running, inputs, given, running.tnext)
     report = jax.tree.map(lambda leaf: jnp.where(jnp.isnan(leaf), jnp.inf, leaf), report)
-    controller = _controller(setting, interval, jnp.zeros((), jnp.int32), None)
+    controller = _controller(given, interval, jnp.zeros((), jnp.int32), None)
     order = solver.error_order(terms)
     keep, begin, end, _, control, _ = controller.adapt_step_size(
         running.t, running.tnext, running.y, y1, inputs.args, report, order, running.control
@@ -143,30 +143,30 @@ def adaptive_step(running: Running, inputs: Inputs, setting: Shared, interval: A
     new = Running(
         begin, *stepped, control.failure.astype(jnp.int32), running.steps + 1, running.accepted + count, end, control
     )
-    return _where(active(running, setting, interval[1]), new, running)
+    return _where(active(running, given, interval[1]), new, running)
 
 
-def active(running: Running, setting: Shared, end: Array) -> Array:
+def active(running: Running, given: LanePlan, end: Array) -> Array:
     """Whether a lane has still to go to a time."""
     going = (running.failure == 0) & (running.t < end)
-    return going if setting.plan.max_steps is None else going & (running.steps < setting.plan.max_steps)
+    return going if given.plan.max_steps is None else going & (running.steps < given.plan.max_steps)
 
 
-def enter(running: Running, inputs: Inputs, setting: Shared, interval: Array) -> Running:
+def enter(running: Running, inputs: Inputs, given: LanePlan, interval: Array) -> Running:
     """The next step cut, or grown back, to the saved time that lies ahead now."""
     tnext, step = land(interval, running.t, running.control.step.wanted, jnp.asarray(1, jnp.int32))
     control = eqx.tree_at(lambda c: c.step, running.control, step)
     return eqx.tree_at(lambda r: (r.tnext, r.control), running, (tnext, control))
 
 
-def recorded(t: Array, y: Worked, inputs: Inputs, setting: Shared) -> Record:
+def recorded(t: Array, y: Worked, inputs: Inputs, given: LanePlan) -> Record:
     """What is kept of a saved state."""
-    return Recorder(law_of_lane(inputs, setting), setting.plan.save)(t, y, inputs.args)
+    return Recorder(law_of_lane(inputs, given), given.plan.save)(t, y, inputs.args)
 
 
-def failure_of(running: Running, inputs: Inputs, setting: Shared) -> Array:
+def failure_of(running: Running, inputs: Inputs, given: LanePlan) -> Array:
     """Why the lane has stopped, multipliers without a finite solution told apart."""
-    law = law_of_lane(inputs, setting)
+    law = law_of_lane(inputs, given)
     return diagnosed(law, running.t, running.y, running.failure, inputs.args)
 
 

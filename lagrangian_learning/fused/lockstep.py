@@ -13,7 +13,7 @@ from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.simulate.controllers import SubdividedSteps
 
 from . import lane_step
-from .lane_step import Shared
+from .lane_step import LanePlan
 from .lanewise import Lanewise, Rows, rows_of, shared_rows
 from .one_kernel import fits_one_kernel, one_kernel
 from .unrolled_multipliers import unrolled
@@ -37,15 +37,15 @@ class Lockstep:
 
     Arguments:
         varied: what varies over lanes, of one lane, as shapes.  shared: what does not; None at each other's leaves.
-        setting: times, tolerances and settings.
+        given: times, tolerances and settings.
 
     Raises NotScalarError where a step of such a lane is no arithmetic on scalars.
     """
 
-    def __init__(self, varied: Inputs, shared: Inputs, setting: Shared) -> None:
-        self.shared, self.setting = shared, setting
-        self.adaptive = setting.plan.steps.adaptive
-        interval = setting.times[:2]
+    def __init__(self, varied: Inputs, shared: Inputs, given: LanePlan) -> None:
+        self.shared, self.given = shared, given
+        self.adaptive = given.plan.steps.adaptive
+        interval = given.times[:2]
         self.begin = self._lanewise(lane_step.begin, varied)
         like: Any = self.begin.shapes
         if self.adaptive:
@@ -68,24 +68,24 @@ class Lockstep:
         """fn with the inputs of a lane put together from what varies and what does not."""
 
         def of_lane(*arguments: Any) -> PyTree:
-            *most, (varied, shared, setting), end = arguments
+            *most, (varied, shared, given), end = arguments
             inputs = eqx.combine(varied, shared)
             inputs = inputs._replace(law=unrolled(inputs.law))
-            return fn(*most, inputs, setting) if end is None else fn(*most, inputs, setting, end)
+            return fn(*most, inputs, given) if end is None else fn(*most, inputs, given, end)
 
         *most, varied = examples
-        return Lanewise(of_lane, *most, (varied, self.shared, self.setting), last)
+        return Lanewise(of_lane, *most, (varied, self.shared, self.given), last)
 
     def __call__(self, blocks: list[Array]) -> BlockOutcome:
         """One block from start to end; blocks holds what varies, [numbers, lanes] a leaf."""
-        lanes = [*rows_of(blocks), *shared_rows(self.shared), *shared_rows(self.setting)]
+        lanes = [*rows_of(blocks), *shared_rows(self.shared), *shared_rows(self.given)]
         running = self.begin(lanes)
         start = self._of(running, lambda r: r.y)
-        there = self._arrived(running, self.setting.times[0])
+        there = self._arrived(running, self.given.times[0])
         running, (saved, reached) = self._scanned(running, lanes)
         saved = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, saved)
         there = jnp.concatenate([(there & ~self._lost(running))[None], reached])
-        records = lax.map(lambda at: self.record([[at[0]]], at[1], lanes), (self.setting.times, saved))
+        records = lax.map(lambda at: self.record([[at[0]]], at[1], lanes), (self.given.times, saved))
         return BlockOutcome(running, self.failure(running, lanes), there, records)
 
     def _scanned(self, running: Rows, lanes: Rows) -> tuple[Rows, Saved]:
@@ -94,7 +94,7 @@ class Lockstep:
 
     def _intervals(self) -> tuple[Array, Array, Array]:
         """Start, end and number of constant steps of every interval."""
-        times, dt0 = self.setting.times, self.setting.tolerances.dt0
+        times, dt0 = self.given.times, self.given.tolerances.dt0
         starts, ends = times[:-1], times[1:]
         if self.adaptive:
             return starts, ends, jnp.zeros(starts.shape, jnp.int32)
@@ -131,7 +131,7 @@ class Lockstep:
     def _active(self, running: Rows, end: Array) -> Array:
         t, failure, steps = (self._number(running, name) for name in ("t", "failure", "steps"))
         going = (failure == 0) & (t < end)
-        most = self.setting.plan.max_steps
+        most = self.given.plan.max_steps
         return going if most is None else going & (steps < most)
 
     def _arrived(self, running: Rows, end: Array) -> Array:
