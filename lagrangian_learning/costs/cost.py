@@ -56,7 +56,17 @@ def cost_of(fn: Callable, *args: Any, loop_steps: float = 1.0) -> Cost:
 
 
 def _total(jaxpr: jex.Jaxpr, loop_steps: float) -> Cost:
-    return sum((_cost(equation, loop_steps) for equation in jaxpr.eqns), start=NOTHING)
+    return sum((_cost(equation, loop_steps) for equation in _used(jaxpr)), start=NOTHING)
+
+
+def _used(jaxpr: jex.Jaxpr) -> list[Any]:
+    """The equations whose results are used: XLA drops the others, as the power where only rates are asked for."""
+    needed, used = set(map(id, jaxpr.outvars)), []
+    for equation in reversed(jaxpr.eqns):
+        if equation.effects or not needed.isdisjoint(map(id, equation.outvars)):
+            used.append(equation)
+            needed.update(map(id, equation.invars))
+    return used[::-1]
 
 
 def _cost(equation: Any, loop_steps: float) -> Cost:

@@ -100,4 +100,4 @@ def test_the_law_of_a_batch_uses_it_where_it_can():
 )
 def test_what_it_cannot_do_is_refused(network, message):
     with pytest.raises(ValueError, match=message):
-        UnrolledMultipliers(network, jnp.asarray(0.1), jnp.asarray(1.0))
+        UnrolledMultipliers().check_network(network)
