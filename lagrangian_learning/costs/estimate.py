@@ -131,8 +131,8 @@ def estimate(
     memory = _lane_memory(law, state, args, num_bytes(saved) * times.size, solver, dtype, in_turn=in_turn)
     one_core = in_turn if engine is None else engine.one_core
     model = _Model(
-        hardware, dtype.name, evaluations(solver or default_stepper(dtype)), evaluation, watched, memory, weight_devices,
-        len(jax.tree.leaves(state)), hardware.cores if one_core and hardware.cores else 0, small,
+        hardware, dtype.name, evaluations(solver or default_stepper(dtype)), evaluation, watched, memory,
+        weight_devices, len(jax.tree.leaves(state)), hardware.cores if one_core and hardware.cores else 0, small,
     )  # fmt: skip
     share = math.ceil(lanes / lane_devices)
     chunk, at_once = model.chunk(share)

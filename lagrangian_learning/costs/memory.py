@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import diffrax
 import equinox as eqx
 import jax
 from jaxtyping import PyTree
@@ -22,6 +21,7 @@ from lagrangian_learning._tuning import (
     SPARE_STATES_IN_TURN,
     WORTH_A_WORKER,
 )
+from lagrangian_learning.steppers.defaults import num_stages
 
 # A stepper without a tableau is taken to have as many as Tsit5.
 _STAGES = 7
@@ -127,6 +127,4 @@ def evaluation_bytes(fn: Callable, *args: PyTree) -> int:
 
 def held_stages(solver: Any) -> int:
     """How many rates a step holds at once."""
-    if isinstance(solver, diffrax.AbstractWrappedSolver):
-        return held_stages(solver.solver)
-    return getattr(getattr(solver, "tableau", None), "num_stages", _STAGES)
+    return num_stages(solver) or _STAGES

@@ -10,8 +10,7 @@ from lagrangian_learning.batch import chunks
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.costs import cost_of
 from lagrangian_learning.costs.memory import evaluation_bytes, num_bytes
-from lagrangian_learning.simulate.preparation import Settings
-from lagrangian_learning.simulate.settings import checked_times
+from lagrangian_learning.simulate.settings import Settings, checked_times
 
 FLAT = ll.costs.Hardware(
     "test", {"float32": 1e12, "float64": 1e12}, bandwidth=1e9, memory=1e9, cache_bandwidth=1e9, cache=0.0,
