@@ -106,9 +106,9 @@ class CognitiveAction(AbstractAction):
         delayed = self.speed is not None
         solver = chosen_solver(multiplier_solver, self.network, delayed=delayed, plain_inertia=self.plain_inertia)
         if delayed:
-            return FiniteSpeedDynamics(self, solver)
+            return FiniteSpeedDynamics(self, solver)  # pyright: ignore[reportCallIssue]
         if coordinates == "full" or not sweeps:
-            return FullDynamics(self, solver)
+            return FullDynamics(self, solver)  # pyright: ignore[reportCallIssue]
         structured = isinstance(solver, AbstractNetworkMultipliers)
         return ReducedDynamics(self, solver) if structured else ReducedDerivedDynamics(self, solver)
 

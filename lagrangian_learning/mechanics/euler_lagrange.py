@@ -88,7 +88,7 @@ class AbstractEulerLagrange(AbstractEquations, AbstractEnergyPart, AbstractConst
         return None if self.constraint is None else self
 
     @property
-    def linear_part(self) -> DampedMotion | None:
+    def linear_part(self) -> AbstractLinearPart | None:
         return DampedMotion(self.lagrangian.dissipation) if self.lagrangian.order == 1 else None
 
     def splitting(

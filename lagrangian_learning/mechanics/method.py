@@ -1,12 +1,14 @@
 """Methods that are compiled when called outside a transformation, and that `jax.jit` takes."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import equinox as eqx
 from jaxtyping import PyTree
 
 from lagrangian_learning._arrays import as_time
+
+Fn = TypeVar("Fn", bound=Callable)
 
 
 class Method(eqx.Module):
@@ -27,16 +29,23 @@ class Method(eqx.Module):
         return self is other
 
 
-class compiled:  # noqa: N801  # a decorator
-    """Decorates fn(self, t, state, args=None) of an Equinox module; see `Method`."""
+if TYPE_CHECKING:
 
-    def __init__(self, fn: Callable) -> None:
-        self.fn = fn
-        self.__doc__ = fn.__doc__
-        self.__isabstractmethod__ = getattr(fn, "__isabstractmethod__", False)
+    def compiled(fn: Fn) -> Fn:
+        """To a type checker a method stays what it is."""
+        return fn
+else:
 
-    def __get__(self, owner: Any, kind: type | None = None) -> Any:
-        return self if owner is None else Method(owner, self.fn)
+    class compiled:  # noqa: N801  # a decorator
+        """Decorates fn(self, t, state, args=None) of an Equinox module; see `Method`."""
+
+        def __init__(self, fn: Callable) -> None:
+            self.fn = fn
+            self.__doc__ = fn.__doc__
+            self.__isabstractmethod__ = getattr(fn, "__isabstractmethod__", False)
+
+        def __get__(self, owner: Any, kind: type | None = None) -> Any:
+            return self if owner is None else Method(owner, self.fn)
 
 
 @eqx.filter_jit

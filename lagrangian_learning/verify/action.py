@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import tree_dot
 from lagrangian_learning.learning import CognitiveAction
+from lagrangian_learning.learning.laws import FullDynamics
 from lagrangian_learning.mechanics import ExponentialDissipation, Lagrangian, State, functional_derivative
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Sinusoids, Stimulus
@@ -101,6 +102,7 @@ def residuals(shared: Shared) -> tuple[np.ndarray, np.ndarray]:
         return x, w
 
     def project(t: Array, state: State) -> State:
+        assert isinstance(law, FullDynamics)
         return law.project(t, state, stimulus)[0]
 
     bare, projected = jax.jit(lambda: (run(None), run(project)))()

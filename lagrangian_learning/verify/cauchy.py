@@ -7,6 +7,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.learning import CognitiveAction
+from lagrangian_learning.learning.laws import FullDynamics
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Stimulus
@@ -50,6 +51,7 @@ def _at_rest(p: Problem) -> Stimulus:
 def _rates_of_constraints(p: Problem, cauchy: str, stimulus: Stimulus, w_dot: np.ndarray) -> float:
     """max |G|, |ġ| in NumPy at the states that the package makes."""
     law = action_of(p.network).law("full")
+    assert isinstance(law, FullDynamics)
 
     def start(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[Array, Array]:
         state = law.initial_state(t, W, W_dot, stimulus, cauchy=cauchy)
@@ -105,6 +107,7 @@ def time_term_of_the_constraints(shared: Shared) -> Measured:
 
 def _is_refused(p: Problem) -> bool:
     law = action_of(p.network).law("full")
+    assert isinstance(law, FullDynamics)
     try:
         law.initial_state(0.3, p.network.init(jax.random.key(0)), args=p.stimulus, cauchy="paper")
     except ValueError:

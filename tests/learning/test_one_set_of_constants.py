@@ -177,7 +177,7 @@ def test_methods_are_jitted_as_they_are_and_compile_once_outside(kind):
     jax.jit(law.vector_field)(TIME, state, stimulus)
     counted = []
 
-    class Counting(type(law)):
+    class Counting(type(law)):  # pyright: ignore[reportGeneralTypeIssues]
         def rates(self, t, state, args):
             counted.append(t)
             return type(law).rates(self, t, state, args)

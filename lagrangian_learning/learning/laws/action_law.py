@@ -45,7 +45,7 @@ class AbstractActionLaw(AbstractLaw):
         """The potential of the action."""
         return self.action.potential
 
-    def check_stimulus(self, ts: Array, stimulus: Stimulus) -> None:
+    def check_stimulus(self, ts: Array, stimulus: Any) -> None:
         """ValueError when the stimulus does not fit: its input is differentiated as often as its constraints."""
         check_stimulus(self.network, self.potential, self.action.smoothness, ts, stimulus)
 

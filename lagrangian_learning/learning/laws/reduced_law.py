@@ -19,7 +19,7 @@ class AbstractReducedDynamics(AbstractActionLaw, AbstractEnergyPart):
 
     @property
     def equations(self) -> AbstractEulerLagrange:
-        return FullDynamics(self.action, self.multiplier_solver)
+        return FullDynamics(self.action, self.multiplier_solver)  # pyright: ignore[reportCallIssue]
 
     def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
         return lifted(self.network, as_time(t, state.q), state, stimulus)
