@@ -1,9 +1,9 @@
 """Checks of what a network is given: inputs, weights, neurons, dtypes."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import ArrayLike, PyTree
 
 from lagrangian_learning._arrays import all_finite
@@ -34,7 +34,7 @@ def check_leaves(what: str, got: PyTree, shapes: PyTree, remedy: str) -> PyTree:
     return require(arrays, all_finite(arrays), f"{what}: NaN or infinity; give finite values")
 
 
-def float_dtype(dtype: Any) -> Any:
+def float_dtype(dtype: DTypeLike | None) -> np.dtype:
     """The dtype asked for, JAX's default float for None; ValueError for one that is not floating or not enabled."""
     wanted = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
     if not jnp.issubdtype(wanted, jnp.floating):

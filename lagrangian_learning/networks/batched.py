@@ -3,11 +3,10 @@
 # An equinox.AbstractVar may be a property in a final class; pyright does not know.
 # pyright: reportIncompatibleVariableOverride=false
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from lagrangian_learning._checks import positive_int
@@ -35,12 +34,17 @@ class Batched(AbstractNetwork):
     """
 
     network: AbstractNetwork
-    batch: int = eqx.field(static=True, converter=lambda value: positive_int(value, "batch"))
+    batch: int = eqx.field(static=True)
 
     feedforward = True
     cycles = ()
     shares_weights = True
     takes_batches = False
+
+    # Written out: type checkers would count the abstract variables among a generated one's arguments.
+    def __init__(self, network: AbstractNetwork, batch: int) -> None:
+        self.network = network
+        self.batch = positive_int(batch, "batch")
 
     def __check_init__(self) -> None:
         if not isinstance(self.network, AbstractNetwork):
@@ -79,7 +83,7 @@ class Batched(AbstractNetwork):
     def smoothness(self) -> int | float:
         return self.network.smoothness
 
-    def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
+    def init(self, key: PRNGKeyArray, dtype: DTypeLike | None = None) -> PyTree:
         return self.network.init(key, dtype)
 
     def forward(self, W: PyTree, u: ArrayLike) -> PyTree:

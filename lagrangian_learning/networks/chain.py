@@ -10,6 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from lagrangian_learning._checks import positive_int
@@ -100,7 +101,7 @@ class Chain(AbstractNetwork):
     def smoothness(self) -> int | float:
         return min(layer.smoothness for layer in self.layers)
 
-    def init(self, key: PRNGKeyArray, dtype: Any = None) -> tuple[PyTree, ...]:
+    def init(self, key: PRNGKeyArray, dtype: DTypeLike | None = None) -> tuple[PyTree, ...]:
         dtype = float_dtype(dtype)
         keys = jax.random.split(key, len(self.layers))
         return tuple(layer.init(k, dtype) for layer, k in zip(self.layers, keys, strict=True))

@@ -8,6 +8,7 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .activations import smoothness
@@ -82,7 +83,7 @@ class ChainLayer:
         """The callable with these weights in it."""
         return eqx.combine(weights, self._fixed.thawed())
 
-    def init(self, key: PRNGKeyArray, dtype: Any) -> PyTree:
+    def init(self, key: PRNGKeyArray, dtype: DTypeLike) -> PyTree:
         """The initial weights."""
         leaves, structure = jax.tree.flatten(self._start.thawed())
         keys = jax.random.split(key, max(len(leaves), 1))
@@ -139,7 +140,7 @@ def _name_of(module: Any) -> str:
 def _start(module: Any, weights: PyTree) -> PyTree:
     """A rule for every weight and bias; scales and offsets of normalisations, and all other arrays, as given."""
 
-    def rule(path: tuple[Any, ...], leaf: Array) -> Any:
+    def rule(path: tuple[Any, ...], leaf: Array) -> _Normal | _Zero | Array:
         owner = module
         for key in path[:-1]:
             owner = _child(owner, key)
@@ -161,7 +162,7 @@ def _child(owner: Any, key: Any) -> Any:
     return owner[key.key] if isinstance(key, jax.tree_util.DictKey) else None
 
 
-def _initial(rule: Any, key: PRNGKeyArray, dtype: Any) -> Array:
+def _initial(rule: _Normal | _Zero | Array, key: PRNGKeyArray, dtype: DTypeLike) -> Array:
     if isinstance(rule, _Normal):
         fan_in = max(math.prod(rule.shape[1:]), 1)
         return jax.random.normal(key, rule.shape, dtype) * jnp.asarray(fan_in**-0.5, dtype)

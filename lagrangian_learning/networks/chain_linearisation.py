@@ -1,7 +1,6 @@
 """The constraints of a chain of layers linearised at a point: each layer's Jacobians as products, never as matrices."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,7 +15,7 @@ from .convolutions import channels_last
 from .gram_kernel import gram_kernel
 from .linearisation import AbstractLinearisation, TaylorSweep
 
-Product = Callable[[Any], Array]
+Product = Callable[[PyTree], Array]
 Layers = tuple[Array, ...]
 
 
@@ -106,7 +105,7 @@ def _by_weights(layer: ChainLayer, weights: PyTree, below: Array) -> Product | N
     return jax.linearize(lambda W: layer(W, below), weights)[1]
 
 
-def _transposed(layer: ChainLayer, product: Product, like: PyTree, cotangent: Array) -> Any:
+def _transposed(layer: ChainLayer, product: Product, like: PyTree, cotangent: Array) -> PyTree:
     """The transpose of a layer's product with a pytree like `like`."""
 
     def transpose(cotangent: Array) -> PyTree:

@@ -14,6 +14,7 @@ import lineax as lx
 import networkx as nx
 import numpy as np
 import optimistix as optx
+from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from lagrangian_learning._checks import positive_int
@@ -144,7 +145,7 @@ class Digraph(AbstractNetwork):
     def smoothness(self) -> int | float:
         return min(smoothness(activation) for activation in self._activations)
 
-    def init(self, key: PRNGKeyArray, dtype: Any = None) -> Weights:
+    def init(self, key: PRNGKeyArray, dtype: DTypeLike | None = None) -> Weights:
         dtype = float_dtype(dtype)
         fan_in = np.bincount(self._target, minlength=self.num_neurons)[self._target]
         return jax.random.normal(key, (self.num_weights,), dtype) * jnp.asarray(fan_in**-0.5, dtype)

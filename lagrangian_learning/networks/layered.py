@@ -10,6 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from lagrangian_learning._checks import positive_int
@@ -99,7 +100,7 @@ class Layered(AbstractNetwork):
     def smoothness(self) -> int | float:
         return min(smoothness(activation) for activation in self.activations)
 
-    def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
+    def init(self, key: PRNGKeyArray, dtype: DTypeLike | None = None) -> PyTree:
         dtype = float_dtype(dtype)
         keys = jax.random.split(key, len(self.sizes) - 1)
         shapes = [(m, n) for n, m in itertools.pairwise(self.sizes)]

@@ -1,10 +1,10 @@
 """The one interface of networks: neurons as holonomic constraints (4)."""
 
 import abc
-from typing import Any
 
 import equinox as eqx
 import jax
+from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from .linearisation import AbstractLinearisation, TaylorSweep
@@ -35,7 +35,7 @@ class AbstractNetwork(eqx.Module):
     takes_batches: eqx.AbstractVar[bool]  # whether `linearised` and `taylor_sweep` take a batch axis before x and u
 
     @abc.abstractmethod
-    def init(self, key: PRNGKeyArray, dtype: Any = None) -> PyTree:
+    def init(self, key: PRNGKeyArray, dtype: DTypeLike | None = None) -> PyTree:
         """LeCun normal weights, variance 1/fan_in, and biases zero; `dtype` None is JAX's default float."""
 
     @abc.abstractmethod

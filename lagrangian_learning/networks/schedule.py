@@ -1,9 +1,9 @@
 """The order in which a sweep visits the edges of an acyclic digraph: by the level of their target, in equal steps."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .edges import FrozenArray
 
@@ -66,6 +66,6 @@ def _padded(row: np.ndarray, value: np.ndarray, num_rows: int, fill: int) -> np.
     return table
 
 
-def take(values: Float[Array, " n"], indices: Any) -> Array:
+def take(values: Float[Array, " n"], indices: Int[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
     """Entries of `values`, zero where an index points past the end: the padding of a schedule."""
     return values.at[indices].get(mode="fill", fill_value=0)

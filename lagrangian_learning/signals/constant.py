@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, ArrayLike, Inexact
 
 from lagrangian_learning._arrays import all_finite
 from lagrangian_learning._checks import require
@@ -34,5 +34,5 @@ class Constant(AbstractSignal):
     def domain(self) -> None:
         return None
 
-    def __call__(self, t: Any) -> Inexact[Array, "..."]:
+    def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         return self.value.astype(as_scalar_time(t).dtype)

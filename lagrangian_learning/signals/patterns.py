@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact, Int
+from jaxtyping import Array, ArrayLike, Inexact, Int
 
 from lagrangian_learning._arrays import all_finite
 from lagrangian_learning._checks import require
@@ -53,7 +53,7 @@ class Patterns(AbstractSignal):
     def domain(self) -> None:
         return None
 
-    def __call__(self, t: Any) -> Inexact[Array, "..."]:
+    def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         t = as_scalar_time(t)
         dwell, rise = self.dwell.astype(t.dtype), self.rise.astype(t.dtype)
         cell = jax.lax.stop_gradient(jnp.floor(t / dwell))

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, ArrayLike, Inexact
 
 from lagrangian_learning._arrays import all_finite
 from lagrangian_learning._checks import require
@@ -49,7 +49,7 @@ class Sampled(AbstractSignal):
     def domain(self) -> tuple[Array, Array]:
         return self.ts[..., 0], self.ts[..., -1]
 
-    def __call__(self, t: Any) -> Inexact[Array, "..."]:
+    def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         t = as_scalar_time(t)
         degree = self.smoothness
         num_nodes = self.ts.shape[0]

@@ -8,7 +8,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
+from jax.typing import DTypeLike
+from jaxtyping import Array, ArrayLike, Inexact
 
 from lagrangian_learning._arrays import as_constant, as_module
 
@@ -21,7 +22,7 @@ class AbstractSignal(eqx.Module):
     of t. Bad values are a ValueError where they are known, and a run-time error of Equinox where they are traced.
     """
 
-    smoothness: eqx.AbstractVar[Any]
+    smoothness: eqx.AbstractVar[int | float]
     """k, an int, of a signal that is C^k; `math.inf` of an analytic one."""
 
     @property
@@ -30,7 +31,7 @@ class AbstractSignal(eqx.Module):
         """The first and the last time at which the signal is defined; None: always."""
 
     @abc.abstractmethod
-    def __call__(self, t: Any) -> Inexact[Array, "..."]:
+    def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         """The value at the scalar time t, NaN outside the domain."""
 
 
@@ -68,12 +69,12 @@ class Function(AbstractSignal):
     def domain(self) -> None:
         return None
 
-    def __call__(self, t: Any) -> Inexact[Array, "..."]:
+    def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         t = as_scalar_time(t)
         return jnp.asarray(self.fn(t)).astype(t.dtype)
 
 
-def as_scalar_time(t: Any) -> Inexact[Array, ""]:
+def as_scalar_time(t: ArrayLike) -> Inexact[Array, ""]:
     """A time as a floating scalar of its own dtype; ValueError when it has axes."""
     t = as_constant(t)
     if t.shape != ():
@@ -94,6 +95,6 @@ def as_leaf(name: str, value: Any) -> Inexact[Array, "..."]:
     return jnp.asarray(value, dtype=value.dtype)
 
 
-def wider(dtype: Any, other: Any) -> Any:
+def wider(dtype: DTypeLike, other: DTypeLike) -> DTypeLike:
     """The floating dtype of the two that holds more digits, also under strict promotion."""
     return dtype if jnp.finfo(dtype).bits >= jnp.finfo(other).bits else other

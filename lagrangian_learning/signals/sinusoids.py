@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, ArrayLike, Inexact
 
 from lagrangian_learning._arrays import all_finite
 from lagrangian_learning._checks import require
@@ -43,7 +43,7 @@ class Sinusoids(AbstractSignal):
     def domain(self) -> None:
         return None
 
-    def __call__(self, t: Any) -> Inexact[Array, "..."]:
+    def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         t = as_scalar_time(t)
         frequency, amplitude, phase, offset = (
             constant.astype(t.dtype) for constant in (self.frequency, self.amplitude, self.phase, self.offset)

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from lagrangian_learning._arrays import all_finite, as_constant, is_concrete
 from lagrangian_learning._checks import require
@@ -57,14 +57,16 @@ class Stimulus(eqx.Module):
         start, end, other_start, other_end = (t.astype(wide) for t in (start, end, other_start, other_end))
         return jnp.maximum(start, other_start), jnp.minimum(end, other_end)
 
-    def shift(self, frames: Any) -> "Stimulus":
+    def shift(self, frames: ArrayLike) -> "Stimulus":
         """Both streams with local time 0 moved on by a whole number of frames; what is constant stays as it is.
 
         Raises ValueError when a signal is neither a `Stream` nor a `Constant`.
         """
         return Stimulus(_shift("input", self.input, frames), _shift("target", self.target, frames))
 
-    def check(self, inputs: int | tuple[int, ...], smoothness: Any, t0: Any, t1: Any = None) -> "Stimulus":
+    def check(
+        self, inputs: int | tuple[int, ...], smoothness: float, t0: ArrayLike, t1: ArrayLike | None = None
+    ) -> "Stimulus":
         """The stimulus itself, once it is known to fit.
 
         Arguments:
@@ -95,7 +97,7 @@ def _as_array(value: Any) -> Array:
         ) from None
 
 
-def _shift(name: str, signal: AbstractSignal, frames: Any) -> AbstractSignal:
+def _shift(name: str, signal: AbstractSignal, frames: ArrayLike) -> AbstractSignal:
     if isinstance(signal, Stream):
         return signal.shift(frames)
     if isinstance(signal, Constant):
@@ -116,7 +118,7 @@ def _check_shape(signal: AbstractSignal, expected: tuple[int, ...], t0: Array) -
         )
 
 
-def _check_smoothness(signal: AbstractSignal, needed: Any) -> None:
+def _check_smoothness(signal: AbstractSignal, needed: float) -> None:
     if signal.smoothness < needed:
         raise ValueError(
             f"this law differentiates the input {needed} times in t, but the {type(signal).__name__} is only "

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, ArrayLike, Inexact
 
 from lagrangian_learning._arrays import all_finite
 from lagrangian_learning._checks import require
@@ -67,12 +67,12 @@ class Stream(AbstractSignal):
         start = self.start.astype(self.spacing.dtype)
         return -start * self.spacing, (self.num_frames - 1 - start) * self.spacing
 
-    def shift(self, frames: Any) -> "Stream":
+    def shift(self, frames: ArrayLike) -> "Stream":
         """The same stream with local time 0 moved on by a whole number of frames, which may be traced."""
         start = self.start + jnp.asarray(frames).astype(self.start.dtype)
         return eqx.tree_at(lambda stream: stream.start, self, start)
 
-    def __call__(self, t: Any) -> Inexact[Array, "..."]:
+    def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         t = as_scalar_time(t)
         position = t / self.spacing.astype(t.dtype)
         start = self.start.astype(jnp.int32)

@@ -95,7 +95,7 @@ class Constants:
 
     def law(self, network: ll.Chain, batch: int) -> Any:
         """The Euler–Lagrange equations (8)–(10) of a network that sees `batch` images at once; V is their mean."""
-        shared = ll.Batched(network, batch)  # pyright: ignore[reportCallIssue]
+        shared = ll.Batched(network, batch)
         action = ll.CognitiveAction(
             shared,
             ll.BatchMean(ll.CrossEntropy()),
