@@ -9,6 +9,7 @@ import pytest
 
 import lagrangian_learning as ll
 from lagrangian_learning.learning.laws import backprop_diffusion, damped_descent, layer_gains
+from lagrangian_learning.mechanics.equations import AbstractEquations
 from lagrangian_learning.networks import LayeredLinearisation, state_jacobian
 from lagrangian_learning.verify import constraints, costate, reduction, registry, synchronisation, verification
 from lagrangian_learning.verify.claim import Claim, Measured
@@ -161,6 +162,14 @@ def test_a_condition_without_its_remark_is_refused():
 # -- broken on purpose -------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def compiled_anew():
+    """Programs compiled before are of the sound package; those compiled meanwhile must serve no other test."""
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
 def fails(*names):
     return {name for name in names if not ll.verify.claim(name).measure().as_documented} == set(names)
 
@@ -184,13 +193,13 @@ def gains_of_twice_the_friction(rule, speed, theta, num_layers):
         pytest.param(reduction, "state_jacobian", transposed, "backward-structure", marks=pytest.mark.slow),
     ],
 )
-def test_a_broken_function_of_the_package_is_noticed(monkeypatch, module, name, broken, noticed_by):
+def test_a_broken_function_of_the_package_is_noticed(compiled_anew, monkeypatch, module, name, broken, noticed_by):
     monkeypatch.setattr(module, name, broken)
     assert fails(noticed_by)
 
 
 @pytest.mark.slow
-def test_laws_that_forget_their_input_are_noticed(monkeypatch):
+def test_laws_that_forget_their_input_are_noticed(compiled_anew, monkeypatch):
     """(18) and (19) as printed for input neurons."""
     forgetful = property(lambda p: ll.Stimulus(jnp.zeros(p.hand.num_inputs), jnp.asarray(p.target)))
     monkeypatch.setattr(Problem, "stimulus", forgetful)
@@ -198,14 +207,14 @@ def test_laws_that_forget_their_input_are_noticed(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_wrong_sign_of_the_force_on_the_weights_is_noticed(monkeypatch):
+def test_a_wrong_sign_of_the_force_on_the_weights_is_noticed(compiled_anew, monkeypatch):
     """(15) as printed in the place of the corrected one."""
     right = reduction.descent_force
     monkeypatch.setattr(reduction, "descent_force", lambda *args: jax.tree.map(jnp.negative, right(*args)))
     assert fails("weights-ascend")
 
 
-def test_a_wrong_sign_of_damped_descent_is_noticed(monkeypatch):
+def test_a_wrong_sign_of_damped_descent_is_noticed(compiled_anew, monkeypatch):
     """The same in (13): energy would rise."""
     right = damped_descent.descent_force
     monkeypatch.setattr(damped_descent, "descent_force", lambda *args: jax.tree.map(jnp.negative, right(*args)))
@@ -213,7 +222,7 @@ def test_a_wrong_sign_of_damped_descent_is_noticed(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_wrong_sign_of_the_reaction_on_the_weights_is_noticed(monkeypatch):
+def test_a_wrong_sign_of_the_reaction_on_the_weights_is_noticed(compiled_anew, monkeypatch):
     """The reaction −G_Mᵀδ of (9), its sign turned."""
     right = LayeredLinearisation.weight_vjp
     monkeypatch.setattr(
@@ -222,22 +231,27 @@ def test_a_wrong_sign_of_the_reaction_on_the_weights_is_noticed(monkeypatch):
     assert fails("weight-equation", "unconstrained-action", "action-to-gradient-flow")
 
 
-def test_multipliers_without_the_second_derivatives_of_the_constraints_are_noticed(monkeypatch):
+def drop_second_derivatives(monkeypatch):
+    right = AbstractEquations._bias
+    monkeypatch.setattr(
+        AbstractEquations, "_bias", lambda self, *args: jax.tree.map(jnp.zeros_like, right(self, *args))
+    )
+
+
+def test_multipliers_without_the_second_derivatives_of_the_constraints_are_noticed(compiled_anew, monkeypatch):
     """γ₂ = D²G at zero acceleration dropped from the closing equation."""
-    right = ll.EulerLagrange._bias
-    monkeypatch.setattr(ll.EulerLagrange, "_bias", lambda self, *args: jax.tree.map(jnp.zeros_like, right(self, *args)))
+    drop_second_derivatives(monkeypatch)
     assert fails("smoothness-of-the-input")
 
 
 @pytest.mark.slow
-def test_multipliers_without_them_are_noticed_by_equation_10_itself(monkeypatch):
-    right = ll.EulerLagrange._bias
-    monkeypatch.setattr(ll.EulerLagrange, "_bias", lambda self, *args: jax.tree.map(jnp.zeros_like, right(self, *args)))
+def test_multipliers_without_them_are_noticed_by_equation_10_itself(compiled_anew, monkeypatch):
+    drop_second_derivatives(monkeypatch)
     assert fails("multipliers", "reduced-coordinates")
 
 
 @pytest.mark.slow
-def test_the_term_that_20_loses_is_noticed(monkeypatch):
+def test_the_term_that_20_loses_is_noticed(compiled_anew, monkeypatch):
     """(20) as printed, δ̇ without −ϑδ."""
     right = backprop_diffusion.costate_rate
 
