@@ -34,3 +34,11 @@ MAX_STATE = 64
 MOST_OPERATIONS = 750
 # benchmarks/work_precision.py: neurons up to which elimination is written out; it grows with their cube.
 MAX_UNROLLED_NEURONS = 32
+# tests/fused/test_scalarise.py: larger arrays stay whole, as tables that are looked up; the weights of a network whose
+# multipliers are written out are numbers still. A look-up among 1000 takes 20 s to compile, among 4000 80 s; among more
+# candidates than the second number it is left to memory.
+MAX_ENTRIES, MAX_CANDIDATES = 1024, 32
+
+# benchmarks/scale.py: arrays of so few numbers are arithmetic, number by number, and start no kernel; larger ones cost a
+# kernel for about every second equation, since XLA fuses the other, roughly.
+FUSED_NUMBERS, KERNELS_AN_EQUATION = 8, 0.5

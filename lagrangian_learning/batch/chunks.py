@@ -32,7 +32,7 @@ _CERTAINLY = 16
 def chunk_size(
     chunk: int | None, lanes: int, devices: int, lane: Inputs, times: Array, plan: Plan, *, workers: int, one_core: bool
 ) -> int:
-    """The lanes of a chunk, evenly over devices and over chunks; `chunk` is the most that the user wants.
+    """The lanes of a chunk, evenly over devices and over chunks; `chunk` is the most that the user allows.
 
     Without it there are as many chunks as workers, unless they would be too small to repay that.
     """

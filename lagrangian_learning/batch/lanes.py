@@ -57,7 +57,7 @@ class Lanes(NamedTuple):
 
 
 def lanes_of(inputs: Inputs, in_axes: Any) -> Lanes:
-    """The inputs split by in_axes (law, state, args); ValueError where no number of lanes can be told from them."""
+    """The inputs split by in_axes (law, state, args); ValueError where they fix no number of lanes."""
     if not isinstance(in_axes, tuple | list) or len(in_axes) != 3:
         raise ValueError(f"{_IN_AXES}; got {in_axes!r}.")
     leaves, structure = jax.tree.flatten(inputs)
@@ -108,9 +108,9 @@ def _check_counts(lanes: dict[str, Any]) -> None:
     if not counts:
         raise ValueError(f"nothing has an axis of lanes. {_IN_AXES}; for one run use ll.simulate.")
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{path}: {count}" for path, count in _first_of_each(counts).items())
+        counted = ", ".join(f"{path}: {count}" for path, count in _first_of_each(counts).items())
         raise ValueError(
-            f"the numbers of lanes differ: {told}. Give every batched argument as many, "
+            f"the numbers of lanes differ: {counted}. Give every batched argument as many, "
             "and None in in_axes for what all lanes share."
         )
     if 0 in counts.values():

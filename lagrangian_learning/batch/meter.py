@@ -1,4 +1,4 @@
-"""Progress of a batch: lanes done, rate, time left; one line now and then."""
+"""`Meter`: progress of a batch, lanes done, rate and time left; one line every few seconds."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ class Meter:
     def __init__(self, total: int, *, shown: bool) -> None:
         self.total, self.shown = total, shown
         self.done = self.failed = self.first = 0
-        self.started = self.told = time.perf_counter()
+        self.started = self.shown_at = time.perf_counter()
         self.compiled: float | None = None
 
     def restored(self, lanes: int, failed: int) -> None:
@@ -31,8 +31,8 @@ class Meter:
         self.failed += failed
         if self.done >= self.total:
             self._say(f"{self.total:,} lanes in {now - self.started:.3g} s{self._rate(now)}{self._failures()}")
-        elif now - self.told >= _EVERY_SECONDS:
-            self.told = now
+        elif now - self.shown_at >= _EVERY_SECONDS:
+            self.shown_at = now
             self._say(f"{self.done:,} of {self.total:,} lanes{self._rate(now)}{self._left(now)}{self._failures()}")
 
     def _lanes_a_second(self, now: float) -> float | None:

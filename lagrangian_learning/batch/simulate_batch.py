@@ -120,9 +120,9 @@ def simulate_batch(
     fold = checked_fold(reduce)
     folding = None if fold is None else Folding(fold, times, tolerances, names)
     folder = None if checkpoint is None else _folder_of_process(checkpoint, mesh)
-    wanted = _wanted_chunk(chunk, folder)
+    given_chunk = _given_chunk(chunk, folder)
     with _noted(in_axes):
-        size = _chunk_size(run, wanted)
+        size = _chunk_size(run, given_chunk)
     count = run.lanes.count
     collector = RecordCollector(count) if folding is None else FoldingCollector(count, folding)
     kept = None if folder is None else _kept(folder, run, collector, size)
@@ -152,8 +152,8 @@ def _resumed(earlier: Any, state: PyTree, in_axes: Any) -> tuple[PyTree, Any]:
     return state, (in_axes[0], 0, in_axes[2]) if with_axes else in_axes
 
 
-def _wanted_chunk(chunk: Any, folder: Any) -> int | None:
-    """What the user wants, or what the checkpoint holds."""
+def _given_chunk(chunk: Any, folder: Any) -> int | None:
+    """What the user gives, or what the checkpoint holds."""
     if chunk is not None:
         return positive_int(chunk, "chunk")
     return None if folder is None else kept_chunk(folder)

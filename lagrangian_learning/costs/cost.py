@@ -1,4 +1,8 @@
-"""What a function costs, read from its jaxpr: arithmetic, bytes that products move, how many follow each other."""
+"""What a function costs, read from its jaxpr: arithmetic, bytes that products move, how many follow each other.
+
+Counted here because XLA's cost analysis counts the body of a loop once, as often as it may run, and knows neither how
+many products follow each other nor which arrays are single numbers. Of products it counts the same.
+"""
 
 import math
 from collections.abc import Callable
@@ -7,15 +11,13 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax.extend.core as jex
 
+from lagrangian_learning._tuning import FUSED_NUMBERS, KERNELS_AN_EQUATION
+
 from .memory import num_bytes
 
 # Elementwise functions that take a polynomial or a division each: about as many operations on today's hardware.
 _COSTLY = {"tanh", "exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tan", "logistic", "erf", "pow", "div", "sqrt"}
 _COSTLY_FLOPS = 10
-# Arrays of so few numbers are written out and fused: what they cost is arithmetic, number by number.
-_FEW = 8
-# Larger ones cost a kernel for about every second equation: XLA fuses the other, roughly.
-_KERNELS_AN_EQUATION = 0.5
 _MOVES = {
     "transpose", "reshape", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "dynamic_slice", "concatenate",
     "pad", "gather", "dynamic_update_slice", "convert_element_type", "copy", "rev", "iota", "split", "stop_gradient",
@@ -48,7 +50,7 @@ NOTHING = Cost(0.0, 0.0, 0.0, 0.0, 0.0)
 def cost_of(fn: Callable, *args: Any, loop_steps: float = 1.0) -> Cost:
     """Cost of fn(*args); leaves of args may be `jax.ShapeDtypeStruct`, nothing is computed or allocated.
 
-    loop_steps: how often the body of a `while` runs, which no jaxpr tells: steps of conjugate gradients. Elementwise
+    loop_steps: how often the body of a `while` runs, which no jaxpr says: steps of conjugate gradients. Elementwise
     results are taken to be fused away: what they move is not counted.
     """
     jaxpr = eqx.filter_make_jaxpr(fn)(*args)[0]
@@ -79,8 +81,8 @@ def _cost(equation: Any, loop_steps: float) -> Cost:
     if name in _MOVES:
         return NOTHING
     flops = (_COSTLY_FLOPS if name in _COSTLY else 1) * float(_size(equation.outvars))
-    few = max(_size([variable]) for variable in (*equation.invars, *equation.outvars)) <= _FEW
-    return Cost(flops, 0.0, 0.0, 0.0, flops) if few else Cost(flops, 0.0, 0.0, _KERNELS_AN_EQUATION, 0.0)
+    few = max(_size([variable]) for variable in (*equation.invars, *equation.outvars)) <= FUSED_NUMBERS
+    return Cost(flops, 0.0, 0.0, 0.0, flops) if few else Cost(flops, 0.0, 0.0, KERNELS_AN_EQUATION, 0.0)
 
 
 def _inside(name: str, parameters: dict[str, Any], loop_steps: float) -> Cost | None:
@@ -123,7 +125,7 @@ _PRODUCTS: dict[str, Callable[[Any], float]] = {
 def _product(equation: Any, flops_an_entry: float) -> Cost:
     moved = num_bytes([variable.aval for variable in (*equation.invars, *equation.outvars)])
     flops = flops_an_entry * _size(equation.outvars)
-    if max(_size([variable]) for variable in equation.invars) <= _FEW:
+    if max(_size([variable]) for variable in equation.invars) <= FUSED_NUMBERS:
         return Cost(flops, 0.0, 1.0, 0.0, flops)
     return Cost(flops, float(moved), 1.0, 1.0, 0.0)
 

@@ -1,4 +1,4 @@
-"""`estimate`: what a run needs, in memory and time, before it is started. The model is told in docs/scale.md."""
+"""`estimate`: what a run needs, in memory and time, before it is started. The model is that of docs/scale.md."""
 
 import math
 from typing import Any, NamedTuple
@@ -117,7 +117,7 @@ def estimate(
     hardware = as_hardware(hardware)
     if dtype.name not in hardware.flops:
         raise ValueError(
-            f"the peak of {hardware.name} is not known in {dtype.name}: give an ll.costs.Hardware that tells it."
+            f"the peak of {hardware.name} is not known in {dtype.name}: give an ll.costs.Hardware that has it."
         )
     _check_counts(lanes=lanes, lane_devices=lane_devices, weight_devices=weight_devices)
     times = np.asarray(ts, np.float64)

@@ -101,7 +101,7 @@ def _bandwidth(entries: int) -> float:
 
 
 def _cache(otherwise: float = 32e6) -> float:
-    """Bytes of the last cache, as Linux tells them."""
+    """Bytes of the last cache, as Linux reports them."""
     sizes = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
     return 1024.0 * int(sizes[-1].read_text().strip().rstrip("K")) if sizes else otherwise
 
@@ -162,9 +162,9 @@ def _batched(lanes: int = 64, side: int = 24, count: int = 8, rounds: int = 8) -
 
 
 def _memory(device: Any) -> float:
-    told = device.memory_stats()
-    if told and "bytes_limit" in told:
-        return float(told["bytes_limit"])
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        return float(stats["bytes_limit"])
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 

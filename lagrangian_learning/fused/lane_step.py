@@ -165,7 +165,7 @@ def recorded(t: Array, y: Worked, inputs: Inputs, given: LanePlan) -> Record:
 
 
 def failure_of(running: Running, inputs: Inputs, given: LanePlan) -> Array:
-    """Why the lane has stopped, multipliers without a finite solution told apart."""
+    """Why the lane has stopped, with a code of its own for multipliers without a finite solution."""
     law = law_of_lane(inputs, given)
     return diagnosed(law, running.t, running.y, running.failure, inputs.args)
 

@@ -10,7 +10,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, PyTree
 
-from .scalars import MAX_ENTRIES, SineCosine, as_numbers, program_of
+from lagrangian_learning._tuning import MAX_ENTRIES
+
+from .scalars import SineCosine, as_numbers, program_of
 
 
 class Table(NamedTuple):

@@ -2,7 +2,6 @@
 
 from .functions import TRANSCENDENTAL as TRANSCENDENTAL
 from .graph import NotScalarError as NotScalarError
-from .interpret import MAX_ENTRIES as MAX_ENTRIES
 from .program import Program as Program, as_numbers as as_numbers
 from .scalarise import assembled as assembled, program_of as program_of, scalarise as scalarise
 from .sincos import SineCosine as SineCosine

@@ -46,9 +46,9 @@ def _stacked(rows: list, shape: Any) -> np.ndarray:
 def _while(interpreter: Any, equation: Any, operands: list) -> list:
     """Unrolled as long as its condition is known; from where it is not, a loop on arrays."""
     params = parameters(equation)
-    asks, does = params["cond_nconsts"], params["body_nconsts"]
-    condition, body = operands[:asks], operands[asks : asks + does]
-    carry = operands[asks + does :]
+    condition_size, body_size = params["cond_nconsts"], params["body_nconsts"]
+    condition, body = operands[:condition_size], operands[condition_size : condition_size + body_size]
+    carry = operands[condition_size + body_size :]
     while True:
         (go_on,) = interpreter.run(params["cond_jaxpr"], [*condition, *carry])
         if not go_on[()].is_constant:

@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from lagrangian_learning._tuning import MAX_CANDIDATES
 from lagrangian_learning.fused.internals import GatherScatterMode, parameters, primitives
 
 from .graph import filled
-
-# More candidates than these are looked up in memory rather than selected from.
-MAX_CANDIDATES = 32
 
 
 def _dynamic_slice(graph: Any, equation: Any, x: np.ndarray, *starts: np.ndarray) -> list | None:

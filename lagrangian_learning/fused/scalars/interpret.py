@@ -6,15 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from lagrangian_learning._tuning import MAX_ENTRIES
 from lagrangian_learning.fused.internals import ClosedJaxpr, Jaxpr, Literal, Primitive, is_tracer, parameters
 
 from . import arrange, control, factorise, index, reduce
 from .functions import TRANSCENDENTAL
 from .graph import Call, Graph, NotScalarError, Source, filled, is_extended
-
-# Larger arrays stay whole: they are tables that are looked up, not numbers that are computed with. The weights of a
-# network whose multipliers are unrolled are numbers still; a look-up among 1000 takes 20 s to compile, among 4000 80 s.
-MAX_ENTRIES = 1024
 
 Rule = Callable[..., list]
 

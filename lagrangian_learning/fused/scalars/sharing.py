@@ -9,7 +9,7 @@ import numpy as np
 from .functions import TRANSCENDENTAL
 from .graph import Scalar, Source
 
-# XLA on a CPU takes these to be dear, and does not repeat them; it takes sine and cosine to be cheap.
+# XLA on a CPU counts these as expensive and does not repeat them; sine and cosine it counts as cheap.
 _NOT_REPEATED = TRANSCENDENTAL - {"cos", "sin", "tan"} | {"div", "rem", "rsqrt", "sqrt"}
 _SINE = 16  # operations of a sine or a cosine
 
