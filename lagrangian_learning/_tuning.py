@@ -39,6 +39,6 @@ MAX_UNROLLED_NEURONS = 32
 # candidates than the second number it is left to memory.
 MAX_ENTRIES, MAX_CANDIDATES = 1024, 32
 
-# benchmarks/scale.py: arrays of so few numbers are arithmetic, number by number, and start no kernel; larger ones cost a
-# kernel for about every second equation, since XLA fuses the other, roughly.
+# benchmarks/scale.py: arrays of so few numbers are arithmetic, number by number, and start no kernel; larger ones cost
+# a kernel for about every second equation, since XLA fuses the other, roughly.
 FUSED_NUMBERS, KERNELS_AN_EQUATION = 8, 0.5
