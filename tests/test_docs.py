@@ -116,10 +116,11 @@ def test_the_snippets_of_extending_run():
 
 @pytest.mark.slow
 def test_the_program_of_scale_predicts_what_its_model_says():
-    """3 copies of the state and s + 7 = 13 in the loop, 2 m b each, a quarter of them on each of four devices."""
+    """4 + (s + 7) = 17 copies of the state, 2 m b each, a quarter on each of four devices, and a few of an evaluation."""
     (code,) = blocks(DOCS / "scale.md", "python")
     checks = """
 m = sum(leaf.size for leaf in jax.tree.leaves(W))
-assert abs(predicted.memory / (16 * 2 * m * 4 / 4) - 1) < 0.02, predicted.memory
+copies = predicted.memory / (2 * m * 4 / 4)
+assert 17 <= copies < 20, copies
 """
     assert "4 × NVIDIA H100" in run(code + checks)
