@@ -116,7 +116,7 @@ def test_the_snippets_of_extending_run():
 
 @pytest.mark.slow
 def test_the_program_of_scale_predicts_what_its_model_says():
-    """4 + (s + 7) = 17 copies of the state, 2 m b each, a quarter on each of four devices, and a few of an evaluation."""
+    """4 + (s + 7) = 17 copies of the state, 2 m b each, on four devices, and those of an evaluation."""
     (code,) = blocks(DOCS / "scale.md", "python")
     checks = """
 m = sum(leaf.size for leaf in jax.tree.leaves(W))
