@@ -1,4 +1,4 @@
-"""Signals e(t) and y(t): smooth, vmappable; each states how often it can be differentiated in t."""
+"""Signals e(t) and y(t): smooth functions of time that state how often they can be differentiated."""
 
 from .constant import Constant as Constant
 from .patterns import Patterns as Patterns

@@ -1,4 +1,4 @@
-"""What a signal is, and the signal that a plain function makes."""
+"""The interface of signals, and a signal of a plain function."""
 
 import abc
 import math
@@ -15,11 +15,13 @@ from lagrangian_learning._arrays import as_constant, as_module
 
 
 class AbstractSignal(eqx.Module):
-    """e(t): a function of time that says how often it can be differentiated, and where it is defined.
+    """e(t): a function of time that states how often it can be differentiated, and where it is defined.
+
+    Times are in the unit of time of the run, values in the units of the neurons that they drive.
 
     Every leaf is an array, so that plain `jax.vmap` and `jax.grad` take a signal as an argument: a batch of signals is
-    one signal whose leaves have a leading axis, as `jax.vmap(ll.Sampled)(ts, values)` makes it. The value has the dtype
-    of t. Bad values are a ValueError where they are known, and a run-time error of Equinox where they are traced.
+    one signal whose leaves have a leading axis, as `jax.vmap(ll.Sampled)(ts, values)` returns it. The value has the
+    dtype of t. Bad values are a ValueError where they are known, and a run-time error of Equinox where they are traced.
     """
 
     smoothness: eqx.AbstractVar[int | float]

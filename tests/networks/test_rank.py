@@ -26,7 +26,7 @@ def dense_rank(network, x, W):
 
 
 def criterion(network, x, W):
-    """THEORY 5 word by word: the rows of G_xi of the neurons with d_j = 0 are independent."""
+    """docs/theory.md §5 word by word: the rows of G_xi of the neurons with d_j = 0 are independent."""
     rows = np.asarray(state_jacobian(network, x, W))[np.asarray(network.weight_gram(x, W)) == 0]
     return np.linalg.matrix_rank(rows) == len(rows)
 
