@@ -1,13 +1,20 @@
 """Learning as mechanics: cognitive actions, their Euler–Lagrange equations, and their integration in JAX.
 
 What most programs need stands here; the rest is in the namespaces `mechanics`, `networks`, `signals`, `data`,
-`learning`, `laws`, `multipliers`, `waves`, `batch`, `costs` and `verify`.
+`learning`, `laws`, `multipliers`, `waves`, `boundary`, `batch`, `costs` and `verify`.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-from . import batch as batch, costs as costs, data as data, mechanics as mechanics, verify as verify
+from . import (
+    batch as batch,
+    boundary as boundary,
+    costs as costs,
+    data as data,
+    mechanics as mechanics,
+    verify as verify,
+)
 from .batch import simulate_batch as simulate_batch
 from .boundary import solve_boundary as solve_boundary
 from .costs import estimate as estimate
