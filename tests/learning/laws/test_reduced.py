@@ -45,9 +45,9 @@ def test_rates_power_and_observables_are_those_derived(name, key):
     def everything(law):
         return law.rates(TIME, state, stimulus), law.observables(TIME, state, stimulus)
 
-    swept, derived = (
+    by_sweeps, derived = (
         everything(action.law()),
         everything(action.law(multiplier_solver=ll.multipliers.DenseSaddlePoint())),
     )
-    assert jax.tree.structure(swept) == jax.tree.structure(derived)
-    np.testing.assert_allclose(ravel_pytree(swept)[0], ravel_pytree(derived)[0], rtol=1e-11, atol=1e-12)
+    assert jax.tree.structure(by_sweeps) == jax.tree.structure(derived)
+    np.testing.assert_allclose(ravel_pytree(by_sweeps)[0], ravel_pytree(derived)[0], rtol=1e-11, atol=1e-12)
