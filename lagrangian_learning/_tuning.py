@@ -23,6 +23,11 @@ KEPT_STATES, SPARE_STATES, SPARE_STATES_IN_TURN, NUMBERS_WATCHED = 3, 5, 7, 32
 SHARE_OF_MEMORY = 0.5
 # benchmarks/right_hand_side.py: steps of conjugate gradients at m_x/m_W = 1e-3/width.
 SOLVER_STEPS = {"float32": 3.0, "float64": 5.0}
+# benchmarks/right_hand_side.py: bytes of a matrix below which two products with a vector are faster than one with two
+# columns, since the second finds it in a cache.
+CACHED_MATRIX = 2**20
+# A guess: what a step of the sweep through a digraph costs beside its edges, in edges.
+EDGES_A_STEP = 512
 
 # benchmarks/xor_ensemble.py: lanes of a row of the fused engine. What a step computes on its way stays in the nearest
 # cache, and XLA leaves such rows on one core: faster there than 128 on two.

@@ -4,15 +4,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lagrangian_learning._arrays import matmul
+from lagrangian_learning._tuning import CACHED_MATRIX
 
 Matrix = Float[Array, "_ _"]
 LayerWeights = Matrix | tuple[Matrix, Float[Array, " _"]]
 Values = Float[Array, "..."]
 Jet = tuple[Values, Values, Values]
 """A value with its first two derivatives along a path."""
-
-# Two products of a vector with a smaller matrix are faster than one with two columns (measured, XLA on CPU).
-_CACHED = 2**20
 
 
 def matrix_of(weights: LayerWeights) -> Matrix:
@@ -57,7 +55,7 @@ def _times_each(matrix: Matrix, values: tuple[Values, ...]) -> tuple[Values, ...
     """W times each; in one reading of the matrix where a second one would not find it in a cache, or for a batch."""
     if values[0].ndim > 1:
         return tuple(times(matrix, jnp.stack(values)))
-    if matrix.nbytes < _CACHED:
+    if matrix.nbytes < CACHED_MATRIX:
         return tuple(times(matrix, value) for value in values)
     # Columns, not rows: with the matrix on the right XLA's CPU code takes up to twice as long.
     columns = matmul(matrix, jnp.stack(values, axis=1))

@@ -4,9 +4,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lagrangian_learning._arrays import matmul
+from lagrangian_learning._tuning import SOLVER_STEPS
 
-# Products with one G_M G_Mᵀ: the median number of steps of conjugate gradients in benchmarks/right_hand_side.py.
-PRODUCTS = 5
+# Products with one G_M G_Mᵀ, one a step of the solver.
+PRODUCTS = int(SOLVER_STEPS["float64"])
 
 
 def gram_kernel(below: Float[Array, "*batch _"], width: int, *, bias: bool) -> Float[Array, "..."] | None:

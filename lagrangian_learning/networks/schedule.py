@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .edges import FrozenArray
+from lagrangian_learning._tuning import EDGES_A_STEP
 
-# What one step of the scan is taken to cost beside its edges, in edges: a guess, and only speed depends on it.
-STEP_OVERHEAD = 512
+from .edges import FrozenArray
 
 
 class Schedule(NamedTuple):
@@ -54,7 +53,7 @@ def _steps(level: np.ndarray) -> np.ndarray:
 def _width(counts: np.ndarray) -> int:
     largest = int(counts.max())
     widths = [largest, *(2**k for k in range(largest.bit_length()))]
-    return min(widths, key=lambda width: int((-(-counts // width)).sum()) * (width + STEP_OVERHEAD))
+    return min(widths, key=lambda width: int((-(-counts // width)).sum()) * (width + EDGES_A_STEP))
 
 
 def _padded(row: np.ndarray, value: np.ndarray, num_rows: int, fill: int) -> np.ndarray:
