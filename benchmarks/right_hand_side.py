@@ -77,7 +77,7 @@ def evaluations(law, stimulus):
         sweep = law.network.taylor_sweep(state.q, state.v, u, u_dot, u_ddot + THETA * u_dot)
         load = jax.tree.map(lambda z: -mass_x.astype(z.dtype) * z, sweep.x_ddot)
         load = (*load[:-1], load[-1] + stimulus.target(t) - sweep.x[-1])
-        found = waves.solution(sweep.linearised, load, (mass_x / law.action.mass_W).astype(dtype))
+        found = waves.solution(sweep.linearised, load, (mass_x / law.action.mass_W).astype(load[-1].dtype))
         return found.steps, found.residual
 
     return arrays, ours, gradient, solver
