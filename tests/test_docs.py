@@ -94,6 +94,13 @@ def test_every_section_that_the_code_cites_is_a_section_of_the_theory():
     assert {number for number, _ in cited} <= sections, sorted(cited)
 
 
+def test_the_theory_is_cited_by_its_page():
+    """A name that no reader can open is no citation."""
+    for file in (ROOT / "lagrangian_learning").rglob("*.py"):
+        for before in re.findall(r"(\S*) ?§", file.read_text(encoding="utf-8")):
+            assert before.endswith("docs/theory.md"), (file, before)
+
+
 def test_every_reference_of_a_check_is_explained_and_names_it():
     page = text("errata.md")
     sections = {

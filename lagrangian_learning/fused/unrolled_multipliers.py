@@ -19,13 +19,14 @@ from .scalars import scalarise
 
 
 class UnrolledMultipliers(AbstractNetworkMultipliers):
-    """(I + (m_x/m_W) G_ξ⁻¹ G_M G_Mᵀ G_ξ⁻ᵀ) μ = f by L D Lᵀ, written out on scalars; then δ = G_ξ⁻ᵀ μ (THEORY §3).
+    """(I + (m_x/m_W) G_ξ⁻¹ G_M G_Mᵀ G_ξ⁻ᵀ) μ = f by L D Lᵀ, written out on scalars; then δ = G_ξ⁻ᵀ μ.
 
     Nothing but sums, products and a quotient for each neuron, what is structurally zero left out: a batch under
     `jax.vmap` is elementwise work that fuses, where factorisations of many small matrices do not. The matrix is
     positive definite and 1 where a neuron is light, so that no pivots are sought; m_x = 0 is backpropagation.
 
-    For feedforward networks of at most 32 neurons; more, and networks with cycles, are a ValueError.
+    For feedforward networks of at most 32 neurons (docs/theory.md §3); more, and networks with cycles, are a
+    ValueError.
     """
 
     name: ClassVar[str] = "elimination unrolled on scalars"

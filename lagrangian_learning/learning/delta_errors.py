@@ -31,7 +31,7 @@ def delta_errors(network: AbstractNetwork, potential: AbstractPotential, x: PyTr
 def descent_force(network: AbstractNetwork, x: PyTree, W: PyTree, delta: PyTree) -> PyTree:
     """−G_Mᵀ δ = σ′(a_i) δ_i x_j, like W: with the δ of `delta_errors` it is −∂V/∂W.
 
-    The right side of (15) times γ, in the sign that descends (the paper prints the other; THEORY §9, erratum 1).
+    The right side of (15) times γ, in the sign that descends; the paper prints the other (docs/theory.md §9).
     """
     return tree_scale(-1, network.linearised(x, W).weight_vjp(delta))
 

@@ -16,7 +16,7 @@ Rate = Callable[[Array], Array]
 
 
 class AbstractConstraint(eqx.Module):
-    """G = 0 along the motion, and the rule by which its multipliers enter the Euler–Lagrange equations (THEORY §2)."""
+    """G = 0 along the motion, and how its multipliers enter the Euler–Lagrange equations (docs/theory.md §2)."""
 
     fn: eqx.AbstractVar[Callable[..., PyTree]]
 
@@ -118,8 +118,8 @@ class AbstractVelocityConstraint(AbstractConstraint):
 class Vakonomic(AbstractVelocityConstraint):
     """G(t, q, v) = 0 by the rule of multipliers in the action, (19): stationary among the motions that satisfy G.
 
-    The constraint terms are −G_qᵀδ + (D + r)(G_vᵀδ) (THEORY §2). δ is part of the state and its start is free data;
-    the saddle-point system gives q̈ and −δ̇, closed by DG = 0. fn(t, q, v, args) returns any pytree of arrays.
+    The constraint terms are −G_qᵀδ + (D + r)(G_vᵀδ) (docs/theory.md §2). δ is part of the state and its start is free
+    data; the saddle-point system gives q̈ and −δ̇, closed by DG = 0. fn(t, q, v, args) returns any pytree of arrays.
     """
 
     fn: Callable[..., PyTree] = eqx.field(converter=as_module)
@@ -155,7 +155,7 @@ class Vakonomic(AbstractVelocityConstraint):
 
 
 class DAlembert(AbstractVelocityConstraint):
-    """G(t, q, v) = 0 by d'Alembert's rule: reactions −G_vᵀδ, as in the mechanics of rolling and sliding (THEORY §2).
+    """G(t, q, v) = 0 by d'Alembert's rule: reactions −G_vᵀδ, as in rolling and sliding (docs/theory.md §2).
 
     The motion differs from the vakonomic one unless the constraint is integrable. fn(t, q, v, args) returns any pytree
     of arrays; DG = 0 closes the system.

@@ -13,7 +13,7 @@ from lagrangian_learning._checks import require
 
 
 class AbstractDissipation(eqx.Module):
-    """ϖ(t) = exp(log_weight(t)) > 0 with ϖ(0) = 1, and its rate r(t) = d/dt log ϖ, in 1/time (THEORY §1)."""
+    """ϖ(t) = exp(log_weight(t)) > 0 with ϖ(0) = 1, and its rate r(t) = d/dt log ϖ, in 1/time (docs/theory.md §1)."""
 
     @abc.abstractmethod
     def log_weight(self, t: Float[Array, ""]) -> Float[Array, ""]:

@@ -41,7 +41,7 @@ def energy(
     constraint: AbstractConstraint | None = None,
     delta: PyTree = None,
 ) -> Float[Array, ""]:
-    """E = p·v − ℓ with p = ℓ_v, or p₁·v + p₂·a − ℓ for order 2 (THEORY §3), in units of action over time.
+    """E = p·v − ℓ with p = ℓ_v, or p₁·v + p₂·a − ℓ for order 2 (docs/theory.md §3), in units of action over time.
 
     A vakonomic constraint adds −G_vᵀδ to p.
     """
@@ -58,7 +58,7 @@ def power(
     delta: PyTree,
     force: PyTree | None,
 ) -> Float[Array, ""]:
-    """dE/dt = −r (p₁·v [+ p₂·a]) − δ·G_q v − ℓ_t + Q·v: the right side of the energy balance (THEORY §3).
+    """dE/dt = −r (p₁·v [+ p₂·a]) − δ·G_q v − ℓ_t + Q·v: the right side of the energy balance (docs/theory.md §3).
 
     On DG = 0 the work of the constraints −δ·G_q v is δ·G_t.
     """

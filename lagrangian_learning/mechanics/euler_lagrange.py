@@ -165,7 +165,7 @@ class EulerLagrange(AbstractEulerLagrange):
         consistent: str = "check",
         tolerance: Any = None,
     ) -> State:
-        """Cauchy data: G = DG = 0, D²G = D³G = 0 too for order 2; G = 0 alone for a velocity constraint (THEORY §4).
+        """Cauchy data: G = DG = 0, D²G = D³G = 0 too for order 2; of a velocity constraint G = 0 (docs/theory.md §4).
 
         Arguments:
             q, v: coordinates and velocities, pytrees of one structure, v = 0 by default; order 2 takes a and j too.

@@ -18,7 +18,7 @@ JetFunction = Callable[[Array, Jet], PyTree]
 
 
 def total_derivative(f: JetFunction, times: int = 1) -> JetFunction:
-    """Dⁿf, on jets longer by n: D f(t, (q, q̇, …)) = f_t + f_q q̇ + f_q̇ q̈ + … (THEORY §2)."""
+    """Dⁿf, on jets longer by n: D f(t, (q, q̇, …)) = f_t + f_q q̇ + f_q̇ q̈ + … (docs/theory.md §2)."""
     if times == 0:
         return f
 
@@ -29,7 +29,7 @@ def total_derivative(f: JetFunction, times: int = 1) -> JetFunction:
 
 
 def weighted_derivative(f: JetFunction, rate: Callable[[Array], Array], times: int = 1) -> JetFunction:
-    """(D + r)ⁿ f: what is left of D(ϖ f)/ϖ when the weight is divided out, r = d/dt log ϖ (THEORY §2)."""
+    """(D + r)ⁿ f: what is left of D(ϖ f)/ϖ when the weight is divided out, r = d/dt log ϖ (docs/theory.md §2)."""
     if times == 0:
         return f
 

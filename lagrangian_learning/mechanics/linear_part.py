@@ -36,7 +36,7 @@ class AbstractLinearPart(eqx.Module):
 
 
 class DampedMotion(AbstractLinearPart):
-    """q̇ = v, v̇ = −r(t) v: free motion under dissipation (THEORY §6).
+    """q̇ = v, v̇ = −r(t) v: free motion under dissipation (docs/theory.md §6).
 
     The decay of v over a step is ϖ(t0)/ϖ(t1), the exponential of a difference of log ϖ, whatever the weight. States
     have fields q and v.

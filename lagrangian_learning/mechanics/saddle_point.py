@@ -18,7 +18,7 @@ LinearMap = Callable[[PyTree], PyTree]
 
 
 class SaddlePoint(NamedTuple):
-    """H a + Bᵀδ = f,  B a = g: Euler–Lagrange and closing equation at one instant (THEORY §2).
+    """H a + Bᵀδ = f,  B a = g: Euler–Lagrange and closing equation at one instant (docs/theory.md §2).
 
     H is the inertia (ℓ_vv for order 1, −ℓ_aa for order 2), B the constraint Jacobian; both are linear maps, so that a
     solver that knows structure need never see a matrix. `coordinates` and `multipliers` are examples of a and δ.

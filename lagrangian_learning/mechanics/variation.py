@@ -13,7 +13,7 @@ from .lagrangian import Lagrangian
 
 
 def functional_derivative(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> PyTree:
-    """(1/ϖ) δA/δq = ℓ_q − (D + r) ℓ_v + (D + r)² ℓ_a + e^{−log ϖ} (F_q − D F_v + D² F_a)   (THEORY §2).
+    """(1/ϖ) δA/δq = ℓ_q − (D + r) ℓ_v + (D + r)² ℓ_a + e^{−log ϖ} (F_q − D F_v + D² F_a)   (docs/theory.md §2).
 
     The left side of the Euler–Lagrange equations (8) and (9), divided by the weight.
 

@@ -45,7 +45,7 @@ class BackpropDiffusion(AbstractBoundaryLaw):
     """ẋ = c (σ(Wx) − x),  γ Ẇ_ij = σ′(a_i) δ_i x_j,  δ̇ = s c (T δ + V_ξ) − ϑ δ: (20) with its missing term.
 
     A forward wave x and a backward wave δ, local in space and time; as c → ∞, backpropagation. Input neurons follow
-    ẋ = c (e − x). The sign s is the costate rule (THEORY §7):
+    ẋ = c (e − x). The sign s is the costate rule (docs/theory.md §7):
 
         "sign_flip"  s = −1: causal and stable on feedforward networks; for ϑ = 0 stationary at backprop.
         "forward"    s = +1, as derived from the action: stable only for ϑ > c (feedforward), refused otherwise.

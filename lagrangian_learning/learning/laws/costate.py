@@ -1,4 +1,4 @@
-"""Costate rules: how the multipliers of (20) may move in time, and when that is stable (THEORY §7)."""
+"""Costate rules: how the multipliers of (20) may move in time, and when that is stable (docs/theory.md §7)."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def has_run_away(delta: PyTree, potential_gradient: PyTree) -> Bool[Array, ""]:
 
 
 def layer_gains(costate: Costate, speed: ArrayLike, theta: ArrayLike, num_layers: int) -> Float[Array, " layers"]:
-    """(1 − s ϑ/c)^{−(L−l+1)} for l = 0 … L: stationary δ over backprop's, x frozen, layer by layer (THEORY §7).
+    """(1 − s ϑ/c)^{−(L−l+1)} for l = 0 … L: stationary δ over backprop's, x frozen, layer by layer (docs/theory.md §7).
 
     s = +1 as derived (forward, parity), −1 for the sign flip. num_layers is L; layer L is the output.
     """

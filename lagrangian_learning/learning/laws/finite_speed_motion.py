@@ -11,7 +11,7 @@ from lagrangian_learning.mechanics.propagator import DecayPropagator, MotionProp
 
 
 class FiniteSpeedMotion(AbstractLinearPart):
-    """ẍ = −c ẋ,  Ẅ = −r Ẇ,  δ̇ = −(r − c) δ: the diagonal of the equations before (20) (THEORY §7)."""
+    """ẍ = −c ẋ,  Ẅ = −r Ẇ,  δ̇ = −(r − c) δ: the diagonal of the equations before (20) (docs/theory.md §7)."""
 
     speed: Float[Array, ""]
     dissipation: AbstractDissipation
