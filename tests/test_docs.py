@@ -101,6 +101,11 @@ def test_the_theory_is_cited_by_its_page():
             assert before.endswith("docs/theory.md"), (file, before)
 
 
+def test_the_readme_counts_the_claims():
+    counted = re.search(r"measures (\d+) claims", (ROOT / "README.md").read_text(encoding="utf-8"))[1]
+    assert int(counted) == len(ll.verify.claims())
+
+
 def test_every_reference_of_a_check_is_explained_and_names_it():
     page = text("errata.md")
     sections = {
