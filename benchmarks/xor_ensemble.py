@@ -26,7 +26,7 @@ import numpy as np
 
 import lagrangian_learning as ll
 from lagrangian_learning.fused.scalars import program_of
-from lagrangian_learning.mechanics.unrolling import unrolled
+from lagrangian_learning.fused.unrolled_multipliers import unrolled
 
 STAGES, AGREE = 2, 1e-10
 LANES = {np.float64: (1, 32, 1024, 4096, 65536, 2**20), np.float32: (1024, 4096, 65536, 2**20)}
