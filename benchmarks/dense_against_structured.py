@@ -67,10 +67,7 @@ STRUCTURED = {
 def against_dense(sizes, rounds):
     """Seconds and largest relative difference of each solver from the Schur complement's."""
     action, stimulus, state = problem(sizes, 1e-3)
-    solvers = {
-        **STRUCTURED,
-        "dense Schur": ll.multipliers.NetworkSchur(),
-    }
+    solvers = {**STRUCTURED, "dense Schur": ll.multipliers.NetworkSchur()}
     if action.network.num_neurons <= SADDLE:
         solvers["dense saddle point"] = ll.multipliers.DenseSaddlePoint()
     calls = {}
@@ -104,8 +101,8 @@ def crossing(sizes, kappas, rounds):
     runs, rows = {}, []
     for kappa in kappas:
         action, stimulus, state = problem(sizes, kappa)
-        solvers, calls = STRUCTURED, {}
-        for name, solver in solvers.items():
+        calls = {}
+        for name, solver in STRUCTURED.items():
             arrays, run = jitted(action, solver, stimulus)
             run = runs.setdefault(name, run)
             calls[name] = called(run, arrays, state)
@@ -114,7 +111,7 @@ def crossing(sizes, kappas, rounds):
             {
                 "width": sizes[0],
                 "kappa": kappa,
-                "steps": steps(solvers["waves"], action, stimulus, state),
+                "steps": steps(STRUCTURED["waves"], action, stimulus, state),
                 "seconds": {name: common.median(values) for name, values in times.items()},
                 "waves_over_block": common.ratio(times, "waves", "block tridiagonal"),
                 "chosen": type(action.law().multiplier_solver).__name__,
@@ -127,7 +124,7 @@ def crossing(sizes, kappas, rounds):
 def steps(waves, action, stimulus, state):
     x = action.network.forward(state.q, stimulus.input(jnp.asarray(TIME)))
     load = jax.tree.map(jnp.ones_like, x)
-    return waves.solution(action.network.linearised(x, state.q), load).steps
+    return waves.solution(action.network.linearised(x, state.q), load, action.mass_x / action.mass_W).steps
 
 
 def table(rows, crossings):
