@@ -101,6 +101,11 @@ class AbstractLaw(eqx.Module):
         return self if isinstance(self, AbstractConstrainedPart) else None
 
     @property
+    def solves_multipliers(self) -> bool:
+        """Whether the rates rest on a linear system for multipliers, which can be singular or not converge."""
+        return self.constrained_part is not None
+
+    @property
     def energy_part(self) -> AbstractEnergyPart | None:
         """The energy: by default the law itself where it is an `AbstractEnergyPart`."""
         return self if isinstance(self, AbstractEnergyPart) else None

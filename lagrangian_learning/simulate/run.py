@@ -177,7 +177,7 @@ def _unreached(states: PyTree, end: PyTree, there: Bool[Array, " times"]) -> PyT
 def diagnosed(law: AbstractLaw, t: Array, y: Worked, failure: Array, args: Args) -> Array:
     """The failure that the controller kept; a NaN out of finite data and constraints is the multipliers' doing."""
     law, t, y, args = observed((law, t, y, args))
-    if law.constrained_part is None:
+    if not law.solves_multipliers:
         return failure
 
     def singular() -> Array:

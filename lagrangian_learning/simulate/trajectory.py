@@ -51,7 +51,7 @@ class Recorder(eqx.Module):
     def __call__(self, t: Array, y: Worked, args: Args) -> Record:
         saved = self.law.observables(t, y.state, args)
         if self.save is not None:
-            saved = _as_arrays(self.save(t, with_aliases(saved, self.law.aliases)))
+            saved = _as_arrays(_chosen(self.save, t, with_aliases(saved, self.law.aliases)))
         return Record(saved, residual_of(self.law, t, y, args), energy_of(self.law, t, y, args), y.work)
 
 
@@ -96,6 +96,16 @@ def aliased(observables: Mapping[str, PyTree], where: tuple[str, int | None]) ->
     """The observable, or its component, that an alias stands for."""
     name, component = where
     return observables[name] if component is None else observables[name][component]
+
+
+def _chosen(save: Callable, t: Array, observables: dict[str, PyTree]) -> PyTree:
+    try:
+        return save(t, observables)
+    except KeyError as error:
+        name = error.args[0] if error.args else None
+        if name in observables or not isinstance(name, str):
+            raise
+        raise ValueError(f"save asks for {name!r}, and this law records {', '.join(sorted(observables))}.") from None
 
 
 def _as_arrays(saved: PyTree) -> PyTree:
@@ -235,8 +245,8 @@ class AbstractSolution(eqx.Module):
         held = held or "one unnamed record (path.saved)"
         if self.names.custom_save:
             return (
-                f"{name} was not saved: this run's save function kept {held}. Return it too, for instance "
-                f'save=lambda t, observables: {{"{name}": observables["{name}"]}}.'
+                f"{name} was not saved: this run's save function kept {held}. Where {name} is an observable of the "
+                f'law, return it too, for instance save=lambda t, observables: {{"{name}": observables["{name}"]}}.'
             )
         return f"this law has no observable called {name}; saved are {held}."
 

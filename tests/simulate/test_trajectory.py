@@ -30,6 +30,11 @@ def test_what_was_not_saved_is_a_named_error():
     assert path.energy.shape == TS.shape
 
 
+def test_a_save_that_asks_for_what_the_law_does_not_record():
+    with pytest.raises(ValueError, match="save asks for 'loss', and this law records W, q, v, x"):
+        simulate(Oscillator(array(2.0)), at_rest(), TS, dt0=0.1, save=lambda t, o: o["loss"])
+
+
 def test_a_save_that_returns_no_dict():
     path = simulate(Oscillator(array(2.0)), at_rest(), TS, dt0=0.1, save=lambda t, o: o["q"])
     assert path.saved.shape == (3, 1)

@@ -65,6 +65,10 @@ class AbstractReducedDynamics(AbstractActionLaw, AbstractEnergyPart):
         return state
 
     @property
+    def solves_multipliers(self) -> bool:
+        return True
+
+    @property
     def linear_part(self) -> DampedMotion | None:
         return DampedMotion(self.action.dissipation) if self.action.order == 1 else None
 

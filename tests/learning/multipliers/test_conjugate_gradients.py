@@ -1,10 +1,12 @@
 """Conjugate gradients against NumPy's dense solve, and what they report of themselves."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lagrangian_learning as ll
 from lagrangian_learning.learning.multipliers.conjugate_gradients import conjugate_gradients
 
 SIZE = 12
@@ -79,3 +81,12 @@ def test_a_nan_ends_at_once_and_leaves_other_lanes_alone(matrix):
             np.testing.assert_array_equal(got[lane], wanted[lane])
     assert int(lanes.steps[1]) == 0
     assert np.all(np.isnan(lanes.value[0][1]))
+
+
+def test_a_run_reports_multipliers_that_were_not_found():
+    network = ll.Layered((2, 3, 1))
+    law = ll.CognitiveAction(network, mass_x=10.0).law(multiplier_solver=ll.multipliers.ConjugateGradients(max_steps=1))
+    stimulus = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 1.6])), jnp.array([0.4]))
+    start = law.initial_state(0.0, network.init(jax.random.key(0)), args=stimulus)
+    path = ll.simulate(law, start, jnp.array([0.0, 0.1]), stimulus, dt0=0.05, solver=diffrax.Heun(), throw=False)
+    assert path.result == ll.RESULTS.singular_multipliers
