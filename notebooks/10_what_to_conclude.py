@@ -121,7 +121,7 @@ PAIRS = (  # what, its check, and what the printed form is off by
     ("l_s: the gradient there", "synchronised-gradient", "period 7, frame of the target: at l_s"),
     ("(4): e of class C¹, jump of δ", "smoothness-of-the-input", "e of class C¹: jump of δ"),
     ("(12): which neurons are outputs", "outputs-of-the-network", "x^{ν−i} against the outputs"),
-    ("(19): input neurons", "delayed-constraints", "without e: G of the inputs is off by"),
+    ("(19): input neurons", "delayed-constraints", "as printed it is off by, at least"),
 )
 printed = [value if isinstance(value, float) else found[name].details[value] for _, name, value in PAIRS]
 corrected = [max(found[name].residual, 1e-17) for _, name, _ in PAIRS]
