@@ -53,6 +53,16 @@ KINDS = {
 }
 
 
+SLOW = {
+    "second order",
+    "cyclic",
+    "terms of order 1",
+    "shared weights",
+    "scheduled",
+}  # of fourth order, or compiled long
+EACH_KIND = [pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else []) for kind in KINDS]
+
+
 def action_of(kind, **changed):
     settings, coordinates = KINDS[kind]
     constants = {"potential": Scaled(jnp.asarray(1.3)), "mass_x": 0.2, "mass_W": 0.7}
@@ -115,7 +125,7 @@ def test_no_static_field_and_no_closure_holds_an_array(kind):
     assert {id(array) for array in reachable_arrays(law)} == {id(leaf) for leaf in jax.tree.leaves(law)}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_a_gradient_by_the_law_is_the_gradient_by_the_action(kind):
     action, coordinates = action_of(kind)
     state, stimulus = instant(action.law(coordinates))
@@ -128,7 +138,7 @@ def test_a_gradient_by_the_law_is_the_gradient_by_the_action(kind):
 
 
 @pytest.mark.parametrize("number", [jnp.asarray, float], ids=["array", "Python number"])
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "scheduled"])
+@pytest.mark.parametrize("kind", [kind for kind in EACH_KIND if kind.values[0] != "scheduled"])
 def test_a_constant_put_into_a_law_moves_it_like_a_law_made_anew(kind, number):
     action, coordinates = action_of(kind)
     law = action.law(coordinates)
