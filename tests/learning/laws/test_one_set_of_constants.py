@@ -53,13 +53,7 @@ KINDS = {
 }
 
 
-SLOW = {
-    "second order",
-    "cyclic",
-    "terms of order 1",
-    "shared weights",
-    "scheduled",
-}  # of fourth order, or compiled long
+SLOW = {"second order", "cyclic", "terms of order 1", "shared weights", "scheduled"}  # these compile for long
 EACH_KIND = [pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else []) for kind in KINDS]
 
 

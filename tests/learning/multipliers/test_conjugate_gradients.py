@@ -86,7 +86,7 @@ def test_a_nan_ends_at_once_and_leaves_other_lanes_alone(matrix):
 def test_a_run_reports_multipliers_that_were_not_found():
     network = ll.Layered((2, 3, 1))
     law = ll.CognitiveAction(network, mass_x=10.0).law(multiplier_solver=ll.multipliers.ConjugateGradients(max_steps=1))
-    stimulus = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 1.6])), jnp.array([0.4]))
+    stimulus = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 1.6]), 1.0, 0.5), jnp.array([0.4]))
     W = network.init(jax.random.key(0))
     start = law.initial_state(0.0, W, jax.tree.map(jnp.cos, W), stimulus)
     path = ll.simulate(law, start, jnp.array([0.0, 0.1]), stimulus, dt0=0.05, solver=diffrax.Heun(), throw=False)
