@@ -182,6 +182,7 @@ def gains_of_twice_the_friction(rule, speed, theta, num_layers):
     return layer_gains(rule, speed, 2 * theta, num_layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "name", "broken", "noticed_by"),
     [
@@ -189,8 +190,8 @@ def gains_of_twice_the_friction(rule, speed, theta, num_layers):
         (reduction, "state_jacobian", transposed, "three-neurons"),
         (costate, "layer_gains", gains_of_twice_the_friction, "stationary-costate"),
         (synchronisation, "synchronisation_time", lambda L, dt: L * dt, "video-bound"),
-        pytest.param(constraints, "state_jacobian", transposed, "proposition-1", marks=pytest.mark.slow),
-        pytest.param(reduction, "state_jacobian", transposed, "backward-structure", marks=pytest.mark.slow),
+        (constraints, "state_jacobian", transposed, "proposition-1"),
+        (reduction, "state_jacobian", transposed, "backward-structure"),
     ],
 )
 def test_a_broken_function_of_the_package_is_noticed(compiled_anew, monkeypatch, module, name, broken, noticed_by):
@@ -214,6 +215,7 @@ def test_a_wrong_sign_of_the_force_on_the_weights_is_noticed(compiled_anew, monk
     assert fails("weights-ascend")
 
 
+@pytest.mark.slow
 def test_a_wrong_sign_of_damped_descent_is_noticed(compiled_anew, monkeypatch):
     """The same in (13): energy would rise."""
     right = damped_descent.descent_force
@@ -238,6 +240,7 @@ def drop_second_derivatives(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_multipliers_without_the_second_derivatives_of_the_constraints_are_noticed(compiled_anew, monkeypatch):
     """γ₂ = D²G at zero acceleration dropped from the closing equation."""
     drop_second_derivatives(monkeypatch)
