@@ -8,13 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import as_module
+from lagrangian_learning._checks import optional_module
 
 from .dissipation import AbstractDissipation, NoDissipation
 from .jets import Jet
-
-
-def _optional_module(fn: Callable | None) -> Callable | None:
-    return None if fn is None else as_module(fn)
 
 
 class Lagrangian(eqx.Module):
@@ -33,7 +30,7 @@ class Lagrangian(eqx.Module):
     density: Callable[..., Array] = eqx.field(converter=as_module)
     dissipation: AbstractDissipation = NoDissipation()
     order: int = eqx.field(static=True, default=1)
-    unweighted: Callable[..., Array] | None = eqx.field(converter=_optional_module, default=None)
+    unweighted: Callable[..., Array] | None = eqx.field(converter=optional_module, default=None)
 
     def __check_init__(self) -> None:
         if self.order not in (1, 2):
