@@ -12,9 +12,7 @@ import jax.numpy as jnp
 
 import lagrangian_learning as ll
 from lagrangian_learning.commands.digits import task as digits
-from lagrangian_learning.commands.digits.command import as_dict
-from lagrangian_learning.commands.digits.picture import draw
-from lagrangian_learning.commands.digits.run import run_digits
+from lagrangian_learning.commands.digits.command import as_dict, draw, run_digits
 
 if __package__:
     from . import common

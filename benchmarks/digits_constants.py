@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 
 from lagrangian_learning.commands.digits import task as digits
-from lagrangian_learning.commands.digits.run import run_digits
+from lagrangian_learning.commands.digits.command import run_digits
 
 if __package__:
     from . import common

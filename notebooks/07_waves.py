@@ -44,8 +44,7 @@ import numpy as np
 
 import lagrangian_learning as ll
 from lagrangian_learning.learning.waves import wave_frames
-from lagrangian_learning.plot.waves.lattice import Lattice, lattice
-from lagrangian_learning.plot.waves.scenes import scene
+from lagrangian_learning.plot.waves.scenes import Lattice, lattice, scene
 
 jax.config.update("jax_enable_x64", True)
 plt.rcParams.update({"figure.dpi": 70, "axes.titlelocation": "left"})

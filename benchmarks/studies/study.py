@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.common import environment, plain
-from lagrangian_learning.commands.files import check_folders
+from lagrangian_learning.commands.output import check_folders
 
 DOTS, COLOURS = 120, 255
 

@@ -1,8 +1,12 @@
-"""`BatchRun`: a batch under way, its chunks launched, collected, kept in the checkpoint and counted."""
+"""The chunks of a batch, run one after the other, with a meter and with work done meanwhile."""
 
+import collections
 import itertools
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -16,13 +20,102 @@ from lagrangian_learning.simulate.table import message_of
 
 from .checkpoint import Checkpoint
 from .chunks import padded
-from .collectors import AbstractCollector
 from .devices import compiled_chunk, compiler_options, num_devices, on_all, over_devices, run_chunk
-from .engine import AbstractEngine
+from .engines import AbstractEngine
 from .fingerprint import environment, fingerprint_of_arrays, fingerprint_of_program, traced
+from .fold import AbstractCollector
 from .lanes import Inputs, Lanes
-from .meter import Meter
-from .pipeline import prefetch, threaded_map
+
+_EVERY_SECONDS = 5.0
+
+
+class Meter:
+    """Counts lanes as chunks end, and prints to standard error. The rate leaves the first chunk out, which compiles."""
+
+    def __init__(self, total: int, *, shown: bool) -> None:
+        self.total, self.shown = total, shown
+        self.done = self.failed = self.first = 0
+        self.started = self.shown_at = time.perf_counter()
+        self.compiled: float | None = None
+
+    def restored(self, lanes: int, failed: int) -> None:
+        """Lanes that an earlier run has finished."""
+        self.done += lanes
+        self.failed += failed
+        if self.done >= self.total:
+            self._say(f"{self.total:,} lanes, all read from the checkpoint{self._failures()}")
+
+    def advance(self, lanes: int, failed: int) -> None:
+        """A chunk has ended."""
+        now = time.perf_counter()
+        if self.compiled is None:
+            self.first, self.compiled = self.done + lanes, now
+        self.done += lanes
+        self.failed += failed
+        if self.done >= self.total:
+            self._say(f"{self.total:,} lanes in {now - self.started:.3g} s{self._rate(now)}{self._failures()}")
+        elif now - self.shown_at >= _EVERY_SECONDS:
+            self.shown_at = now
+            self._say(f"{self.done:,} of {self.total:,} lanes{self._rate(now)}{self._left(now)}{self._failures()}")
+
+    def _lanes_a_second(self, now: float) -> float | None:
+        if self.compiled is None or self.done <= self.first or now <= self.compiled:
+            return None
+        return (self.done - self.first) / (now - self.compiled)
+
+    def _rate(self, now: float) -> str:
+        rate = self._lanes_a_second(now)
+        return ", compiling included" if rate is None else f", {_figures(rate)} a second"
+
+    def _left(self, now: float) -> str:
+        rate = self._lanes_a_second(now)
+        return "" if rate is None else f", {_duration((self.total - self.done) / rate)} left"
+
+    def _failures(self) -> str:
+        return f"; {self.failed:,} failed" if self.failed else ""
+
+    def _say(self, text: str) -> None:
+        if self.shown:
+            print(f"simulate_batch: {text}", file=sys.stderr, flush=True)
+
+
+def _figures(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def prefetch(results: Iterable[Result]) -> Iterator[Result]:
+    """The results in order, each handed out when the next has been asked for: what JAX launches runs meanwhile."""
+    under_way: list[Result] = []
+    for result in results:
+        yield from under_way
+        under_way = [result]
+    yield from under_way
+
+
+def threaded_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """function of every item, in order, `workers` of them at once; at most one more has been finished and not taken.
+
+    On a CPU JAX runs what one thread launches one after the other, and what several launch at once.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        under_way: collections.deque = collections.deque()
+        for item in items:
+            under_way.append(pool.submit(lambda item: jax.block_until_ready(function(item)), item))
+            if len(under_way) > workers:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
 
 class BatchRun(NamedTuple):

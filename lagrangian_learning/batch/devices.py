@@ -13,7 +13,7 @@ from lagrangian_learning.costs.memory import is_small
 from lagrangian_learning.simulate.run import Outcome
 from lagrangian_learning.simulate.settings import Plan, Tolerances
 
-from .engine import AbstractEngine
+from .engines import AbstractEngine
 from .lanes import Inputs, has_dtype
 
 _LANES = "lanes"

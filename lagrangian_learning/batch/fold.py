@@ -1,5 +1,6 @@
-"""Lanes folded into one value as they come, so that no record of them need be kept."""
+"""What is kept of each chunk as it ends: its records, or what its lanes are folded into."""
 
+import abc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
+from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import Outcome, trajectory_of
 from lagrangian_learning.simulate.settings import Tolerances
+from lagrangian_learning.simulate.stepping import Statistics
+from lagrangian_learning.simulate.table import outcome_rows, run_title, table, value_rows
 from lagrangian_learning.simulate.trajectory import Names, Trajectory
 
 from .fingerprint import fingerprint_of_arrays, fingerprint_of_program, traced
@@ -52,7 +56,7 @@ class Folding(NamedTuple):
 
     def fingerprint(self, like: Outcome) -> str:
         """Of the start, and of the program that folds a chunk whose outcome has the shapes of `like`."""
-        outcome = jax.tree.map(_placeholder, like)
+        outcome = jax.tree.map(placeholder, like)
         given = self._arguments(self.fold.start, outcome, 0)
         text = _folded.lower(*given).as_text()
         program = fingerprint_of_program(text, lambda: traced(_folded, *given), "reduce")
@@ -94,8 +98,8 @@ def _looks(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype.name), tree)
 
 
-def _placeholder(leaf: Any) -> np.ndarray:
-    """An array of the shape that takes no memory."""
+def placeholder(leaf: Any) -> np.ndarray:
+    """An array of the shape and dtype that takes no memory."""
     return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
 
 
@@ -109,3 +113,113 @@ def _host() -> Any:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:  # JAX was started without it
         return jax.local_devices()[0]
+
+
+class Reduction(eqx.Module):
+    """What `simulate_batch(..., reduce=(start, fn))` returns.
+
+    value: what the lanes were folded into, NumPy arrays. result, stats: code and statistics of every lane, as in a
+    `Trajectory`.
+    """
+
+    value: PyTree
+    result: RESULTS
+    statistics: Statistics
+    description: tuple[tuple[str, str], ...] = eqx.field(static=True)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Steps taken, and extrema over all accepted steps, of every lane."""
+        return self.statistics.as_dict()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        rows = [*self.description, *outcome_rows(self.statistics, self.result), *value_rows(self.value)]
+        return table(f"Reduction{run_title(self.statistics)}", rows)
+
+
+class Summary(NamedTuple):
+    """What is kept of a lane that is folded: how it ended."""
+
+    result: RESULTS
+    failed: Any
+    statistics: Statistics
+
+
+class HostArrays:
+    """A pytree of NumPy arrays [count, ...], allocated once and filled as chunks come."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.tree: Any = None
+
+    def fill(self, start: int, part: PyTree) -> None:
+        """Takes a chunk whose first lane is start."""
+        if self.tree is None:
+            self.tree = jax.tree.map(lambda leaf: np.empty((self.count, *leaf.shape[1:]), leaf.dtype), part)
+        for whole, leaf in zip(jax.tree.leaves(self.tree), jax.tree.leaves(part), strict=True):
+            whole[start : start + leaf.shape[0]] = leaf
+
+
+class AbstractCollector(abc.ABC):
+    """Takes the outcomes of chunks in order. value: what the lanes so far are folded into; None: they are not."""
+
+    def __init__(self, count: int) -> None:
+        self.arrays = HostArrays(count)
+        self.value: Any = None
+
+    @abc.abstractmethod
+    def part_of(self, outcome: Outcome) -> Any:
+        """What is kept of an outcome."""
+
+    @abc.abstractmethod
+    def fold(self, outcome: Outcome, lanes: int) -> None:
+        """Takes the first lanes of a chunk into the value."""
+
+    @abc.abstractmethod
+    def configuration(self, like: Outcome) -> dict[str, str]:
+        """What decides the value beside the outcomes, whose shapes are those of `like`: names and fingerprints."""
+
+    def take(self, start: int, stop: int, outcome: Outcome) -> Any:
+        """Takes a chunk whose lanes beyond stop are padding; returns what it keeps of it."""
+        self.fold(outcome, stop - start)
+        part = jax.tree.map(lambda leaf: leaf[: stop - start], jax.device_get(self.part_of(outcome)))
+        self.arrays.fill(start, part)
+        return part
+
+    def restore(self, start: int, part: Any) -> None:
+        """Takes a part that an earlier run kept."""
+        self.arrays.fill(start, part)
+
+
+class RecordCollector(AbstractCollector):
+    """Keeps everything."""
+
+    def part_of(self, outcome: Outcome) -> Outcome:
+        return outcome
+
+    def fold(self, outcome: Outcome, lanes: int) -> None:
+        pass
+
+    def configuration(self, like: Outcome) -> dict[str, str]:
+        return {"reduce": "nothing"}
+
+
+class FoldingCollector(AbstractCollector):
+    """Keeps how each lane ended, and folds its trajectory into the value."""
+
+    def __init__(self, count: int, folding: Folding) -> None:
+        self.arrays = HostArrays(count)
+        self.folding = folding
+        self.value = folding.fold.start
+
+    def part_of(self, outcome: Outcome) -> Summary:
+        return Summary(outcome.result, outcome.failed, outcome.statistics)
+
+    def fold(self, outcome: Outcome, lanes: int) -> None:
+        self.value = self.folding(self.value, outcome, lanes)
+
+    def configuration(self, like: Outcome) -> dict[str, str]:
+        return {"reduce": self.folding.fingerprint(like)}

@@ -20,17 +20,13 @@ from lagrangian_learning.simulate.settings import MAX_STEPS, Settings, check_law
 from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
 from lagrangian_learning.simulate.trajectory import Names, Trajectory, names_of
 
-from .batch_run import BatchRun, carry_out
+from .batch_run import BatchRun, Meter, carry_out
 from .checkpoint import Checkpoint, kept_chunk
 from .chunks import chunk_size
-from .collectors import AbstractCollector, FoldingCollector, RecordCollector
 from .devices import lane_mesh, local_lanes, num_devices, spans_processes
-from .engine import AbstractEngine
-from .engine_choice import engine_for
-from .fold import Folding, checked_fold
+from .engines import AbstractEngine, engine_for
+from .fold import AbstractCollector, Folding, FoldingCollector, RecordCollector, Reduction, checked_fold
 from .lanes import Inputs, Lanes, lanes_of
-from .meter import Meter
-from .reduction import Reduction
 
 _TRACED = (
     "simulate_batch goes chunk by chunk, with its results on the host, and so is called from Python: inside jit, vmap "

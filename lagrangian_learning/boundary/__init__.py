@@ -1,5 +1,9 @@
 """Two-point problems: `solve_boundary`, its methods, and what it returns."""
 
-from .methods import AbstractMethod as AbstractMethod, Newton as Newton, Sweeps as Sweeps
-from .solution import BoundarySolution as BoundarySolution
+from .solution import (
+    AbstractMethod as AbstractMethod,
+    BoundarySolution as BoundarySolution,
+    Newton as Newton,
+    Sweeps as Sweeps,
+)
 from .solve import solve_boundary as solve_boundary

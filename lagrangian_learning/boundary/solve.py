@@ -18,9 +18,8 @@ from lagrangian_learning.simulate.work import Worked
 
 from .collocation import BoundaryProblem, defects, intervals_needed
 from .continuation import first_guess
-from .methods import AbstractMethod, Found, Newton
 from .newton import residuals
-from .solution import BoundarySolution
+from .solution import AbstractMethod, BoundarySolution, Found, Newton
 
 # Above the rounding of c(σ(Wx) − x), which is what the defect is measured by.
 _DEFAULT_TOLERANCE = {jnp.dtype("float32"): 1e-3, jnp.dtype("float64"): 1e-8}

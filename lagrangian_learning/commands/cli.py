@@ -63,7 +63,7 @@ def xor(
         output: The picture to write; None: no picture.
         json: Write all numbers to this file too.
     """
-    from lagrangian_learning.commands.xor.command import xor_command
+    from lagrangian_learning.commands.xor import xor_command
 
     xor_command(seed, duration, output, json)
 

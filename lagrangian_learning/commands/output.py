@@ -1,14 +1,65 @@
-"""What commands print: lines, progress, and where their files are."""
+"""What commands print and write, and where they may."""
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .files import write_json
+import lagrangian_learning as ll
+
+
+def recorded(path: ll.Trajectory) -> tuple[PyTree, ...]:
+    """What `relative_residuals` needs of a trajectory: x, W, their velocities and accelerations, the multipliers."""
+    return (path.x, path.W, path.x_dot, path.W_dot, path.x_ddot, path.W_ddot, path.multipliers)
+
+
+def relative_residuals(law: Any, t: Array, record: tuple[PyTree, ...], stimulus: ll.Stimulus) -> Float[Array, "3"]:
+    """What (8), (9) and D²G = 0 leave over at one instant, each relative to its own largest term.
+
+    Terms under eps of the dtype, as where the motion rests, count as eps.
+    """
+    x, W, x_dot, W_dot, x_ddot, W_ddot, delta = record
+    state, top = ll.State((x, W), (x_dot, W_dot)), (x_ddot, W_ddot)
+    defect = law.equations.defect(t, state, top, delta, stimulus)
+    system, force, closing = law.equations.system(t, state, stimulus)
+    terms = [force, system.inertia(top), system.reaction(delta)]
+    still_x, still_W = (jax.tree.map(jnp.zeros_like, part) for part in top)
+    closing_terms = [closing, system.jacobian((x_ddot, still_W)), system.jacobian((still_x, W_ddot))]
+    left = [*defect.euler_lagrange, defect.closing]
+    scales = [_largest([term[0] for term in terms]), _largest([term[1] for term in terms]), _largest(closing_terms)]
+    least = jnp.finfo(t.dtype).eps
+    return jnp.stack([_largest(part) / jnp.maximum(scale, least) for part, scale in zip(left, scales, strict=True)])
+
+
+def _largest(tree: PyTree) -> Array:
+    return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def check_folders(command: str, *files: Path | None) -> None:
+    """Ends the command now, not after minutes of work, when a file could not be written."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise SystemExit(f"{command}: there is no folder {file.parent} to write {file.name} into; make it first.")
+
+
+def write_json(numbers: Any, path: Path) -> None:
+    """The numbers as indented JSON that ends with a line break."""
+    path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+
+
+def check_counts(command: str, **counts: int) -> None:
+    """Ends the command when one of these options is not at least 1."""
+    for name, value in counts.items():
+        if value < 1:
+            raise SystemExit(f"{command}: --{name} must be at least 1.")
+
 
 Line = Callable[..., None]
 Report = Callable[[int, int, float], None]  # how many are done, how many there are, seconds spent on them

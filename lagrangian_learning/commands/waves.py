@@ -11,8 +11,7 @@ from lagrangian_learning.learning.waves.timing import causing_input_mismatch, sy
 from lagrangian_learning.plot.waves.figures import draw_wave_figures
 from lagrangian_learning.plot.waves.scenes import PERIODS, REFERENCES, SIZES, Scene, fidelity_by_speed, scenes
 
-from .files import check_folders, write_json
-from .output import Line, line_printer
+from .output import Line, check_folders, line_printer, write_json
 
 L = len(SIZES) - 1
 

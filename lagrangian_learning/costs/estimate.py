@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from lagrangian_learning._checks import collected_verdicts
+from lagrangian_learning._checks import collected_verdicts, positive_int
 from lagrangian_learning._tuning import SOLVER_STEPS
 from lagrangian_learning.mechanics import AbstractLaw
 from lagrangian_learning.simulate.settings import check_law, checked_state, checked_times
@@ -119,7 +119,9 @@ def estimate(
         raise ValueError(
             f"the peak of {hardware.name} is not known in {dtype.name}: give an ll.costs.Hardware that has it."
         )
-    _check_counts(lanes=lanes, lane_devices=lane_devices, weight_devices=weight_devices)
+    counts = {"lanes": lanes, "lane_devices": lane_devices, "weight_devices": weight_devices}
+    for name, count in counts.items():
+        positive_int(count, name)
     times = np.asarray(ts, np.float64)
     steps = _steps(times, steps, dt0)
     if saved is None:
@@ -152,12 +154,6 @@ def _lane_memory(
     return LaneMemory(
         num_bytes(state), num_bytes(state), 2 * records, held, held_stages(solver or default_stepper(dtype)), in_turn
     )
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}.")
 
 
 def _costs(law: AbstractLaw, state: PyTree, args: PyTree, dtype: np.dtype, loop_steps: float) -> tuple[Cost, Cost]:

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array
 
 from lagrangian_learning._tuning import BLOCK, MAX_STATE
-from lagrangian_learning.batch.engine import AbstractEngine
+from lagrangian_learning.batch.engines import AbstractEngine
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.simulate.controllers import FixedState, GridState
 from lagrangian_learning.simulate.run import Outcome, outcome_of

@@ -2,12 +2,13 @@
 
 from .action import CognitiveAction as CognitiveAction
 from .delta_errors import (
+    Fidelity as Fidelity,
     delta_errors as delta_errors,
     descent_force as descent_force,
+    fidelity as fidelity,
     loss as loss,
     potential_gradient as potential_gradient,
 )
-from .fidelity import Fidelity as Fidelity, fidelity as fidelity
 from .laws import (
     AbstractActionLaw as AbstractActionLaw,
     BackpropDiffusion as BackpropDiffusion,

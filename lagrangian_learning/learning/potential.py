@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import Function, as_constant, cast, tree_dot
-from lagrangian_learning._checks import require
+from lagrangian_learning._arrays import Function, cast, tree_dot
+from lagrangian_learning._checks import nonnegative
 
 
 class AbstractPotential(eqx.Module):
@@ -125,9 +125,7 @@ class _Decay(eqx.Module):
 
 def WeightDecay(rate: Any) -> Term:
     """Weight decay as a potential on W: the term −½ κ |W|² inside the weight, κ = rate ≥ 0, for `terms=`."""
-    value = as_constant(rate)
-    value = require(value, jnp.isfinite(value) & (value >= 0), "the rate of weight decay must be finite and >= 0.")
-    return Term(_Decay(value), order=0, weighted=True)
+    return Term(_Decay(nonnegative(rate, "rate")), order=0, weighted=True)
 
 
 def _each(potential: AbstractPotential, x_out: Array, y: Any) -> Float[Array, " batch"]:

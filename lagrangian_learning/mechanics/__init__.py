@@ -9,7 +9,6 @@ from .constraint import (
     Holonomic as Holonomic,
     Vakonomic as Vakonomic,
 )
-from .dense_multipliers import DenseSaddlePoint as DenseSaddlePoint, DenseSchur as DenseSchur
 from .dissipation import (
     AbstractDissipation as AbstractDissipation,
     ExponentialDissipation as ExponentialDissipation,
@@ -19,8 +18,12 @@ from .dissipation import (
 from .energy import energy as energy, momenta as momenta, power as power
 from .equations import AbstractEquations as AbstractEquations, Defect as Defect
 from .euler_lagrange import AbstractEulerLagrange as AbstractEulerLagrange, EulerLagrange as EulerLagrange
-from .jets import total_derivative as total_derivative, weighted_derivative as weighted_derivative
-from .lagrangian import Lagrangian as Lagrangian
+from .lagrangian import (
+    Lagrangian as Lagrangian,
+    functional_derivative as functional_derivative,
+    total_derivative as total_derivative,
+    weighted_derivative as weighted_derivative,
+)
 from .law import (
     AbstractBoundaryLaw as AbstractBoundaryLaw,
     AbstractConstrainedPart as AbstractConstrainedPart,
@@ -30,13 +33,18 @@ from .law import (
     Rates as Rates,
     Residual as Residual,
 )
-from .linear_part import AbstractLinearPart as AbstractLinearPart, DampedMotion as DampedMotion, Decay as Decay
+from .linear_part import (
+    AbstractLinearPart as AbstractLinearPart,
+    AbstractPropagator as AbstractPropagator,
+    DampedMotion as DampedMotion,
+    Decay as Decay,
+)
 from .method import compiled as compiled
-from .propagator import AbstractPropagator as AbstractPropagator
-from .regularity import Regularity as Regularity
-from .saddle_point import (
+from .multipliers import (
     AbstractMultiplierSolver as AbstractMultiplierSolver,
+    DenseSaddlePoint as DenseSaddlePoint,
+    DenseSchur as DenseSchur,
+    Regularity as Regularity,
     SaddlePoint as SaddlePoint,
 )
 from .state import State as State
-from .variation import functional_derivative as functional_derivative

@@ -18,13 +18,12 @@ from lagrangian_learning._arrays import (
     tree_scale,
     tree_zeros,
 )
-from lagrangian_learning._checks import require
+from lagrangian_learning._checks import positive, require
 
 from .constraint import constraint_tower
 from .equations import AbstractEquations
 from .law import Residual
-from .regularity import regularity
-from .saddle_point import saddle_defect
+from .multipliers import regularity, saddle_defect
 from .state import State, matches
 
 _DENSE_CHECK_LIMIT = 256  # above this many unknowns an SVD at the start costs more than it is worth
@@ -52,7 +51,7 @@ def initial_state(
     if consistent not in ("check", "project"):
         raise ValueError(f'consistent must be "check" or "project", got {consistent!r}.')
     if tolerance is not None:
-        require(None, jnp.asarray(tolerance) > 0, "tolerance must be positive: it is the largest residual accepted.")
+        positive(tolerance, "tolerance", "the largest residual accepted.")
     if jnp.ndim(t0) != 0:
         raise ValueError(f"t0 must be a scalar, got shape {jnp.shape(t0)}: use jax.vmap for several starts.")
     state = _shaped(law, q, v, a, j)

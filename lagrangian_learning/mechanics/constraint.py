@@ -10,7 +10,7 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import as_module, tree_dot
 
-from .jets import Jet, JetFunction, total_derivative, weighted_derivative
+from .lagrangian import Jet, JetFunction, total_derivative, weighted_derivative
 
 Rate = Callable[[Array], Array]
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lagrangian_learning._arrays import as_constant, as_module, cast
-from lagrangian_learning._checks import require
+from lagrangian_learning._arrays import as_module, cast
+from lagrangian_learning._checks import nonnegative
 
 
 class AbstractDissipation(eqx.Module):
@@ -42,12 +42,11 @@ class NoDissipation(AbstractDissipation):
 
 
 def _theta(value: object) -> Array:
-    theta = as_constant(value)
-    return require(
-        theta,
-        jnp.isfinite(theta) & (theta >= 0),
-        "theta must be finite and >= 0: a negative rate feeds energy into the motion. "
-        "For a weight that decreases, write it out with ll.ScheduledDissipation(log_weight).",
+    return nonnegative(
+        value,
+        "theta",
+        "a negative rate feeds energy into the motion. For a weight that decreases, write it out with "
+        "ll.ScheduledDissipation(log_weight).",
     )
 
 

@@ -7,8 +7,7 @@ from jaxtyping import Array, Float, PyTree
 from lagrangian_learning._arrays import tree_dot, tree_sub
 
 from .constraint import AbstractConstraint
-from .jets import Jet, weighted_derivative
-from .lagrangian import Lagrangian
+from .lagrangian import Jet, Lagrangian, weighted_derivative
 
 
 def momenta(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> tuple[PyTree, ...]:

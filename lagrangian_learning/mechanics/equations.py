@@ -11,13 +11,10 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning._arrays import as_time, cast, max_abs, tree_add, tree_scale, tree_sub, tree_zeros
 
 from .constraint import AbstractConstraint, constraint_tower
-from .jets import Jet, total_derivative
-from .lagrangian import Lagrangian
+from .lagrangian import Jet, Lagrangian, functional_derivative, total_derivative
 from .law import AbstractLaw, Residual
-from .regularity import Regularity, regularity
-from .saddle_point import AbstractMultiplierSolver, SaddlePoint
+from .multipliers import AbstractMultiplierSolver, Regularity, SaddlePoint, regularity
 from .state import State, matches
-from .variation import functional_derivative
 
 
 class Defect(eqx.Module):

@@ -12,14 +12,13 @@ from lagrangian_learning._checks import nonnegative, optional_module
 
 from .cauchy import consistent_state, initial_state
 from .constraint import AbstractConstraint
-from .dense_multipliers import DenseSaddlePoint
 from .energy import energy, power
 from .equations import AbstractEquations
 from .lagrangian import Lagrangian
 from .law import AbstractConstrainedPart, AbstractEnergyPart, AbstractMechanicalPart, Rates, Residual
 from .linear_part import AbstractLinearPart, DampedMotion
 from .method import compiled
-from .saddle_point import AbstractMultiplierSolver
+from .multipliers import AbstractMultiplierSolver, DenseSaddlePoint
 from .state import State
 
 

@@ -1,17 +1,43 @@
-"""Lagrangians L = ϖ(t) ℓ(t, q, q̇[, q̈]) + F(t, q, q̇[, q̈]), held without their weight."""
+"""Lagrangians, total derivatives along a motion, and the functional derivative of an action (docs/theory.md §2)."""
 
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import as_module
+from lagrangian_learning._arrays import as_module, tree_add, tree_scale, tree_sub
 from lagrangian_learning._checks import optional_module
 
 from .dissipation import AbstractDissipation, NoDissipation
-from .jets import Jet
+
+Jet = tuple[PyTree, ...]
+JetFunction = Callable[[Array, Jet], PyTree]
+
+
+def total_derivative(f: JetFunction, times: int = 1) -> JetFunction:
+    """Dⁿf, on jets longer by n: D f(t, (q, q̇, …)) = f_t + f_q q̇ + f_q̇ q̈ + … (docs/theory.md §2)."""
+    if times == 0:
+        return f
+
+    def derivative(t: Array, jet: Jet) -> PyTree:
+        return jax.jvp(f, (t, jet[:-1]), (jnp.ones_like(t), jet[1:]))[1]
+
+    return total_derivative(derivative, times - 1)
+
+
+def weighted_derivative(f: JetFunction, rate: Callable[[Array], Array], times: int = 1) -> JetFunction:
+    """(D + r)ⁿ f: what is left of D(ϖ f)/ϖ when the weight is divided out, r = d/dt log ϖ (docs/theory.md §2)."""
+    if times == 0:
+        return f
+
+    def derivative(t: Array, jet: Jet) -> PyTree:
+        value, change = jax.jvp(f, (t, jet[:-1]), (jnp.ones_like(t), jet[1:]))
+        return tree_add(change, tree_scale(rate(t), value))
+
+    return weighted_derivative(derivative, rate, times - 1)
 
 
 class Lagrangian(eqx.Module):
@@ -67,3 +93,50 @@ class Lagrangian(eqx.Module):
                 f"a Lagrangian density must return a scalar, got shape {value.shape}: sum it over the coordinates."
             )
         return value
+
+
+def partial(lagrangian: Lagrangian, density: Callable[..., Array], index: int, args: PyTree) -> JetFunction:
+    """∂ℓ/∂q, ∂ℓ/∂v or ∂ℓ/∂a (index 0, 1, 2) as a function on jets."""
+
+    def derivative(t: Array, jet: Jet) -> PyTree:
+        def of_coordinate(coordinate: PyTree) -> Array:
+            return lagrangian.evaluate(density, t, (*jet[:index], coordinate, *jet[index + 1 :]), args)
+
+        return jax.grad(of_coordinate)(jet[index])
+
+    return derivative
+
+
+def functional_derivative(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> PyTree:
+    """(1/ϖ) δA/δq = ℓ_q − (D + r) ℓ_v + (D + r)² ℓ_a + e^{−log ϖ} (F_q − D F_v + D² F_a)   (docs/theory.md §2).
+
+    The left side of the Euler–Lagrange equations (8) and (9), divided by the weight.
+
+    Arguments:
+        t: a scalar array.
+        jet: (q, v, a) for a Lagrangian of order 1, (q, v, a, j, s) up to the fourth derivative for order 2.
+        args: handed to the densities.
+
+    Returns a pytree like q.
+    """
+    weighted = _euler_operator(lagrangian, lagrangian.density, lagrangian.rate, t, jet, args)
+    if lagrangian.unweighted is None:
+        return weighted
+    outside = _euler_operator(lagrangian, lagrangian.unweighted, jnp.zeros_like, t, jet, args)
+    return tree_add(weighted, tree_scale(lagrangian.inverse_weight(t), outside))
+
+
+def _euler_operator(
+    lagrangian: Lagrangian,
+    density: Callable[..., Array],
+    rate: Callable[[Array], Array],
+    t: Array,
+    jet: Jet,
+    args: PyTree,
+) -> PyTree:
+    n = lagrangian.order
+    total = partial(lagrangian, density, 0, args)(t, jet[: n + 1])
+    for k in range(1, n + 1):
+        term = weighted_derivative(partial(lagrangian, density, k, args), rate, k)(t, jet[: n + 1 + k])
+        total = tree_sub(total, term) if k % 2 else tree_add(total, term)
+    return total

@@ -12,8 +12,7 @@ from .jacobians import (
     weight_jvp as weight_jvp,
     weight_vjp as weight_vjp,
 )
-from .layered import Layered as Layered
-from .layered_linearisation import LayeredLinearisation as LayeredLinearisation
+from .layered import Layered as Layered, LayeredLinearisation as LayeredLinearisation
 from .linearisation import AbstractLinearisation as AbstractLinearisation, TaylorSweep as TaylorSweep
 from .network import AbstractNetwork as AbstractNetwork
 from .rank import RankReport as RankReport, constraint_rank as constraint_rank, guard_rank as guard_rank

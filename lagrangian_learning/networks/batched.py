@@ -1,7 +1,4 @@
-"""A network that reads many signals at once with one set of weights: the mini-batch of mechanics."""
-
-# An equinox.AbstractVar may be a property in a final class; pyright does not know.
-# pyright: reportIncompatibleVariableOverride=false
+"""One network on many inputs at once, its weights shared."""
 
 import equinox as eqx
 import jax
@@ -12,9 +9,34 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 from lagrangian_learning._checks import positive_int
 
 from ._checks import check_input, check_leaves
-from .batched_linearisation import BatchedLinearisation
 from .linearisation import AbstractLinearisation, TaylorSweep
 from .network import AbstractNetwork
+
+
+class BatchedLinearisation(AbstractLinearisation):
+    """One linearisation an example: G_ξ is block diagonal by example, and G_M stacks the examples over one W.
+
+    `each` has a batch axis before all its arrays; W are the weights that the examples share.
+    """
+
+    each: AbstractLinearisation
+    W: PyTree
+
+    def forward(self, r: PyTree) -> PyTree:
+        return jax.vmap(lambda one, r_b: one.forward(r_b))(self.each, r)
+
+    def backward(self, r: PyTree) -> PyTree:
+        return jax.vmap(lambda one, r_b: one.backward(r_b))(self.each, r)
+
+    def gram(self, delta: PyTree) -> PyTree:
+        return self.weight_jvp(self.weight_vjp(delta))
+
+    def weight_jvp(self, dW: PyTree) -> PyTree:
+        return jax.vmap(lambda one: one.weight_jvp(dW))(self.each)
+
+    def weight_vjp(self, delta: PyTree) -> PyTree:
+        # The transpose of the batched product; a vmap of `weight_vjp` would hold one gradient an example, and then sum.
+        return jax.linear_transpose(self.weight_jvp, self.W)(delta)[0]
 
 
 class Batched(AbstractNetwork):

@@ -17,15 +17,25 @@ import optimistix as optx
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
-from lagrangian_learning._checks import positive_int
+from lagrangian_learning._checks import positive, positive_int
 
 from ._checks import check_input, check_leaves, float_dtype
 from .activations import Activation, check_activation, resolve, slope, smoothness
 from .digraph_linearisation import DigraphLinearisation, Neurons, Weights, check_dense, unless_failed
-from .edges import FrozenArray, as_edges, check_edges, cycles_of, digraph_of, levels_of, number_nodes
+from .edges import (
+    FrozenArray,
+    Schedule,
+    as_edges,
+    build_schedule,
+    check_edges,
+    cycles_of,
+    digraph_of,
+    levels_of,
+    number_nodes,
+    take,
+)
 from .linearisation import TaylorSweep
 from .network import AbstractNetwork, taylor_sweep
-from .schedule import Schedule, build_schedule, take
 
 
 class Digraph(AbstractNetwork):
@@ -99,8 +109,8 @@ class Digraph(AbstractNetwork):
                 f"{self.num_inputs} inputs and {self.num_outputs} outputs do not fit into {self.num_neurons} neurons: "
                 "inputs come first, outputs last, and none is both"
             )
-        if self.tolerance is not None and not self.tolerance > 0:
-            raise ValueError(f"tolerance must be positive, got {self.tolerance!r}: leave it None for 100 eps")
+        if self.tolerance is not None:
+            positive(self.tolerance, "tolerance", "leave it None for 100 eps.")
         for activation in self._activations:
             check_activation(activation)
 

@@ -7,9 +7,8 @@ import lineax as lx
 import numpy as np
 from jaxtyping import Array, Float
 
-from .edges import FrozenArray
+from .edges import FrozenArray, Schedule, take
 from .linearisation import AbstractLinearisation
-from .schedule import Schedule, take
 
 Neurons = Float[Array, " num_neurons"]
 Weights = Float[Array, " num_edges"]

@@ -1,7 +1,4 @@
-"""Layered networks: G_ξ is block bidiagonal, so that its solves are one sweep over the layers."""
-
-# An equinox.AbstractVar may be a property in a final class; pyright does not know.
-# pyright: reportIncompatibleVariableOverride=false
+"""Layered networks, their affine maps, and their linearisation by sweeps over the layers."""
 
 import itertools
 from collections.abc import Callable
@@ -13,14 +10,149 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
+from lagrangian_learning._arrays import matmul
 from lagrangian_learning._checks import positive_int
+from lagrangian_learning._tuning import CACHED_MATRIX
 
 from ._checks import check_input, check_leaves, float_dtype
 from .activations import Activation, check_activation, resolve, slope, smoothness
-from .affine import Jet, LayerWeights, Values, activity, activity_jet
-from .layered_linearisation import LayeredLinearisation, Layers, linearised_layers
-from .linearisation import TaylorSweep
+from .linearisation import AbstractLinearisation, TaylorSweep, gram_kernel
 from .network import AbstractNetwork
+
+Matrix = Float[Array, "_ _"]
+LayerWeights = Matrix | tuple[Matrix, Float[Array, " _"]]
+Values = Float[Array, "..."]
+Jet = tuple[Values, Values, Values]
+"""A value with its first two derivatives along a path."""
+
+
+def matrix_of(weights: LayerWeights) -> Matrix:
+    """W of a matrix, or of a pair (matrix, bias)."""
+    return weights[0] if isinstance(weights, tuple) else weights
+
+
+def times(matrix: Matrix, x: Values) -> Values:
+    """W x, by example."""
+    return matmul(matrix, x) if x.ndim == 1 else jnp.einsum("...n,mn->...m", x, matrix, precision="highest")
+
+
+def transpose_times(matrix: Matrix, y: Values) -> Values:
+    """Wᵀ y, by example; written from the left, since XLA's CPU code for `matrix.T @ y` copies the matrix first."""
+    return matmul(y, matrix)
+
+
+def activity(weights: LayerWeights, x: Values) -> Values:
+    """a = W x [+ b], by example."""
+    product = times(matrix_of(weights), x)
+    return product + weights[1] if isinstance(weights, tuple) else product
+
+
+def activity_jet(weights: LayerWeights, rates: LayerWeights, x: Jet) -> Jet:
+    """a = Wx, ȧ = Wẋ + Ẇx, ä = Wẍ + 2Ẇẋ [+ biases], each matrix read once."""
+    a, a_dot, a_ddot = _times_each(matrix_of(weights), x)
+    moved, moved_dot = _times_each(matrix_of(rates), x[:2])
+    if isinstance(weights, tuple):
+        a, a_dot = a + weights[1], a_dot + rates[1]
+    return a, a_dot + moved, a_ddot + 2 * moved_dot
+
+
+def activity_transpose(error: Values, x: Values, *, bias: bool) -> LayerWeights:
+    """The transpose of `activity` in its weights: error xᵀ [, error], summed over examples."""
+    if error.ndim == 1:
+        return (jnp.outer(error, x), error) if bias else jnp.outer(error, x)
+    matrix = matmul(error.T, x)
+    return (matrix, jnp.sum(error, 0)) if bias else matrix
+
+
+def _times_each(matrix: Matrix, values: tuple[Values, ...]) -> tuple[Values, ...]:
+    """W times each; in one reading of the matrix where a second one would not find it in a cache, or for a batch."""
+    if values[0].ndim > 1:
+        return tuple(times(matrix, jnp.stack(values)))
+    if matrix.nbytes < CACHED_MATRIX:
+        return tuple(times(matrix, value) for value in values)
+    # Columns, not rows: with the matrix on the right XLA's CPU code takes up to twice as long.
+    columns = matmul(matrix, jnp.stack(values, axis=1))
+    return tuple(columns[:, k] for k in range(len(values)))
+
+
+Layers = tuple[Values, ...]
+
+
+class LayeredLinearisation(AbstractLinearisation):
+    """G_ξ is block bidiagonal with blocks −σ′(a_l) W_l: a sweep goes once over the layers.
+
+    x, r and δ are those of one example, or have a batch axis first: G_ξ is then block diagonal by example, and the
+    examples share W, so that
+
+        (G_M G_Mᵀ δ)_l = s_l (K_l (s_l δ_l)),   K_l = x_{l−1} x_{l−1}ᵀ [+ 1 with a bias],   s_l = σ′(a_l).
+
+    K_l is a number for one example, whose G_M G_Mᵀ is diagonal, and [B, B] for a batch; None where products with
+    x_{l−1} are cheaper.
+    """
+
+    x: Layers
+    slopes: Layers
+    matrices: tuple[Matrix, ...]
+    kernels: tuple[Float[Array, "..."] | None, ...]
+    bias: bool = eqx.field(static=True)
+
+    def forward(self, r: Layers) -> Layers:
+        y = [r[0]]
+        for s, matrix, r_l in zip(self.slopes, self.matrices, r[1:], strict=True):
+            y.append(r_l + s * times(matrix, y[-1]))
+        return tuple(y)
+
+    def backward(self, r: Layers) -> Layers:
+        y = [r[-1]]
+        for s, matrix, r_l in reversed(tuple(zip(self.slopes, self.matrices, r[:-1], strict=True))):
+            y.append(r_l + transpose_times(matrix, s * y[-1]))
+        return tuple(reversed(y))
+
+    def gram(self, delta: Layers) -> Layers:
+        if self.x[0].ndim == 1:
+            return jax.tree.map(jnp.multiply, self.diagonal(), delta)
+        layers = zip(self.slopes, self.kernels, self.x[:-1], delta[1:], strict=True)
+        return (jnp.zeros_like(self.x[0]), *(s * self._coupled(K, below, s * d) for s, K, below, d in layers))
+
+    def diagonal(self) -> Layers:
+        """d_j = σ′(a_j)² (Σ_k x_k² [+ 1 with a bias]), 0 for inputs: G_M G_Mᵀ of one example."""
+        if self.x[0].ndim > 1:
+            raise ValueError("G_M G_Mᵀ of a batch is not diagonal: `gram(delta)` multiplies by it.")
+        images = [jnp.zeros_like(self.x[0])]
+        for s, kernel in zip(self.slopes, self.kernels, strict=True):
+            assert kernel is not None  # of one example it is a number
+            images.append(s**2 * kernel)
+        return tuple(images)
+
+    def jacobian(self) -> Float[Array, "neurons neurons"]:
+        """G_ξ of one example as a dense matrix, put together from its blocks."""
+        sizes = [x.size for x in self.x]
+        starts = [0, *itertools.accumulate(sizes)]
+        dense = jnp.eye(starts[-1], dtype=self.x[0].dtype)
+        for l, (s, matrix) in enumerate(zip(self.slopes, self.matrices, strict=True)):
+            above, below = (slice(starts[k], starts[k + 1]) for k in (l + 1, l))
+            dense = dense.at[above, below].set(-s[:, None] * matrix)
+        return dense
+
+    def weight_jvp(self, dW: PyTree) -> Layers:
+        layers = zip(self.slopes, dW, self.x[:-1], strict=True)
+        return (jnp.zeros_like(self.x[0]), *(-s * activity(rates, below) for s, rates, below in layers))
+
+    def weight_vjp(self, delta: Layers) -> PyTree:
+        layers = zip(self.slopes, self.x[:-1], delta[1:], strict=True)
+        return tuple(activity_transpose(-s * d, below, bias=self.bias) for s, below, d in layers)
+
+    def _coupled(self, kernel: Array | None, below: Values, errors: Values) -> Values:
+        """K errors, with K or without."""
+        if kernel is not None:
+            return matmul(kernel, errors)
+        return activity(activity_transpose(errors, below, bias=self.bias), below)
+
+
+def linearised_layers(x: Layers, W: PyTree, slopes: Layers, *, bias: bool) -> LayeredLinearisation:
+    """The linearisation at (x, W), where σ′(a) is `slopes`."""
+    kernels = tuple(gram_kernel(below, s.shape[-1], bias=bias) for below, s in zip(x[:-1], slopes, strict=True))
+    return LayeredLinearisation(x, slopes, tuple(matrix_of(weights) for weights in W), kernels, bias)
 
 
 class Layered(AbstractNetwork):

@@ -1,10 +1,14 @@
-"""The constraints of a network linearised at a point, and the forward pass carried along a motion."""
+"""The constraints of a network linearised at a point: what every linearisation offers."""
 
 import abc
 from typing import NamedTuple
 
 import equinox as eqx
-from jaxtyping import PyTree
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from lagrangian_learning._arrays import matmul
+from lagrangian_learning._tuning import SOLVER_STEPS
 
 
 class AbstractLinearisation(eqx.Module):
@@ -45,3 +49,24 @@ class TaylorSweep(NamedTuple):
     x_dot: PyTree
     x_ddot: PyTree
     linearised: AbstractLinearisation
+
+
+# Products with one G_M G_Mᵀ, one a step of the solver.
+PRODUCTS = int(SOLVER_STEPS["float64"])
+
+
+def gram_kernel(below: Float[Array, "*batch _"], width: int, *, bias: bool) -> Float[Array, "..."] | None:
+    """K = x xᵀ [+ 1 with a bias], [B, B] over the examples of a batch, |x|² [+ 1] of a single one.
+
+    G_M G_Mᵀ of a layer of `width` neurons above x is K by example, between factors σ′(a) where it has an activation.
+    None where two products with x take fewer operations.
+    """
+    if below.ndim == 1:
+        return jnp.sum(below**2) + float(bias)
+    batch, n = below.shape
+    return matmul(below, below.T) + float(bias) if _pays(batch, n, width) else None
+
+
+def _pays(batch: int, below: int, above: int) -> bool:
+    """Whether B² n operations once and B² m a product are fewer than 2 B n m a product."""
+    return batch * (below + PRODUCTS * above) <= 2 * PRODUCTS * below * above

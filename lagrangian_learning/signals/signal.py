@@ -37,7 +37,19 @@ class AbstractSignal(eqx.Module):
         """The value at the scalar time t, NaN outside the domain."""
 
 
-class Function(AbstractSignal):
+class AbstractSmoothSignal(AbstractSignal):
+    """A signal with all derivatives, at all times."""
+
+    @property
+    def smoothness(self) -> float:
+        return math.inf
+
+    @property
+    def domain(self) -> None:
+        return None
+
+
+class Function(AbstractSmoothSignal):
     """e(t) = fn(t) for any function that JAX can trace. It is taken to be smooth, which cannot be checked.
 
     Arguments:
@@ -62,14 +74,6 @@ class Function(AbstractSignal):
                 f"a signal has array leaves only, but this module has a leaf of type {odd[0]}: mark such fields with "
                 "eqx.field(static=True), make numbers arrays, or pass a function that closes over the module."
             )
-
-    @property
-    def smoothness(self) -> float:
-        return math.inf
-
-    @property
-    def domain(self) -> None:
-        return None
 
     def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         t = as_scalar_time(t)

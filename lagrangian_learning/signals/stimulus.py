@@ -11,8 +11,8 @@ from jaxtyping import Array, ArrayLike
 from lagrangian_learning._arrays import all_finite, as_constant, is_concrete
 from lagrangian_learning._checks import require
 
-from .constant import Constant
 from .signal import AbstractSignal, Function, wider
+from .smooth import Constant
 from .stream import Stream
 
 

@@ -10,9 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.law import AbstractLaw, Rates
-from lagrangian_learning.mechanics.linear_part import AbstractLinearPart
-from lagrangian_learning.mechanics.phi_functions import rest_moments
-from lagrangian_learning.mechanics.propagator import AbstractPropagator, weighted
+from lagrangian_learning.mechanics.linear_part import AbstractLinearPart, AbstractPropagator, rest_moments, weighted
 from lagrangian_learning.steppers.terms import law_in
 
 

@@ -6,7 +6,7 @@ They find the law in `diffrax.ODETerm(law.vector_field)`, and so serve `diffrax.
 from .exponential import (
     AbstractExponentialRungeKutta as AbstractExponentialRungeKutta,
     ExponentialMidpoint as ExponentialMidpoint,
+    ExponentialRK4 as ExponentialRK4,
 )
-from .exponential_four import ExponentialRK4 as ExponentialRK4
 from .kick_drift import KickDrift as KickDrift
 from .rattle import Rattle as Rattle

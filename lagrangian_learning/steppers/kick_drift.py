@@ -11,8 +11,7 @@ from lagrangian_learning._arrays import tree_add
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.linear_part import DampedMotion
 
-from .splitting import nonlinear, propagator_over, split
-from .terms import forward_only
+from .terms import forward_only, nonlinear, propagator_over, split
 
 
 class KickDrift(diffrax.AbstractSolver):

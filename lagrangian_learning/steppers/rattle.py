@@ -14,7 +14,7 @@ from lagrangian_learning._checks import positive_int, require
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.constraint import Holonomic, constraint_tower
 from lagrangian_learning.mechanics.equations import AbstractEquations
-from lagrangian_learning.mechanics.saddle_point import SaddlePoint
+from lagrangian_learning.mechanics.multipliers import SaddlePoint
 from lagrangian_learning.mechanics.state import State
 
 from .terms import forward_only, law_in

@@ -1,12 +1,14 @@
-"""What a stepper finds in the terms that Diffrax hands to it: the law behind the vector field."""
+"""What a stepper finds in the terms that Diffrax hands to it: the law, and the linear part that it takes out."""
 
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from lagrangian_learning._types import Terms
+from lagrangian_learning._arrays import as_time, tree_sub
+from lagrangian_learning._types import Terms, Time
 from lagrangian_learning.mechanics.law import AbstractLaw
+from lagrangian_learning.mechanics.linear_part import AbstractLinearPart, AbstractPropagator
 from lagrangian_learning.mechanics.method import Method
 
 
@@ -30,3 +32,36 @@ def forward_only(terms: Terms, y: PyTree, stepper: str) -> PyTree:
     """y; an error where Diffrax integrates backward in time, where decay would be growth."""
     backward = jnp.asarray(getattr(terms, "direction", 1)) < 0
     return eqx.error_if(y, backward, f"ll.{stepper} integrates forward in time only.")
+
+
+def split(terms: Terms, given: AbstractLinearPart | None, stepper: str) -> tuple[AbstractLinearPart, Terms]:
+    """The linear part to take out, given or the law's, and the terms to integrate. ValueError where there is none."""
+    law = law_in(terms)
+    if law is None:
+        return _given(given, stepper), terms
+    part, integrated = law.splitting(given)
+    if part is None:
+        raise ValueError(
+            f"ll.{stepper} takes out the linear part of a law (damping, decay), and this law has none "
+            f"({law.description.get('equation', type(law).__name__)}): use a Diffrax stepper such as diffrax.Tsit5()."
+        )
+    return part, terms if integrated is law else with_law(terms, integrated)
+
+
+def propagator_over(part: AbstractLinearPart, t0: Time, t1: Time, y: PyTree) -> AbstractPropagator:
+    """The propagator of a step, in the dtype of the state."""
+    return part.over(as_time(t0, y), as_time(t1, y))
+
+
+def nonlinear(propagator: AbstractPropagator, rates: PyTree, y: PyTree) -> PyTree:
+    """N = f − A y. Where A y is large so is N, and what rounds off in N is of the size of what rounds off in f."""
+    return tree_sub(rates, propagator.linear(y))
+
+
+def _given(part: AbstractLinearPart | None, stepper: str) -> AbstractLinearPart:
+    if part is None:
+        raise ValueError(
+            f"ll.{stepper} finds no law in these terms: integrate law.vector_field itself, or specify the linear part, "
+            f"as in ll.{stepper}(linear_part=DampedMotion(dissipation))."
+        )
+    return part

@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning.boundary import solve_boundary
 from lagrangian_learning.learning import SquaredError
 from lagrangian_learning.learning.laws import BackpropDiffusion, GradientFlow, layer_gains
-from lagrangian_learning.learning.laws.costate import Costate, direction
+from lagrangian_learning.learning.laws.backprop_diffusion import Costate, direction
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.signals import Sinusoids, Stimulus

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.batch import meter, simulate_batch
+from lagrangian_learning.batch import batch_run as meter, simulate_batch
 from lagrangian_learning.simulate import RESULTS, NotSavedError, simulate
 from tests.batches import (
     CHUNK,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lagrangian_learning.batch import simulate_batch
-from lagrangian_learning.batch.engine_choice import engine_for
+from lagrangian_learning.batch.engines import engine_for
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.simulate import RESULTS
 from lagrangian_learning.simulate.settings import Settings, checked_times

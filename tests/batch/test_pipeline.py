@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lagrangian_learning.batch import batch_run
-from lagrangian_learning.batch.pipeline import prefetch, threaded_map
+from lagrangian_learning.batch.batch_run import prefetch, threaded_map
 from lagrangian_learning.simulate import RESULTS
 from tests.batches import FUSED, assert_same_bits, run
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import lagrangian_learning as ll
 from lagrangian_learning.commands import cli, output
-from lagrangian_learning.commands.digits import run as digits_run, task as digits
+from lagrangian_learning.commands.digits import command as digits_run, task as digits
 from lagrangian_learning.commands.speech import command as speech_command
 from lagrangian_learning.verify import verification
 

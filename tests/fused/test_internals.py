@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
-from lagrangian_learning.batch import engine_choice
+from lagrangian_learning.batch import engines as engine_choice
 from lagrangian_learning.fused import choice, internals
 from tests.batches import DIFFRAX, FUSED
 from tests.laws import Motion, Oscillator

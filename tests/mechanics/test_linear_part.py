@@ -9,7 +9,7 @@ import scipy.integrate
 import scipy.linalg
 
 from lagrangian_learning.mechanics import DampedMotion, Decay, ExponentialDissipation, ScheduledDissipation, State
-from lagrangian_learning.mechanics.phi_functions import decay_moments, motion_moments, phi_function, rest_moments
+from lagrangian_learning.mechanics.linear_part import decay_moments, motion_moments, phi_function, rest_moments
 
 ARGUMENTS = -np.concatenate([np.logspace(-12, 6, 73), [1 - 1e-12, 1.0, 1 + 1e-12, 0.0]])
 

@@ -16,7 +16,7 @@ from lagrangian_learning.networks import (
     weight_vjp,
     xor_network,
 )
-from lagrangian_learning.networks.schedule import build_schedule
+from lagrangian_learning.networks.edges import build_schedule
 
 
 def random_dag(seed, num_neurons, num_edges, num_inputs, num_outputs=2, **options):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lagrangian_learning.networks.gram_kernel import PRODUCTS, gram_kernel
+from lagrangian_learning.networks.linearisation import PRODUCTS, gram_kernel
 
 
 @pytest.mark.parametrize("bias", [False, True])

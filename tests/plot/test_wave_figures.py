@@ -6,8 +6,7 @@ pytest.importorskip("PIL")
 
 from lagrangian_learning.commands.waves import exact_layers, waves_command
 from lagrangian_learning.plot.waves.figures import write_wave_figures
-from lagrangian_learning.plot.waves.lattice import carried, meeting
-from lagrangian_learning.plot.waves.scenes import RAPID, scene
+from lagrangian_learning.plot.waves.scenes import RAPID, carried, meeting, scene
 
 
 @pytest.mark.slow

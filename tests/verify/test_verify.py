@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
-from lagrangian_learning.learning.laws import backprop_diffusion, damped_descent, layer_gains
+from lagrangian_learning.learning.laws import backprop_diffusion, layer_gains, limits as damped_descent
 from lagrangian_learning.mechanics.equations import AbstractEquations
 from lagrangian_learning.networks import LayeredLinearisation, state_jacobian
 from lagrangian_learning.verify import constraints, costate, reduction, registry, synchronisation, verification

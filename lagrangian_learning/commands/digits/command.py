@@ -1,20 +1,160 @@
-"""`lagrangian-learning learn digits`."""
+"""`learn digits`: a million weights learn handwritten digits by the action, and by SGD beside it."""
 
 import dataclasses
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PyTree
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
-from lagrangian_learning.commands.files import check_folders
-from lagrangian_learning.commands.options import check_counts
-from lagrangian_learning.commands.output import Line, line_printer, print_rows, progress, save
+import lagrangian_learning as ll
+from lagrangian_learning.commands.output import (
+    Line,
+    Report,
+    check_counts,
+    check_folders,
+    line_printer,
+    nothing_reported,
+    print_rows,
+    progress,
+    save,
+)
 
-from .picture import draw
-from .run import Run, run_digits
-from .task import BATCH, PASSES, Constants, Task, convolutional, digits, make_task
+from .task import BATCH, PASSES, Constants, Images, Task, convolutional, digits, make_task
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What came of one seed: accuracies on the judged images after every pass, and what it took."""
+
+    seed: int
+    constants: Constants
+    accuracies: tuple[float, ...]
+    accuracies_sgd: tuple[float, ...]
+    seconds_a_step: float
+    seconds_a_step_sgd: float
+    cosine: float
+    norm_ratio: float
+    mass_force: float
+    W: PyTree
+    steps: int
+
+    @property
+    def accuracy(self) -> float:
+        """At the end."""
+        return self.accuracies[-1]
+
+    @property
+    def accuracy_sgd(self) -> float:
+        """At the end."""
+        return self.accuracies_sgd[-1]
+
+
+def run_digits(seed: int, task: Task, constants: Constants, report: Report = nothing_reported) -> Run:
+    """Learns a task by the cognitive action, one compiled run for all passes, and by SGD.
+
+    report(batches done, batches in all, seconds of integration) is called at the start and after every pass.
+    """
+    law = constants.law(task.network, task.batches.shape[1])
+    stimulus, steps = task.stimulus, len(task.batches) - 1
+    state = law.initial_state(0.0, task.W, args=stimulus)
+    times = jnp.array([0.0, task.a_pass], jnp.float32)
+    jitted: Any = _a_pass
+    a_pass = jitted.lower(law, state, times, stimulus).compile()
+    accuracies, seconds = [], 0.0
+    for first in range(0, steps, task.a_pass):
+        report(first, steps, seconds)
+        start = time.perf_counter()
+        path = jax.block_until_ready(a_pass(law, state, times, stimulus.shift(first)))
+        seconds += time.perf_counter() - start
+        if path.result != ll.RESULTS.successful:
+            raise RuntimeError(f"the motion ended in the pass from batch {first}: {ll.RESULTS[path.result]}")
+        state = path.final_state
+        accuracies.append(task.accuracy(state.q))
+    report(steps, steps, seconds)
+    accuracies_sgd, seconds_sgd = _by_sgd(task, constants)
+    cosine, norm_ratio, mass_force = _multipliers(law, state, stimulus.shift(steps - 1))
+    return Run(
+        seed=seed,
+        constants=constants,
+        accuracies=tuple(accuracies),
+        accuracies_sgd=tuple(accuracies_sgd),
+        seconds_a_step=seconds / steps,
+        seconds_a_step_sgd=seconds_sgd / steps,
+        cosine=cosine,
+        norm_ratio=norm_ratio,
+        mass_force=mass_force,
+        W=state.q,
+        steps=steps,
+    )
+
+
+@eqx.filter_jit
+def _a_pass(law: Any, state: ll.State, times: Array, stimulus: ll.Stimulus) -> ll.Trajectory:
+    return ll.simulate(
+        law, state, times, stimulus, solver=ll.KickDrift(), dt0=1.0, max_steps=None, save=lambda t, observables: t
+    )
+
+
+def _by_sgd(task: Task, constants: Constants) -> tuple[list[float], float]:
+    """SGD with momentum by JAX and Optax alone, a batch a step, its steps compiled one by one."""
+    optimiser = optax.sgd(constants.rate_sgd, momentum=constants.momentum)
+    modules = task.network.modules
+
+    @jax.jit
+    def step(W: PyTree, memory: PyTree, images: Array, targets: Array) -> tuple[PyTree, PyTree]:
+        def loss(W: PyTree) -> Array:
+            return jnp.mean(optax.softmax_cross_entropy(jax.vmap(lambda u: _respond(modules(W), u))(images), targets))
+
+        change, memory = optimiser.update(jax.grad(loss)(W), memory)
+        return optax.apply_updates(W, change), memory
+
+    W, memory = task.W, optimiser.init(task.W)
+    jax.block_until_ready(step(W, memory, task.batches[0], task.targets[0]))
+    accuracies, seconds = [], 0.0
+    for first in range(0, len(task.batches) - 1, task.a_pass):
+        start = time.perf_counter()
+        for k in range(first, first + task.a_pass):
+            W, memory = step(W, memory, task.batches[k], task.targets[k])
+        jax.block_until_ready(W)
+        seconds += time.perf_counter() - start
+        accuracies.append(task.accuracy(W))
+    return accuracies, seconds
+
+
+def _respond(modules: tuple[Callable, ...], u: Array) -> Array:
+    for module in modules:
+        u = module(u)
+    return u
+
+
+@eqx.filter_jit
+def _multipliers_and_deltas(law: Any, state: ll.State, stimulus: ll.Stimulus) -> tuple[Array, Array, Array]:
+    t = jnp.zeros((), jnp.float32)
+    x = law.network.forward(state.q, stimulus.input(t))
+    deltas = ll.delta_errors(law.network, law.potential, x, state.q, stimulus.target(t))
+    multipliers = law.accelerations(t, state, stimulus)[1]
+    ratio = ll.learning.neuron_mass_ratio(law, t, state, stimulus)
+    return ravel_pytree(multipliers)[0], ravel_pytree(deltas)[0], ratio
+
+
+def _multipliers(law: Any, state: ll.State, stimulus: ll.Stimulus) -> tuple[float, float, float]:
+    """Cosine and ratio of norms of multipliers to delta errors, and |m_x G_ξ⁻¹(γ₂ + r G_t)|/|V_ξ|, at the end."""
+    ours, theirs, mass_force = (np.asarray(part) for part in _multipliers_and_deltas(law, state, stimulus))
+    norms = np.linalg.norm(ours), np.linalg.norm(theirs)
+    return float(ours @ theirs / (norms[0] * norms[1])), float(norms[0] / norms[1]), float(mass_force)
 
 
 def digits_command(seeds: int, seed: int, output: Path | None, numbers: Path | None, passes: int | None) -> list[Run]:
@@ -81,3 +221,55 @@ def _print_results(line: Line, runs: list[Run]) -> None:
     line(f"  neurons' mass beside the loss: |m_x G_ξ⁻¹(γ₂ + r G_t)| / |V_ξ| = {last.mass_force:.1e}")
     ours, theirs = 1e3 * last.seconds_a_step, 1e3 * last.seconds_a_step_sgd
     line(f"\n{last.steps:,} steps of {ours:.1f} ms; a step of SGD takes {theirs:.1f} ms")
+
+
+BLUE, ORANGE, GREY, RED = "#1f5fa8", "#d9730d", "#6b6b6b", "#b3261e"
+ROWS, COLUMNS = 5, 10
+
+
+def draw(runs: list[Run], test: Images, network: ll.Chain, path: Path) -> None:
+    """Writes the picture: the accuracies of all runs, the images that the last one mistakes first."""
+    figure = Figure(figsize=(12.5, 5.4), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    title = "A convolutional network of a million weights learns digits by the motion of a cognitive action"
+    figure.suptitle(title, fontsize=14, fontweight="bold", x=0.02, ha="left")
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
+    left, right = parts
+    _learning(left.subplots(), runs)
+    _images(right.subplots(ROWS, COLUMNS), runs[-1], test, network)
+    right.suptitle("What it recognises (mistakes first, in red, with the truth)", fontsize=11, x=0.02, ha="left")
+    figure.savefig(path, dpi=110)
+
+
+def _learning(ax: Axes, runs: list[Run]) -> None:
+    for name, colour, style, label in (
+        ("accuracies", BLUE, "o-", "the action"),
+        ("accuracies_sgd", ORANGE, "s--", "SGD with the same momentum"),
+    ):
+        errors = 100 * (1 - np.array([getattr(run, name) for run in runs]))
+        passes = np.arange(1, errors.shape[1] + 1)
+        mean = errors.mean(axis=0)
+        ax.plot(passes, mean, style, color=colour, ms=4, lw=1.6, label=label)
+        if len(runs) > 1:
+            spread = errors.std(axis=0, ddof=1)
+            ax.fill_between(passes, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
+    over = f", mean and spread of {len(runs)} seeds" if len(runs) > 1 else ""
+    ax.set_title(f"Test images mistaken{over}", fontsize=11, loc="left")
+    ax.set_xlabel("passes over the training images")
+    ax.set_ylabel("mistaken, %")
+    ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(fontsize=9, frameon=False)
+
+
+def _images(axes: np.ndarray, run: Run, test: Images, network: ll.Chain) -> None:
+    outputs = jax.jit(jax.vmap(lambda u: network.output(network.forward(run.W, u))))(test.images)
+    predicted = np.argmax(np.asarray(outputs), axis=1)
+    wrong = predicted != test.labels
+    order = np.argsort(~wrong, kind="stable")
+    for ax, k in zip(axes.flat, order, strict=False):
+        ax.imshow(test.images[k, 0], cmap="gray_r")
+        title, colour = (f"{predicted[k]} ({test.labels[k]})", RED) if wrong[k] else (str(predicted[k]), GREY)
+        ax.set_title(title, fontsize=9, color=colour)
+        ax.set_axis_off()

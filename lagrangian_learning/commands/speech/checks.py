@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 import lagrangian_learning as ll
 from lagrangian_learning.commands.backprop import delta_errors
-from lagrangian_learning.commands.residuals import recorded, relative_residuals
+from lagrangian_learning.commands.output import recorded, relative_residuals
 
 from .task import Piece
 

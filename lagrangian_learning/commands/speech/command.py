@@ -6,9 +6,7 @@ import numpy as np
 from rich.console import Console
 
 import lagrangian_learning as ll
-from lagrangian_learning.commands.files import check_folders
-from lagrangian_learning.commands.options import check_counts
-from lagrangian_learning.commands.output import line_printer, progress, save
+from lagrangian_learning.commands.output import check_counts, check_folders, line_printer, progress, save
 
 from .picture import draw
 from .report import as_dict, print_experiment, print_results

@@ -1,4 +1,4 @@
-"""What the Euler–Lagrange laws of a cognitive action have in common."""
+"""What the laws of a cognitive action have in common, and their consistent Cauchy data (docs/theory.md §4)."""
 
 import abc
 from typing import Any
@@ -8,11 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from lagrangian_learning._arrays import all_finite, as_time, dtype_of, max_abs
+from lagrangian_learning._checks import require
 from lagrangian_learning.learning.abstract_action import AbstractAction
-from lagrangian_learning.learning.checks import check_stimulus
+from lagrangian_learning.learning.checks import check_stimulus, checked_velocities
+from lagrangian_learning.learning.multipliers import AbstractNetworkMultipliers, NetworkSchur
 from lagrangian_learning.learning.potential import AbstractPotential
 from lagrangian_learning.mechanics import AbstractEulerLagrange, AbstractLaw, AbstractMultiplierSolver, State
-from lagrangian_learning.mechanics.jets import total_derivative
+from lagrangian_learning.mechanics.cauchy import initial_state
+from lagrangian_learning.mechanics.lagrangian import total_derivative
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
@@ -78,3 +82,53 @@ def lifted(network: AbstractNetwork, t: Array, state: State, stimulus: Stimulus)
     x, x_dot = jax.jvp(forward, (t, (levels[0],)), (jnp.ones_like(t), (levels[1],)))
     higher = [total_derivative(forward, k)(t, tuple(levels[: k + 1])) for k in range(2, len(levels))]
     return State(*zip((x, x_dot, *higher), levels, strict=True))
+
+
+_PAPER_CAUCHY = (
+    "the Cauchy data (11) of the paper ask ẋ(0) = Ẇ(0) = 0, which is consistent only if G_t = −ė(0) = 0 and Ẇ(0) = 0: "
+    'this input moves at the start, or v is not zero. Use cauchy="general", or a stimulus that starts at rest.'
+)
+_NOT_FINITE = "the input or the target is NaN or inf at the start: look at stimulus.input(t0) and stimulus.target(t0)."
+
+
+def weights_state(
+    law: AbstractActionLaw, t0: Any, W: PyTree, W_dot: PyTree, stimulus: Any, cauchy: str, *higher: PyTree
+) -> State:
+    """(W, Ẇ, …), checked: what Cauchy data leave free; the neurons' follow from it."""
+    if cauchy not in ("general", "paper"):
+        raise ValueError(f'cauchy must be "general" or "paper", got {cauchy!r}.')
+    W = law.network.check_weights(W)
+    t0 = as_time(t0, W)
+    W_dot = checked_velocities(law.network, W, W_dot)
+    law.check_stimulus(t0, stimulus)
+    W = require(W, all_finite((stimulus.input(t0), stimulus.target(t0))), _NOT_FINITE)
+    if cauchy == "paper":
+        W_dot = require(W_dot, _at_rest(t0, W_dot, stimulus), _PAPER_CAUCHY)
+    return State(W, W_dot, *_higher_velocities(law, W, higher))
+
+
+def known_regular(solver: AbstractMultiplierSolver) -> bool:
+    """Whether accelerations and multipliers are determined wherever the network itself is regular."""
+    # Structured solvers stand for the inertia m_x, m_W; what they need of the network, `guard_rank` sees to.
+    return isinstance(solver, AbstractNetworkMultipliers | NetworkSchur)
+
+
+def regular_start(equations: AbstractEulerLagrange, t0: Any, state: State, stimulus: Stimulus) -> State:
+    """The full state, after `mechanics` has seen that its accelerations and multipliers are determined."""
+    if known_regular(equations.multiplier_solver):
+        return state
+    return initial_state(equations, t0, state.q, state.v, stimulus, state.a, state.j, state.multipliers, "check", None)
+
+
+def _higher_velocities(law: AbstractActionLaw, W: PyTree, higher: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
+    if law.action.order == 2:
+        return tuple(checked_velocities(law.network, W, level) for level in higher)
+    if any(level is not None for level in higher):
+        raise ValueError("a first-order action determines its accelerations: leave a and j out.")
+    return ()
+
+
+def _at_rest(t0: Array, W_dot: PyTree, stimulus: Stimulus) -> Array:
+    rate = jax.jvp(stimulus.input, (t0,), (jnp.ones_like(t0),))[1]
+    tolerance = jnp.finfo(dtype_of(W_dot)).eps ** 0.75
+    return (max_abs(rate) <= tolerance) & (max_abs(W_dot) <= tolerance)

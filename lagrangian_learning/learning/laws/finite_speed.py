@@ -1,4 +1,4 @@
-"""The cognitive action with information of finite speed: vakonomic constraints (19), all masses finite."""
+"""Neurons that follow their inputs at finite speed: the pairing of G and its action, and their law."""
 
 from typing import Any
 
@@ -11,20 +11,102 @@ from lagrangian_learning._arrays import as_time, cast, tree_scale
 from lagrangian_learning.learning.abstract_action import AbstractAction
 from lagrangian_learning.learning.checks import check_state, checked_velocities, like_neurons
 from lagrangian_learning.learning.delta_errors import potential_gradient
-from lagrangian_learning.mechanics import AbstractBoundaryLaw, AbstractMultiplierSolver, State, momenta
+from lagrangian_learning.mechanics import (
+    AbstractBoundaryLaw,
+    AbstractDissipation,
+    AbstractLinearPart,
+    AbstractMultiplierSolver,
+    AbstractPropagator,
+    State,
+    momenta,
+)
 from lagrangian_learning.mechanics.cauchy import initial_state
+from lagrangian_learning.mechanics.linear_part import DecayPropagator, MotionPropagator, mean_rate
 from lagrangian_learning.signals import Stimulus
 
 from .backprop_diffusion import (
+    growth_rate,
+    has_run_away,
     refuse_fast_dissipation,
     refuse_unstable,
     start_multipliers,
     start_neurons,
     stationary_waves,
 )
-from .costate import growth_rate, has_run_away
-from .finite_speed_motion import FiniteSpeedMotion
 from .full import AbstractFullDynamics
+
+
+class FiniteSpeedMotion(AbstractLinearPart):
+    """ẍ = −c ẋ,  Ẅ = −r Ẇ,  δ̇ = −(r − c) δ: the diagonal of the equations before (20) (docs/theory.md §7)."""
+
+    speed: Float[Array, ""]
+    dissipation: AbstractDissipation
+
+    def apply(self, t: Float[Array, ""], state: State) -> State:
+        speed, rate = cast(self.speed, t), self.dissipation.rate(t)
+        v = (tree_scale(-speed, state.v[0]), tree_scale(-rate, state.v[1]))
+        return State(state.v, v, multipliers=tree_scale(speed - rate, state.multipliers))
+
+    def over(self, t0: Float[Array, ""], t1: Float[Array, ""]) -> "FiniteSpeedPropagator":
+        step, speed, rate = t1 - t0, cast(self.speed, t0), mean_rate(self.dissipation, t0, t1)
+        return FiniteSpeedPropagator(
+            step,
+            MotionPropagator(step, speed),
+            MotionPropagator(step, rate),
+            DecayPropagator(step, rate - speed, jnp.zeros_like(step)),
+        )
+
+
+class FiniteSpeedPropagator(AbstractPropagator):
+    """Neurons, weights and multipliers, each with its own rate."""
+
+    step: Float[Array, ""]
+    neurons: MotionPropagator
+    weights: MotionPropagator
+    costate: DecayPropagator
+
+    @property
+    def layer(self) -> Float[Array, ""]:
+        """Zero: three rates make three transients, which steppers resolve and do not see through."""
+        return jnp.zeros_like(self.step)
+
+    def linear(self, state: State) -> State:
+        x, W, delta = _parts(state)
+        return _whole(self.neurons.linear(x), self.weights.linear(W), self.costate.linear(delta))
+
+    def exponential(self, share: Float[Array, ""], state: State) -> State:
+        x, W, delta = _parts(state)
+        return _whole(
+            self.neurons.exponential(share, x),
+            self.weights.exponential(share, W),
+            self.costate.exponential(share, delta),
+        )
+
+    def moments(self, points: Float[Array, " points"], degree: int) -> tuple[PyTree, PyTree, PyTree]:
+        neurons, weights = self.neurons.moments(points, degree), self.weights.moments(points, degree)
+        return neurons, weights, self.costate.moments(points, degree)
+
+    def combined(self, weights: tuple[PyTree, PyTree, PyTree], slopes: State) -> State:
+        x, W, delta = _parts(slopes)
+        return _whole(
+            self.neurons.combined(weights[0], x),
+            self.weights.combined(weights[1], W),
+            self.costate.combined(weights[2], delta),
+        )
+
+
+class _Pair(eqx.Module):
+    q: PyTree
+    v: PyTree
+
+
+def _parts(state: State) -> tuple[_Pair, _Pair, PyTree]:
+    neurons, weights = (_Pair(q, v) for q, v in zip(state.q, state.v, strict=True))
+    return neurons, weights, state.multipliers
+
+
+def _whole(neurons: _Pair, weights: _Pair, multipliers: PyTree) -> State:
+    return State((neurons.q, weights.q), (neurons.v, weights.v), multipliers=multipliers)
 
 
 class FiniteSpeedDynamics(AbstractFullDynamics, AbstractBoundaryLaw):

@@ -21,8 +21,7 @@ from lagrangian_learning.mechanics import (
 from lagrangian_learning.networks import guard_rank
 from lagrangian_learning.signals import Stimulus
 
-from .action_law import AbstractActionLaw, described, full_aliases, lifted
-from .start import regular_start, weights_state
+from .action_law import AbstractActionLaw, described, full_aliases, lifted, regular_start, weights_state
 
 
 class AbstractFullDynamics(AbstractActionLaw, AbstractEulerLagrange):

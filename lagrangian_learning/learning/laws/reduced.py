@@ -1,4 +1,4 @@
-"""The Euler–Lagrange equations (8)–(10) of a feedforward network in reduced coordinates, by sweeps: Θ(m) each."""
+"""(8)–(10) of a feedforward network in reduced coordinates q = W: by sweeps, and as derived."""
 
 from typing import Any, NamedTuple
 
@@ -8,13 +8,96 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, matmul, tree_add, tree_dot, tree_scale, tree_sub
 from lagrangian_learning.learning.abstract_action import AbstractAction
+from lagrangian_learning.learning.checks import check_state
 from lagrangian_learning.learning.delta_errors import potential_gradient
 from lagrangian_learning.learning.multipliers import AbstractNetworkMultipliers
-from lagrangian_learning.mechanics import AbstractMultiplierSolver, Rates, State, compiled
+from lagrangian_learning.mechanics import (
+    AbstractEnergyPart,
+    AbstractEulerLagrange,
+    AbstractMultiplierSolver,
+    DampedMotion,
+    Rates,
+    State,
+    compiled,
+)
 from lagrangian_learning.networks import AbstractLinearisation
 from lagrangian_learning.signals import Stimulus
 
-from .reduced_law import AbstractReducedDynamics
+from .action_law import AbstractActionLaw, described, known_regular, lifted, regular_start, weights_state
+from .full import FullDynamics
+
+
+class AbstractReducedDynamics(AbstractActionLaw, AbstractEnergyPart):
+    """(8)–(10) on q = W: neurons follow the weights, x = f(W, e(t)), and the constraints hold exactly."""
+
+    @property
+    def equations(self) -> AbstractEulerLagrange:
+        return FullDynamics(self.action, self.multiplier_solver)  # pyright: ignore[reportCallIssue]
+
+    def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
+        return lifted(self.network, as_time(t, state.q), state, stimulus)
+
+    def initial_state(
+        self,
+        t0: Any,
+        q: PyTree,
+        v: PyTree = None,
+        args: Stimulus | None = None,
+        *,
+        a: PyTree = None,
+        j: PyTree = None,
+        cauchy: str = "general",
+    ) -> State:
+        """Consistent Cauchy data from weights (docs/theory.md §4).
+
+        Arguments:
+            q, v: weights W and their velocities Ẇ, zero by default. A second-order action also takes a = Ẅ and j by
+                keyword, zero by default.
+            args: a `Stimulus` whose input has one entry an input neuron.
+            cauchy: "general" keeps Ẇ and lets ẋ(0) = −G_ξ⁻¹(G_t + G_M Ẇ) follow; "paper" is (11), all velocities zero,
+                and raises where G_t ≠ 0, since then (11) is inconsistent.
+
+        Raises ValueError for weights, signals or settings that do not fit; NaN anywhere is an error, and so are terms
+        of the action that leave accelerations undetermined.
+        """
+        state = weights_state(self, t0, q, v, args, cauchy, a, j)
+        if known_regular(self.multiplier_solver):
+            return state
+        assert args is not None
+        return in_weights(regular_start(self.equations, t0, self.full_state(t0, state, args), args))
+
+    @compiled
+    def energy(self, t: Any, state: State, args: Any = None) -> Array:
+        """½ m_x |ẋ|² + ½ m_W |Ẇ|² + V − F, or its like for an action of second order (docs/theory.md §3)."""
+        return self.equations.energy(t, self.full_state(t, state, args), args)
+
+    def check(self, ts: Array, state: State, args: Stimulus) -> State:
+        self.check_stimulus(ts, args)
+        check_state(state, 2 * self.action.order - 1)
+        self.network.check_weights(state.q)
+        return state
+
+    @property
+    def solves_multipliers(self) -> bool:
+        return True
+
+    @property
+    def linear_part(self) -> DampedMotion | None:
+        return DampedMotion(self.action.dissipation) if self.action.order == 1 else None
+
+    @property
+    def description(self) -> dict[str, str]:
+        return described(self, "reduced (W alone, x by the forward pass)")
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, int | None]]:
+        return {"W": ("q", None), "W_dot": ("v", None), "W_ddot": ("a", None)}
+
+
+def in_weights(full: State) -> State:
+    """The weights' part of a state, or of the rates of one, in full coordinates."""
+    entries = (full.q, full.v, full.a, full.j)
+    return State(*(None if entry is None else entry[1] for entry in entries))
 
 
 class Evaluation(NamedTuple):
@@ -116,3 +199,32 @@ def _input_jet(t: Array, stimulus: Stimulus) -> tuple[Array, Array, Array]:
 
 def _time_derivative(fn: Any, t: Array) -> Any:
     return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
+
+
+class ReducedDerivedDynamics(AbstractReducedDynamics):
+    """(8)–(10) on q = W, derived in full coordinates by differentiation of the action, and restricted to the weights.
+
+    For terms that change the inertia, second-order actions, and multiplier solvers that know no network, where
+    `ReducedDynamics` has no sweeps. `accelerations` returns (Ẅ, δ); for a second-order action the fourth derivative in
+    place of Ẅ.
+    """
+
+    action: AbstractAction
+    multiplier_solver: AbstractMultiplierSolver
+
+    @compiled
+    def accelerations(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:
+        """(Ẅ, δ)."""
+        t = as_time(t, state.q)
+        (_, top), delta = self.equations.solved(t, self.full_state(t, state, args), args)
+        return top, delta
+
+    def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
+        rates = self.equations.rates(t, self.full_state(t, state, args), args)
+        return Rates(in_weights(rates.state), rates.power)
+
+    def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
+        full = self.equations.observables(t, self.full_state(t, state, args), args)
+        delta = full.pop("multipliers")
+        neurons = {name: full[key][0] for key, name in (("q", "x"), ("v", "x_dot"), ("a", "x_ddot"))}
+        return {key: value[1] for key, value in full.items()} | neurons | {"multipliers": delta}

@@ -6,12 +6,11 @@ from lagrangian_learning.mechanics import (
     DenseSchur as DenseSchur,
 )
 
-from .block_tridiagonal import BlockTridiagonal as BlockTridiagonal
 from .choice import chosen_solver as chosen_solver
 from .conjugate_gradients import ConjugateGradients as ConjugateGradients
-from .finite_speed import FiniteSpeedMultipliers as FiniteSpeedMultipliers
-from .network_schur import NetworkSchur as NetworkSchur
+from .direct import BlockTridiagonal as BlockTridiagonal, NetworkSchur as NetworkSchur
 from .network_solver import (
     AbstractNetworkMultipliers as AbstractNetworkMultipliers,
+    FiniteSpeedMultipliers as FiniteSpeedMultipliers,
     NetworkStructure as NetworkStructure,
 )

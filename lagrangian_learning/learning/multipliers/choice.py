@@ -6,9 +6,8 @@ from lagrangian_learning.mechanics import AbstractMultiplierSolver, DenseSaddleP
 from lagrangian_learning.networks import AbstractNetwork
 
 from .conjugate_gradients import ConjugateGradients
-from .finite_speed import FiniteSpeedMultipliers
-from .network_schur import NetworkSchur
-from .network_solver import AbstractNetworkMultipliers
+from .direct import NetworkSchur
+from .network_solver import AbstractNetworkMultipliers, FiniteSpeedMultipliers
 
 
 def chosen_solver(

@@ -1,7 +1,7 @@
-"""What the multiplier solvers of networks share: masses, the system in μ = G_ξᵀδ, and the accelerations from it."""
+"""What multiplier solvers that know a network have in common."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -133,3 +133,21 @@ def check_feedforward(network: AbstractNetwork) -> None:
             "sweeps cross feedforward networks, and this one has cycles, on which G_ξ can be singular: "
             "use ll.multipliers.NetworkSchur(), or ll.multipliers.DenseSaddlePoint() for mass_x = 0."
         )
+
+
+class FiniteSpeedMultipliers(AbstractMultiplierSolver):
+    """The saddle point of (19) in closed form: G_v = (1/c, 0), so ẍ = c g, Ẅ = f_W/m_W, and −δ̇ = c (f_x − m_x ẍ).
+
+    For any digraph, cycles included, and m_x = 0; no linear system is left to solve.
+    """
+
+    name: ClassVar[str] = "closed form of the finite speed"
+
+    def __call__(self, system: SaddlePoint, force: PyTree, closing: PyTree) -> tuple[PyTree, PyTree]:
+        structure, (f_x, f_W) = structure_of(system, self), force
+        if structure.speed is None:
+            raise ValueError("ll.multipliers.FiniteSpeedMultipliers() is for an action with a speed: leave it out.")
+        mass_x, mass_W, speed = (cast(constant, f_x) for constant in structure[1:])
+        x_ddot = tree_scale(speed, closing)
+        minus_delta_dot = tree_scale(speed, tree_sub(f_x, tree_scale(mass_x, x_ddot)))
+        return (x_ddot, tree_scale(1 / mass_W, f_W)), minus_delta_dot

@@ -13,7 +13,7 @@ from lagrangian_learning._checks import number, require
 from lagrangian_learning.learning.potential import AbstractPotential, as_potential
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.networks.activations import resolve, slope
-from lagrangian_learning.networks.affine import activity, matrix_of, transpose_times
+from lagrangian_learning.networks.layered import activity, matrix_of, transpose_times
 
 
 class WaveRecord(eqx.Module):

@@ -7,8 +7,22 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .lattice import BACKWARD, COLD, EMPTY, FORWARD, GREY, MEETING, WARM, carried, half, ink, link, meeting, shades
-from .scenes import Scene
+from .scenes import (
+    BACKWARD,
+    COLD,
+    EMPTY,
+    FORWARD,
+    GREY,
+    MEETING,
+    WARM,
+    Scene,
+    carried,
+    half,
+    ink,
+    link,
+    meeting,
+    shades,
+)
 
 UP, DOWN = 1.5, 0.0  # heights of the two lanes
 

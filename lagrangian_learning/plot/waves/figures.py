@@ -12,8 +12,20 @@ from matplotlib.lines import Line2D
 from lagrangian_learning.learning.waves.fidelity import Reference
 
 from .animation import write_animation
-from .lattice import BACKWARD, COLD, FORWARD, GREY, MEETING, Lattice, lattice
-from .scenes import PERIODS, REFERENCES, Scene, fidelity_by_speed, scenes
+from .scenes import (
+    BACKWARD,
+    COLD,
+    FORWARD,
+    GREY,
+    MEETING,
+    PERIODS,
+    REFERENCES,
+    Lattice,
+    Scene,
+    fidelity_by_speed,
+    lattice,
+    scenes,
+)
 
 WIDTH = 14.2  # inches
 SAME = "weights where input and target of one and the same frame meet"

@@ -6,8 +6,7 @@ import pytest
 import lagrangian_learning as ll
 from lagrangian_learning.learning.delta_errors import loss
 from lagrangian_learning.learning.waves.discrete import backprop_waves
-from lagrangian_learning.learning.waves.fidelity import wave_fidelity
-from lagrangian_learning.learning.waves.frames import wave_frames
+from lagrangian_learning.learning.waves.fidelity import wave_fidelity, wave_frames
 from lagrangian_learning.plot.waves.scenes import fidelity_by_speed, stimulus
 
 

@@ -14,7 +14,7 @@ from lagrangian_learning.mechanics import (
     SaddlePoint,
     State,
 )
-from lagrangian_learning.mechanics.regularity import regularity
+from lagrangian_learning.mechanics.multipliers import regularity
 
 SOLVERS = [DenseSaddlePoint(), DenseSchur()]
 

@@ -1,6 +1,5 @@
-"""Sinusoidal signals."""
+"""Signals that are smooth everywhere: constants and sinusoids."""
 
-import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,10 +8,29 @@ from jaxtyping import Array, ArrayLike, Inexact
 from lagrangian_learning._arrays import all_finite
 from lagrangian_learning._checks import require
 
-from .signal import AbstractSignal, as_leaf, as_scalar_time
+from .signal import AbstractSmoothSignal, as_leaf, as_scalar_time
 
 
-class Sinusoids(AbstractSignal):
+class Constant(AbstractSmoothSignal):
+    """e(t) = value.
+
+    Arguments:
+        value: the value, of any shape; [num_inputs] for the input of a network.
+
+    Raises ValueError (`eqx.error_if` when traced) for NaN or inf.
+    """
+
+    value: Inexact[Array, "..."]
+
+    def __init__(self, value: Any):
+        value = as_leaf("the value of a constant signal", value)
+        self.value = require(value, all_finite(value), "a constant signal is NaN or inf: give finite numbers.")
+
+    def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
+        return self.value.astype(as_scalar_time(t).dtype)
+
+
+class Sinusoids(AbstractSmoothSignal):
     """e(t) = amplitude · sin(frequency · t + phase) + offset, channel by channel.
 
     Arguments, broadcast against each other to the shape of the value, [n] for n channels:
@@ -34,14 +52,6 @@ class Sinusoids(AbstractSignal):
         constants = tuple(jnp.broadcast_to(constant, shape) for constant in constants)
         message = "frequency, amplitude, phase or offset is NaN or inf: give finite numbers."
         self.frequency, self.amplitude, self.phase, self.offset = require(constants, all_finite(constants), message)
-
-    @property
-    def smoothness(self) -> float:
-        return math.inf
-
-    @property
-    def domain(self) -> None:
-        return None
 
     def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         t = as_scalar_time(t)

@@ -1,0 +1,208 @@
+"""`simulate xor`: the network of five neurons of the paper, learning XOR by the action."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from rich.console import Console
+
+import lagrangian_learning as ll
+from lagrangian_learning.commands.output import Line, check_folders, line_printer, recorded, relative_residuals, save
+
+# Inputs and targets are 0 and 1: a tanh network without biases is odd, and XOR of ±1 is even.
+INPUTS = ((0.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.0))
+TARGETS = (0.0, 1.0, 0.0, 1.0)
+# One unit of time a pattern, half of it to go over to the next.
+DWELL, RISE = 1.0, 0.5
+GAMMA, THETA, MASS_RATIO = 0.5, 1.0, 1e-2
+DURATION = 1000.0
+RECORDS_A_UNIT = 8
+
+
+class Motion(NamedTuple):
+    """A motion, with what drives it and what it ends in.
+
+    outputs: of the four patterns, with the weights at the end.
+    residuals: what (8), (9) and D²G = 0 leave over at the recorded times, relative to their largest terms, at worst.
+    """
+
+    law: Any
+    stimulus: ll.Stimulus
+    path: ll.Trajectory
+    outputs: Float[np.ndarray, " patterns"]
+    residuals: Float[np.ndarray, " equations"]
+
+    @property
+    def learned(self) -> bool:
+        """Whether the output is on its target's side of ½ for every pattern."""
+        return bool(np.all((self.outputs > 0.5) == (np.array(TARGETS) > 0.5)))
+
+
+def learn_xor(seed: int, duration: float = DURATION) -> Motion:
+    """The motion of the cognitive action from the weights of a seed. Call it with x64 on."""
+    network = ll.networks.xor_network()
+    stimulus = ll.Stimulus(
+        input=ll.Patterns(np.array(INPUTS), DWELL, RISE, periodic=True),
+        target=ll.Patterns(np.array(TARGETS)[:, None], DWELL, RISE, periodic=True),
+    )
+    mass_W = GAMMA / THETA
+    action = ll.CognitiveAction(
+        network, mass_x=MASS_RATIO * mass_W, mass_W=mass_W, dissipation=ll.ExponentialDissipation(THETA)
+    )
+    law = action.law()
+    state = law.initial_state(0.0, network.init(jax.random.key(seed)), args=stimulus)
+    # Saved times are step ends, and patterns are C² where they start and end to rise: no step should go over that.
+    ts = np.arange(round(duration * RECORDS_A_UNIT) + 1) / RECORDS_A_UNIT
+    path = ll.simulate(law, state, ts, stimulus)
+    W = path.final_state.q
+    outputs = jax.vmap(lambda u: network.output(network.forward(W, u))[0])(jnp.asarray(INPUTS))
+    return Motion(law, stimulus, path, np.asarray(outputs), np.asarray(_residuals(law, path, stimulus)))
+
+
+@jax.jit
+def _residuals(law: Any, path: ll.Trajectory, stimulus: ll.Stimulus) -> Array:
+    def one(t: Array, record: tuple[PyTree, ...]) -> Array:
+        return relative_residuals(law, t, record, stimulus)
+
+    return jnp.max(jax.vmap(one)(path.ts, recorded(path)), axis=0)
+
+
+def xor_command(seed: int, duration: float | None, output: Path | None, numbers: Path | None) -> Motion:
+    """Runs, prints and draws the motion; see `lagrangian_learning.commands.cli.xor`. Returns it."""
+    duration = DURATION if duration is None else duration
+    if not 4 <= duration < math.inf:
+        raise SystemExit("simulate xor: --duration must be at least 4, once round the patterns, and finite.")
+    check_folders("simulate xor", output, numbers)
+    jax.config.update("jax_enable_x64", True)
+    console = Console()
+    line = line_printer(console)
+    line("[bold]XOR, learned by the motion of five neurons and six weights[/]")
+    line(f"  Euler–Lagrange equations (8)–(10): γ = {GAMMA:g}, ϑ = {THETA:g}, m_x/m_W = {MASS_RATIO:g}; float64")
+    line(f"  four patterns in turn, one a unit of time, for {duration:g} units; compiling and integrating …")
+    motion = learn_xor(seed, duration)
+    line()
+    console.print(str(motion.path), highlight=False, soft_wrap=True, markup=False)
+    line()
+    _print_results(line, motion)
+    save(line, output, lambda path: draw(motion, path), numbers, as_dict(motion))
+    return motion
+
+
+def _print_results(line: Line, motion: Motion) -> None:
+    verdict = "learned" if motion.learned else "not learned (another --seed, or a longer --duration, may)"
+    line(f"[bold]XOR is {verdict}[/]")
+    line("  pattern   target   output")
+    for pattern, target, output in zip(INPUTS, TARGETS, motion.outputs, strict=True):
+        line(f"  {pattern[0]:.0f} {pattern[1]:.0f}{target:>11.0f}{output:>10.3f}")
+    neurons, weights, closing = motion.residuals
+    line()
+    line("[bold]Do the equations hold?[/]  largest residual at the saved times, relative to the largest term")
+    line(f"  (8) neurons  {neurons:.1e}      (9) weights  {weights:.1e}      D²G = 0  {closing:.1e}")
+    line(f"  energy balance E(t) − E(0) − ∫ power dt: {_defect(motion):.1e} of max |E|")
+
+
+def as_dict(motion: Motion) -> dict:
+    """All numbers of the motion, for JSON."""
+    return {
+        "learned": motion.learned,
+        "outputs": dict(zip(("00", "01", "11", "10"), map(float, motion.outputs), strict=True)),
+        "relative_residuals": dict(zip(("(8)", "(9)", "D2G"), map(float, motion.residuals), strict=True)),
+        "energy_balance": _defect(motion),
+        "steps": int(motion.path.stats["num_accepted_steps"]),
+        "duration": float(np.asarray(motion.path.ts[-1])),
+    }
+
+
+def _defect(motion: Motion) -> float:
+    return float(motion.path.stats["max_energy_defect"])
+
+
+BLUE, ORANGE, GREY, LIGHT = "#1f5fa8", "#d9730d", "#6b6b6b", "#d7dbe0"
+COLOURS = ("#1f5fa8", "#5b9bd5", "#2a7f62", "#7fbf9f", "#d9730d", "#f0b27a")
+NAMES = ("w31", "w32", "w41", "w42", "w53", "w54")
+SHOWN = 12
+
+
+def draw(motion: Motion, path: Path) -> None:
+    """Writes the picture of one motion."""
+    spacing = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.03)
+    figure = Figure(figsize=(12, 7.6), layout=spacing, facecolor="white")
+    FigureCanvasAgg(figure)
+    learned = (
+        "XOR, learned by the motion of five neurons" if motion.learned else "Five neurons in motion (XOR not learned)"
+    )
+    figure.suptitle(learned, fontsize=16, fontweight="bold", x=0.02, ha="left")
+    axes = figure.subplots(2, 2)
+    shown = min(SHOWN, int(float(motion.path.ts[-1])))
+    late = max(int(float(motion.path.ts[-1])) // 4 * 4 - shown, 0)
+    _output(axes[0, 0], motion, 0, shown, "At the start")
+    _output(axes[0, 1], motion, late, shown, "At the end")
+    _weights(axes[1, 0], motion)
+    _energy(axes[1, 1], motion, late, shown)
+    figure.savefig(path, dpi=110)
+
+
+def _output(ax: Axes, motion: Motion, first: int, shown: int, title: str) -> None:
+    ts = np.asarray(motion.path.ts)
+    inside = (ts >= first) & (ts <= first + shown)
+    fine = np.linspace(first, first + shown, 40 * shown + 1)
+    target = np.asarray(jax.vmap(motion.stimulus.target)(fine))[:, 0]
+    # Weights move slowly, inputs do not: between records the output is that of the weights, interpolated.
+    W = np.stack([np.interp(fine, ts[inside], w) for w in np.asarray(motion.path.W)[inside].T], axis=1)
+    network, stimulus = motion.law.network, motion.stimulus
+    outputs = np.asarray(jax.vmap(lambda t, w: network.output(network.forward(w, stimulus.input(t)))[0])(fine, W))
+    ax.plot(fine, target, color=ORANGE, lw=1.5, ls="--", label="target")
+    ax.plot(fine, outputs, color=BLUE, lw=2, label="output")
+    for k in range(first, first + shown):
+        pattern = INPUTS[k % 4]
+        ax.text(k + 0.25, 1.22, f"{pattern[0]:.0f} {pattern[1]:.0f}", ha="center", fontsize=8.5, color=GREY)
+    ax.set_ylim(min(-0.3, outputs.min() - 0.1), 1.35)
+    ax.set_xlim(first, first + shown)
+    ax.set_xlabel("time")
+    ax.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=2, fontsize=9, frameon=False)
+    _finish(ax, title)
+
+
+def _weights(ax: Axes, motion: Motion) -> None:
+    ts, W = np.asarray(motion.path.ts), np.asarray(motion.path.W)
+    for name, colour, w in zip(NAMES, COLOURS, W.T, strict=True):
+        ax.plot(ts, w, color=colour, lw=1.6, label=name)
+    ax.set_xlim(ts[0], ts[-1] * 1.02)
+    ax.set_xlabel("time")
+    ax.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.01, 1.0),
+        ncols=6,
+        fontsize=9,
+        frameon=False,
+        columnspacing=1,
+        handlelength=1.2,
+    )
+    _finish(ax, "Weights")
+
+
+def _energy(ax: Axes, motion: Motion, first: int, shown: int) -> None:
+    ts = np.asarray(motion.path.ts)
+    inside = (ts >= first) & (ts <= first + shown)
+    energy, off = (np.asarray(values)[inside] for values in (motion.path.energy, motion.path.energy_balance))
+    ax.plot(ts[inside], energy, color=LIGHT, lw=5, label="energy E")
+    ax.plot(ts[inside], energy - off, ".-", color=BLUE, lw=1, ms=5, label="E(0) + work done and lost")
+    ax.set_xlim(first, first + shown)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("time")
+    ax.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=2, fontsize=9, frameon=False)
+    _finish(ax, "Energy, at the end")
+
+
+def _finish(ax: Axes, title: str) -> None:
+    ax.set_title(title, loc="left", fontsize=12, fontweight="bold")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color("#b0b5bb")

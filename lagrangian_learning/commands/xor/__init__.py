@@ -1,1 +1,0 @@
-"""The network of five neurons of the paper, learning XOR."""

@@ -1,0 +1,195 @@
+"""The limits of the action: gradient flow, and damped descent of massive weights on massless neurons."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from lagrangian_learning._arrays import as_time, cast, tree_add, tree_dot, tree_scale
+from lagrangian_learning._checks import positive
+from lagrangian_learning.learning.checks import check_state, check_stimulus, checked_velocities, without_velocities
+from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, loss
+from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
+from lagrangian_learning.mechanics import (
+    AbstractDissipation,
+    AbstractEnergyPart,
+    AbstractLaw,
+    DampedMotion,
+    ExponentialDissipation,
+    Rates,
+    State,
+    compiled,
+)
+from lagrangian_learning.networks import AbstractNetwork
+from lagrangian_learning.signals import Stimulus
+
+
+def friction(value: Any) -> Array:
+    """γ > 0 as a constant; ValueError otherwise."""
+    return positive(value, "gamma", "it is 1/learning rate.")
+
+
+class _Downhill(NamedTuple):
+    force: PyTree
+    multipliers: PyTree
+    x: PyTree
+
+
+class AbstractDescent(AbstractLaw, AbstractEnergyPart):
+    """A law of the weights alone: neurons without mass follow at once, x = f(W, e(t)), and δ is backpropagation."""
+
+    network: eqx.AbstractVar[AbstractNetwork]
+    potential: eqx.AbstractVar[AbstractPotential]
+    velocities_held: eqx.AbstractClassVar[int]
+
+    def check(self, ts: Array, state: State, args: Stimulus) -> State:
+        self._check_stimulus(ts, args)
+        check_state(state, self.velocities_held)
+        self.network.check_weights(state.q)
+        return state
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, int | None]]:
+        names = zip(("W", "W_dot", "W_ddot"), ("q", "v", "a")[: self.velocities_held + 2], strict=False)
+        return {name: (key, None) for name, key in names}
+
+    def _check_stimulus(self, ts: Array, stimulus: Any) -> None:
+        # Smoothness 0: the input is only read, never differentiated.
+        check_stimulus(self.network, self.potential, 0, ts, stimulus)
+
+    def _downhill(self, t: Array, W: PyTree, stimulus: Stimulus) -> _Downhill:
+        """−V_W by one forward and one adjoint sweep, with δ and x."""
+        x = self.network.forward(W, stimulus.input(t))
+        delta = delta_errors(self.network, self.potential, x, W, stimulus.target(t))
+        return _Downhill(descent_force(self.network, x, W, delta), delta, x)
+
+    def _loss(self, t: Array, W: PyTree, stimulus: Stimulus) -> Array:
+        return loss(self.network, self.potential, W, stimulus.input(t), stimulus.target(t))
+
+    def _explicit_rate(self, t: Array, W: PyTree, stimulus: Stimulus) -> Array:
+        """V_t: V is only as smooth in time as the signals, and its rate needs one derivative of them."""
+        return jax.jvp(lambda s: self._loss(s, W, stimulus), (t,), (jnp.ones_like(t),))[1]
+
+
+class GradientFlow(AbstractDescent):
+    """Ẇ = −V_W/γ, (14): as Ẇ_ij = +σ′(a_i) δ_i x_j/γ with T δ = −V_x, (15)–(17), one forward and one adjoint sweep.
+
+    The limit m_x → 0, m_W → 0, m_x/m_W → 0 at ϑ = γ/m_W of the cognitive action. Neurons follow at once, x = f(W, e).
+
+    Arguments:
+        network: a feedforward network, or one whose cycles its forward pass solves.
+        potential: V(x_out, y).
+        gamma: γ > 0, the friction; 1/γ is the learning rate, weight change a unit of time and gradient.
+
+    The state holds q = W; observables are W, W_dot, x and the multipliers δ.
+    """
+
+    network: AbstractNetwork
+    potential: AbstractPotential = eqx.field(converter=as_potential, default=SquaredError())
+    velocities_held: ClassVar[int] = 0
+    gamma: Float[Array, "..."] = eqx.field(converter=friction, default=1.0)  # pyright: ignore[reportAssignmentType]
+
+    def initial_state(self, t0: Any, q: PyTree, v: None = None, args: Stimulus | None = None) -> State:
+        """The weights q = W, checked with the stimulus args; errors as in `ReducedDynamics.initial_state`."""
+        W = self.network.check_weights(q)
+        without_velocities(v)
+        self._check_stimulus(as_time(t0, W), args)
+        return State(W, None)
+
+    @compiled
+    def velocities(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:
+        """(Ẇ, δ)."""
+        W_dot, delta, _ = self._evaluate(as_time(t, state.q), state, args)
+        return W_dot, delta
+
+    def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
+        t = as_time(t, state.q)
+        W_dot, _, _ = self._evaluate(t, state, args)
+        explicit = self._explicit_rate(t, state.q, args)
+        return Rates(State(W_dot, None), explicit - cast(self.gamma, t) * tree_dot(W_dot, W_dot))
+
+    def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
+        W_dot, delta, x = self._evaluate(as_time(t, state.q), state, args)
+        return {"q": state.q, "v": W_dot, "x": x, "multipliers": delta}
+
+    @compiled
+    def energy(self, t: Any, state: State, args: Any = None) -> Array:
+        """V itself: dV/dt = V_t − γ |Ẇ|²."""
+        return self._loss(as_time(t, state.q), state.q, args)
+
+    @property
+    def description(self) -> dict[str, str]:
+        return {"equation": "gradient flow (14)", "multipliers": "one adjoint sweep, (17)"}
+
+    def _evaluate(self, t: Array, state: State, stimulus: Stimulus) -> tuple[PyTree, PyTree, PyTree]:
+        force, delta, x = self._downhill(t, state.q, stimulus)
+        return tree_scale(1 / cast(self.gamma, t), force), delta, x
+
+
+def positive_mass(value: Any) -> Array:
+    """m_W > 0 as a constant; ValueError otherwise."""
+    return positive(value, "mass_W", "weights without mass follow ll.GradientFlow, (14).")
+
+
+class DampedDescent(AbstractDescent):
+    """Ẅ + ϑ Ẇ = −V_W/m_W, (13): the Euler–Lagrange equation of (12), the limit m_x = 0 of the cognitive action.
+
+    Arguments:
+        network, potential: as in `GradientFlow`.
+        mass_W: m_W > 0.
+        dissipation: the weight ϖ(t); `ExponentialDissipation(theta)` for (13) as printed, any other in its place.
+
+    γ = ϑ m_W is the friction; m_W → 0 at fixed γ is the gradient flow (14). The state holds q = W, v = Ẇ.
+    """
+
+    network: AbstractNetwork
+    potential: AbstractPotential = eqx.field(converter=as_potential, default=SquaredError())
+    velocities_held: ClassVar[int] = 1
+    mass_W: Float[Array, "..."] = eqx.field(converter=positive_mass, default=1.0)  # pyright: ignore[reportAssignmentType]
+    # A factory: an array made at import would start the backend before the user can configure it.
+    dissipation: AbstractDissipation = eqx.field(default_factory=lambda: ExponentialDissipation(1.0))
+
+    def initial_state(self, t0: Any, q: PyTree, v: PyTree = None, args: Stimulus | None = None) -> State:
+        """Weights q = W and their velocities v = Ẇ (0 by default), checked with the stimulus args."""
+        W = self.network.check_weights(q)
+        W_dot = checked_velocities(self.network, W, v)
+        self._check_stimulus(as_time(t0, W), args)
+        return State(W, W_dot)
+
+    @compiled
+    def accelerations(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:
+        """(Ẅ, δ), δ the delta errors of (17)."""
+        W_ddot, delta, _ = self._evaluate(as_time(t, state.q), state, args)
+        return W_ddot, delta
+
+    def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
+        t = as_time(t, state.q)
+        explicit = self._explicit_rate(t, state.q, args)
+        friction = self.dissipation.rate(t) * cast(self.mass_W, t) * tree_dot(state.v, state.v)
+        W_ddot, _, _ = self._evaluate(t, state, args)
+        return Rates(State(state.v, W_ddot), explicit - friction)
+
+    def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
+        W_ddot, delta, x = self._evaluate(as_time(t, state.q), state, args)
+        return {"q": state.q, "v": state.v, "a": W_ddot, "x": x, "multipliers": delta}
+
+    @compiled
+    def energy(self, t: Any, state: State, args: Any = None) -> Array:
+        """½ m_W |Ẇ|² + V."""
+        t = as_time(t, state.q)
+        return cast(self.mass_W, t) * tree_dot(state.v, state.v) / 2 + self._loss(t, state.q, args)
+
+    @property
+    def linear_part(self) -> DampedMotion:
+        return DampedMotion(self.dissipation)
+
+    @property
+    def description(self) -> dict[str, str]:
+        return {"equation": "damped descent (13)", "multipliers": "one adjoint sweep, (17)"}
+
+    def _evaluate(self, t: Array, state: State, stimulus: Stimulus) -> tuple[PyTree, PyTree, PyTree]:
+        force, delta, x = self._downhill(t, state.q, stimulus)
+        drag = tree_scale(-self.dissipation.rate(t), state.v)
+        return tree_add(drag, tree_scale(1 / cast(self.mass_W, t), force)), delta, x
