@@ -46,8 +46,8 @@ def scale_rewritten(text):
     head = ["network", "weights", "lanes", "step, predicted", "measured", "ratio", "memory, predicted", "measured"]
     lines = [_row(head), _row(["---"] * len(head))]
     for p in points:
-        times = _scaled(p["told_seconds_a_step"], "s"), _scaled(p["seconds_a_step"], "s"), f"{p['ratio']:.2f}"
-        memory = _scaled(p["told_bytes"], "B"), _scaled(p["measured_bytes"], "B")
+        times = _scaled(p["predicted_seconds_a_step"], "s"), _scaled(p["seconds_a_step"], "s"), f"{p['ratio']:.2f}"
+        memory = _scaled(p["predicted_bytes"], "B"), _scaled(p["measured_bytes"], "B")
         lines.append(_row([p["network"], f"{p['weights']:,}", f"{p['lanes']:,}", *times, *memory]))
     return _between(text, "\n".join(lines))
 

@@ -105,7 +105,7 @@ def measured(width, depth, dtype, rounds):
             "gradient_seconds": common.median(times["gradient"]),
             "gradients": common.ratio(times, "ours", "gradient"),
             "steps": int(steps),
-            "residual_told": float(residual),
+            "residual_reported": float(residual),
         }
         if law.network.num_neurons <= DENSE:
             delta = ours(arrays, t, at)[1]

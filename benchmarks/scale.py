@@ -31,29 +31,29 @@ QUICK = ((XOR, 1, 200), ((32,) * 3, 1, 40), (XOR, 16, 100))
 
 
 class Point(NamedTuple):
-    """One run: what was told of it, and what was measured."""
+    """One run: what was predicted of it, and what was measured."""
 
     network: str
     weights: int
     lanes: int
-    told_seconds_a_step: float
+    predicted_seconds_a_step: float
     seconds_a_step: float
-    told_bytes: float
+    predicted_bytes: float
     measured_bytes: float
 
     @property
     def ratio(self) -> float:
-        return self.seconds_a_step / self.told_seconds_a_step
+        return self.seconds_a_step / self.predicted_seconds_a_step
 
     @property
     def kind(self) -> str:
         return "one run" if self.lanes == 1 else "lanes of simulate_batch"
 
     @property
-    def told(self) -> bool:
+    def within(self) -> bool:
         """Whether the estimate was within the factor."""
         times = 1 / FACTOR < self.ratio < FACTOR
-        bytes_ = self.measured_bytes / self.told_bytes
+        bytes_ = self.measured_bytes / self.predicted_bytes
         return times and (self.measured_bytes < MEGABYTE or 1 / FACTOR < bytes_ < FACTOR)
 
 
@@ -83,9 +83,9 @@ def seconds_a_step(run: Callable[[int], Any], steps: int, rounds: int = 5) -> fl
     return (min(times["many"]) - min(times["few"])) / (steps - few)
 
 
-def compiled_run(law: Any, state: Any, stimulus: Any, told: ll.costs.Estimate) -> tuple[Callable, int]:
-    """A run of what is at once on the device, compiled, and the bytes that XLA tells of it: side by side, or in turn in
-    chunks of which each core has one.
+def compiled_run(law: Any, state: Any, stimulus: Any, predicted: ll.costs.Estimate) -> tuple[Callable, int]:
+    """A run of what is at once on the device, compiled, and the bytes that XLA reports of it: side by side, or in turn
+    in chunks of which each core has one.
     """
 
     def alone(s: Any, ts: Any) -> Any:
@@ -93,9 +93,9 @@ def compiled_run(law: Any, state: Any, stimulus: Any, told: ll.costs.Estimate) -
 
     run: Callable[..., Any] = alone
     chunks, part = 1, state
-    if told.lanes > 1:
-        chunks = told.lanes_under_way if told.lanes_under_way < told.lanes_at_once else 1
-        part = jax.tree.map(lambda leaf: leaf[: -(-told.lanes_at_once // chunks)], state)
+    if predicted.lanes > 1:
+        chunks = predicted.lanes_under_way if predicted.lanes_under_way < predicted.lanes_at_once else 1
+        part = jax.tree.map(lambda leaf: leaf[: -(-predicted.lanes_at_once // chunks)], state)
         side_by_side = jax.vmap(alone, in_axes=(0, None))
         run = side_by_side if chunks == 1 else lambda s, ts: jax.lax.map(lambda one: alone(one, ts), s)
     compiled = eqx.filter_jit(run).lower(part, jnp.asarray([0.0, STEP])).compile()
@@ -107,8 +107,8 @@ def measured(sizes: tuple[int, ...], lanes: int, steps: int, hardware: ll.costs.
     law, state, stimulus = problem(sizes, lanes)
     one = state if lanes == 1 else jax.tree.map(lambda leaf: leaf[0], state)
     saved = jax.ShapeDtypeStruct((sizes[-1],), jnp.float32)
-    told = ll.estimate(law, one, [0.0, 1.0], stimulus, steps=steps, hardware=hardware, saved=saved, lanes=lanes)
-    compiled, memory = compiled_run(law, state, stimulus, told)
+    predicted = ll.estimate(law, one, [0.0, 1.0], stimulus, steps=steps, hardware=hardware, saved=saved, lanes=lanes)
+    compiled, memory = compiled_run(law, state, stimulus, predicted)
 
     def simulated(steps: int) -> Any:
         times = jnp.asarray([0.0, STEP * steps])
@@ -119,22 +119,24 @@ def measured(sizes: tuple[int, ...], lanes: int, steps: int, hardware: ll.costs.
         ).final_state
 
     # The estimate is of a step of the lanes that are at once on the device; the batch goes through all.
-    seconds = seconds_a_step(simulated, steps) * told.lanes_at_once / lanes
+    seconds = seconds_a_step(simulated, steps) * predicted.lanes_at_once / lanes
     name = "–".join(map(str, sizes))
-    return Point(name, law.network.num_weights, lanes, told.seconds_a_step, seconds, told.memory, memory)
+    return Point(name, law.network.num_weights, lanes, predicted.seconds_a_step, seconds, predicted.memory, memory)
 
 
 def drawn(points: list[Point]) -> Any:
-    made, axes = figure("What a run needs: told before, measured after", columns=2)
-    for ax, told, found, title, unit in (
-        (axes[0, 0], "told_seconds_a_step", "seconds_a_step", "time of a step", "seconds"),
-        (axes[0, 1], "told_bytes", "measured_bytes", "memory at once", "bytes"),
+    made, axes = figure("What a run needs: predicted before, measured after", columns=2)
+    for ax, predicted, found, title, unit in (
+        (axes[0, 0], "predicted_seconds_a_step", "seconds_a_step", "time of a step", "seconds"),
+        (axes[0, 1], "predicted_bytes", "measured_bytes", "memory at once", "bytes"),
     ):
         for colour, kind in zip(COLOURS, dict.fromkeys(point.kind for point in points), strict=False):
             mine = [point for point in points if point.kind == kind]
-            x, y = ([getattr(point, name) for point in mine] for name in (told, found))
+            x, y = ([getattr(point, name) for point in mine] for name in (predicted, found))
             ax.loglog(x, y, "o", color=colour, label=kind)
-        ends = np.array([min(getattr(p, told) for p in points) / 3, max(getattr(p, told) for p in points) * 3])
+        ends = np.array(
+            [min(getattr(p, predicted) for p in points) / 3, max(getattr(p, predicted) for p in points) * 3]
+        )
         ax.loglog(ends, ends, color=GREY, lw=1)
         ax.fill_between(ends, ends / FACTOR, ends * FACTOR, color=GREY, alpha=0.12, lw=0, label="a factor of three")
         finish(ax, title, f"ll.estimate, {unit}", f"measured, {unit}")
@@ -146,16 +148,19 @@ def main() -> None:
     hardware = ll.costs.measure_hardware(2**22 if quick else 2**25)
     points = []
     print(
-        f"{'network':>24} {'weights':>11} {'lanes':>6} {'told':>9} {'measured':>9} {'ratio':>6} memory told, measured"
+        f"{'network':>24} {'weights':>11} {'lanes':>6} {'predicted':>9} {'measured':>9} {'ratio':>6} "
+        "memory predicted, measured"
     )
     for sizes, lanes, steps in QUICK if quick else RUNS:
         p = measured(sizes, lanes, steps, hardware)
-        times = f"{p.told_seconds_a_step:>9.3g} {p.seconds_a_step:>9.3g} {p.ratio:>6.2f}"
-        print(f"{p.network:>24} {p.weights:>11,} {p.lanes:>6} {times} {p.told_bytes:>11.3g} {p.measured_bytes:.3g}")
+        times = f"{p.predicted_seconds_a_step:>9.3g} {p.seconds_a_step:>9.3g} {p.ratio:>6.2f}"
+        print(
+            f"{p.network:>24} {p.weights:>11,} {p.lanes:>6} {times} {p.predicted_bytes:>11.3g} {p.measured_bytes:.3g}"
+        )
         points.append(p)
     ratios = [point.ratio for point in points]
-    large = [point.measured_bytes / point.told_bytes for point in points if point.measured_bytes >= MEGABYTE]
-    missed = [f"{p.network}, {p.lanes} lanes" for p in points if not quick and not p.told]
+    large = [point.measured_bytes / point.predicted_bytes for point in points if point.measured_bytes >= MEGABYTE]
+    missed = [f"{p.network}, {p.lanes} lanes" for p in points if not quick and not p.within]
     memory = f", memory {min(large):.2g} to {max(large):.2g}" if large else ""
     write(
         "scale",

@@ -289,8 +289,8 @@ x_fold = brentq(
 w_fold = (np.arctanh(x_fold) - E) / x_fold
 special = {"fold": ([E, x_fold], [1.0, w_fold]), "crossing": ([0.0, 0.0], [1.0, 1.0])}
 reports = {name: ll.networks.constraint_rank(LOOP, *map(jnp.asarray, point)) for name, point in special.items()}
-for name, told in reports.items():
-    print(f"at the {name}\n{told}\n")
+for name, report in reports.items():
+    print(f"at the {name}\n{report}\n")
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.3), layout="constrained", sharey=True)

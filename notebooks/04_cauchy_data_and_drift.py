@@ -108,7 +108,7 @@ print(f"ẋ(0) of the library {np.round(start.v[0], 4)}, from the formula the sa
 #
 # $$g(t)=g(0)+t\,\dot g(0)=-t\,\dot e(0)$$
 #
-# on the input neurons: they stay where they are told to be at rest, and leave the input at the speed with which it moved at $t=0$. Not an approximation but a prediction
+# on the input neurons: they stay where they are set at rest, and leave the input at the speed with which it moved at $t=0$. Not an approximation but a prediction
 # to all digits. `ll.simulate` refuses such a start, so here and below we step by ourselves: classical Runge–Kutta on the law's vector field, for
 # several starts side by side. The gains $\alpha,\beta$ are zero for now; section 3 explains them.
 

@@ -152,7 +152,7 @@ plt.show()
 # ## C · Figures 2 and 3: slow and fast input
 #
 # In stationary conditions, every neuron carries two frames: its number on the left says which input, on the right
-# which target its error has met. Shades tell the value of the input. Slowly moving (a period of 600 frames),
+# which target its error has met. Shades show the value of the input. Slowly moving (a period of 600 frames),
 # neighbouring frames have the same shade: that they are different frames hardly matters. Fast (a period of 7), it
 # does.
 
@@ -291,7 +291,7 @@ plt.show()
 # $$\Delta t\le\frac1{f_v\,(L-1)} .$$
 #
 # Measured: at 25 frames a second, let each frame of the video stay for $k$ ticks, $\Delta t=1/(25k)$. Frames carry
-# their own number through a network of identities, the waves tell which numbers meet.
+# their own number through a network of identities, the waves show which numbers meet.
 
 # %%
 FRAME_RATE = 25.0

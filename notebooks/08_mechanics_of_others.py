@@ -35,7 +35,7 @@
 # neurons only if it gets *known* mechanics right, and "known" should mean: known to others. This notebook gives it
 # eight problems whose answers come from elsewhere.
 #
-# **Two ways, each time.** On one side the engine, which is told a Lagrangian and a constraint and nothing else. On
+# **Two ways, each time.** On one side the engine, which is given a Lagrangian and a constraint and nothing else. On
 # the other a closed form, a number printed in the literature, or a hand-made reduction integrated by SciPy. No code
 # is shared.
 
@@ -356,7 +356,7 @@ record("Pais–Uhlenbeck, fourth derivative", "closed form", 1e-9, path.s - osci
 #
 # $$\varphi^{(4)}=6\dot\varphi^2\ddot\varphi+2\vartheta\dot\varphi^3-2\vartheta\dddot\varphi-\vartheta^2\ddot\varphi ,$$
 #
-# which SciPy integrates. The engine is told only $\ell$, $\varpi$ and $|q|^2=1$, and works with two coordinates and a
+# which SciPy integrates. The engine is given only $\ell$, $\varpi$ and $|q|^2=1$, and works with two coordinates and a
 # multiplier.
 
 # %%

@@ -224,7 +224,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constraine
 left.plot(heard, 100 * np.array(told_right), "o-", color=BLUE, ms=3, label="motion of the action")
 left.plot(heard, 100 * np.array(by_hand), "--", color=RED, lw=1.3, label="gradient descent by hand")
 left.axhline(96.2, color=GREY, lw=1, ls=":", label="hidden Markov model, as published")
-left.set(xlabel="frames heard", ylabel="test recordings told right, %", title="it learns", ylim=(0, 102))
+left.set(xlabel="frames heard", ylabel="test recordings recognised, %", title="it learns", ylim=(0, 102))
 left.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.05), fontsize=9)
 neuron, shown = int(np.argmax(np.abs(errors[1]).sum(axis=0))), slice(600, 760)
 when = np.arange(late.start, late.stop)[shown]
@@ -252,7 +252,7 @@ plt.show()
 # weights are pulled so as to make the output move less, **whatever the target says**. If the input is played $s$
 # times slower, $\vartheta\dot x$ falls as $1/s$ and $\ddot x$ as $1/s^2$.
 #
-# `ll.learning.neuron_mass_force` tells the term and $V_x$. By hand we differentiate the forward pass twice by the chain rule.
+# `ll.learning.neuron_mass_force` gives the term and $V_x$. By hand we differentiate the forward pass twice by the chain rule.
 
 # %%
 between = np.arange(3.25, 500, 7.0)  # instants between frames
@@ -356,7 +356,7 @@ left.legend(frameon=False, fontsize=8)
 for (name, (accurate, _)), style, colour in zip(runs.items(), ("o-", "s--", "^-"), (BLUE, RED, "k"), strict=True):
     right.plot(heard[: PIECES + 1], 100 * accurate, style, ms=4, lw=1.2, label=name, color=colour)
 right.axhline(100 / 9, color=GREY, lw=1, ls=":", label="chance")
-right.set(xlabel="frames heard", ylabel="test recordings told right, %", title="heavy neurons learn from slow input")
+right.set(xlabel="frames heard", ylabel="test recordings recognised, %", title="heavy neurons learn from slow input")
 right.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(0.6, 0.4))
 right.set_ylim(0, 102)
 plt.show()
@@ -373,7 +373,7 @@ plt.show()
 #   neurons do when the input is slower.
 # * A warning from longer runs: $m_x/m_W=10^{-3}$ still looks well after a few passes, but $|W_1|$ keeps growing, and
 #   after 20 passes it has forgotten everything (10 % accuracy, with finer steps too; measured in
-#   `benchmarks/results/speech_constants.json`). The command prints the ratio, `ll.learning.neuron_mass_ratio` tells it for any
+#   `benchmarks/results/speech_constants.json`). The command prints the ratio, `ll.learning.neuron_mass_ratio` gives it for any
 #   law.
 
 # %%
@@ -386,5 +386,5 @@ assert np.all(fidelity.cosine > 0.99)
 assert np.all(np.abs(fidelity.norm_ratio - 1) < 0.05)
 assert max(off) < 1e-3  # the inertia of the neurons, derived and by hand
 assert ends[0] > 1.5 > ends[1] > 0.95  # quadratic in the speed of fast input, linear in that of slow input
-for name, (accurate, loud) in runs.items():  # the ratio tells who learns
+for name, (accurate, loud) in runs.items():  # the ratio decides who learns
     assert (accurate[-1] > 0.85) == (loud < 1) == (name != "heavy neurons"), (name, accurate[-1], loud)

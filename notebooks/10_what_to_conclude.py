@@ -209,7 +209,7 @@ print(f"change of the loss with Ẇ = +σ′δx: {plus:+.5f};  with the printed 
 #   symmetric synapses is not a claim that a computation can settle, nor is the word "plausible" in the title.
 # * **Size.** All of this is measured on small networks and one small data set. One larger run stands beside it, a
 #   million convolutional weights on images of digits (`lagrangian-learning learn digits`), which does as well as SGD;
-#   what larger ones need in time and memory is told by [scale](../docs/scale.md), what they learn is not known.
+#   what larger ones need in time and memory is in [scale](../docs/scale.md), what they learn is not known.
 
 # %%
 assert verdicts.as_documented, verdicts.summary
