@@ -15,6 +15,18 @@ def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
                 yield from equations(held)
 
 
+def constants(closed: ClosedJaxpr) -> list[Any]:
+    """The arrays that a traced program holds, those of the programs that it calls included."""
+    called = (_closed(value) for equation in equations(closed.jaxpr) for value in equation.params.values())
+    return [*closed.consts, *(array for group in called for program in group for array in program.consts)]
+
+
+def _closed(value: Any) -> list[ClosedJaxpr]:
+    if isinstance(value, ClosedJaxpr):
+        return [value]
+    return [found for entry in value for found in _closed(entry)] if isinstance(value, tuple | list) else []
+
+
 def _held(value: Any) -> list[Jaxpr]:
     match value:
         case ClosedJaxpr():

@@ -21,10 +21,11 @@ def check_input(u: ArrayLike, shape: tuple[int, ...]) -> None:
 
 def check_leaves(what: str, got: PyTree, shapes: PyTree, remedy: str) -> PyTree:
     """`got` as finite floating JAX arrays of one dtype in the structure and `shapes` (a pytree of ShapeDtypeStruct)."""
-    expected_shapes = jax.tree.map(lambda leaf: leaf.shape, shapes)
-    got_shapes = jax.tree.map(jnp.shape, got)
-    if got_shapes != expected_shapes:
-        raise ValueError(f"{what}: expected shapes {expected_shapes}, got {got_shapes}; {remedy}")
+    expected_shapes = [leaf.shape for leaf in jax.tree.leaves(shapes)]
+    got_shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(got)]
+    if jax.tree.structure(got) != jax.tree.structure(shapes) or got_shapes != expected_shapes:
+        expected, given = (_brief(jax.tree.map(jnp.shape, tree)) for tree in (shapes, got))
+        raise ValueError(f"{what}: expected shapes {expected}, got {given}; {remedy}")
     dtypes = {jnp.result_type(leaf).name for leaf in jax.tree.leaves(got)}
     if len(dtypes) != 1 or not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
         raise ValueError(
@@ -32,6 +33,11 @@ def check_leaves(what: str, got: PyTree, shapes: PyTree, remedy: str) -> PyTree:
         )
     arrays = jax.tree.map(jnp.asarray, got)
     return require(arrays, all_finite(arrays), f"{what}: NaN or infinity; give finite values")
+
+
+def _brief(shapes: PyTree, longest: int = 80) -> str:
+    text = str(shapes)
+    return text if len(text) <= longest else f"{text[: longest - 2]} …"
 
 
 def float_dtype(dtype: DTypeLike | None) -> np.dtype:
@@ -42,3 +48,9 @@ def float_dtype(dtype: DTypeLike | None) -> np.dtype:
     if jax.dtypes.canonicalize_dtype(wanted) != wanted:
         raise ValueError(f"{wanted} weights need x64: call jax.config.update('jax_enable_x64', True) at the start")
     return wanted
+
+
+def probe_dtypes() -> tuple[np.dtype, ...]:
+    """The dtypes in which a user's function is tried: JAX's default first, then the other where the program has it."""
+    default = jnp.result_type(float)
+    return (default, np.dtype("float32")) if default != np.dtype("float32") else (default,)

@@ -1,12 +1,16 @@
 """Activations sigma, by name or as a callable, and how often each can be differentiated."""
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from ._checks import probe_dtypes
 
 Activation = str | Callable[[Array], Array]
 
@@ -74,16 +78,28 @@ def slope(activation: Activation, a: Float[Array, "..."]) -> Float[Array, "..."]
 def check_activation(activation: Activation) -> None:
     """Require an elementwise activation, at construction: the structure of G_xi rests on one a_j a neuron.
 
-    Raises ValueError for an unknown name, and for a callable that cannot be hashed (it is a static field), that
-    changes shape or dtype, or that mixes entries as softmax does.
+    It is tried in JAX's default dtype and, where its constants ask for it, in float32. Raises ValueError for an unknown
+    name, and for a callable that cannot be hashed (it is a static field), that changes shape or dtype, or that mixes
+    entries as softmax does.
     """
     sigma = resolve(activation)
     if any(sigma is known for known, _ in _NAMED.values()):
         return
     _check_hashable(sigma)
-    for shape in ((), (3,)):
-        _check_shape(sigma, shape)
-    _check_unmixed(sigma)
+    default, *others = probe_dtypes()
+    wrong = _wrong(sigma, default)
+    dtype = default if wrong is None else next((other for other in others if _wrong(sigma, other) is None), None)
+    if dtype is None:
+        raise ValueError(wrong)
+    _check_unmixed(sigma, dtype)
+
+
+def check_activations_keep(activations: Iterable[Activation], dtype: Any) -> None:
+    """ValueError for an activation that does not keep the dtype of the weights, having constants of another."""
+    for activation in activations:
+        wrong = None if isinstance(activation, str) else _wrong(activation, jnp.dtype(dtype))
+        if wrong is not None:
+            raise ValueError(f"{wrong}, or take weights of the dtype of its constants")
 
 
 def _check_hashable(activation: Callable) -> None:
@@ -93,25 +109,33 @@ def _check_hashable(activation: Callable) -> None:
         raise ValueError(f"activation {activation!r} cannot be hashed: pass a plain function of one array") from error
 
 
-def _check_shape(activation: Callable, shape: tuple[int, ...]) -> None:
-    given = jax.ShapeDtypeStruct(shape, jnp.float32)
+@functools.lru_cache(maxsize=256)
+def _wrong(activation: Callable, dtype: Any) -> str | None:
+    """Why an activation is not an elementwise function of arrays of this dtype; None if it is."""
+    reasons = (_wrong_shape(activation, jax.ShapeDtypeStruct(shape, dtype)) for shape in ((), (3,)))
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _wrong_shape(activation: Callable, given: jax.ShapeDtypeStruct) -> str | None:
     try:
         got = jax.eval_shape(activation, given)
-    except Exception as error:
-        raise ValueError(
-            f"activation {activation!r} fails on a float32 array of shape {shape} ({type(error).__name__}): "
-            "pass an elementwise function written with jax.numpy"
-        ) from error
-    if (got.shape, got.dtype) != (given.shape, given.dtype):
-        raise ValueError(
-            f"activation {activation!r} is not elementwise: it turns {given.dtype}{list(given.shape)} "
-            f"into {got.dtype}{list(got.shape)}; pass a function that keeps shape and dtype"
+    except Exception as error:  # noqa: BLE001 - whatever a user's function raises is the reason
+        return (
+            f"activation {activation!r} fails on a {given.dtype} array of shape {given.shape} "
+            f"({type(error).__name__}): pass an elementwise function written with jax.numpy"
         )
+    if isinstance(got, jax.ShapeDtypeStruct) and (got.shape, got.dtype) == (given.shape, given.dtype):
+        return None
+    got = f"{got.dtype}{list(got.shape)}" if isinstance(got, jax.ShapeDtypeStruct) else type(got).__name__
+    return (
+        f"activation {activation!r} is not elementwise: it turns {given.dtype}{list(given.shape)} "
+        f"into {got}; pass a function that keeps shape and dtype"
+    )
 
 
-def _check_unmixed(activation: Callable) -> None:
+def _check_unmixed(activation: Callable, dtype: Any) -> None:
     with jax.ensure_compile_time_eval():
-        probe = jnp.asarray(np.array([-0.7, 0.4, 1.3], np.float32))
+        probe = jnp.asarray(np.array([-0.7, 0.4, 1.3], dtype))
         jacobian = np.asarray(jax.jacfwd(activation)(probe))
     if np.any(jacobian[~np.eye(3, dtype=bool)] != 0):
         raise ValueError(

@@ -1,5 +1,6 @@
 """Chains of layers of any shape as one network, linearised layer by layer."""
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,10 +11,11 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
-from lagrangian_learning._arrays import matmul
+from lagrangian_learning._arrays import dtype_of, matmul
 from lagrangian_learning._checks import positive_int
 
 from ._checks import check_input, check_leaves, float_dtype
+from .callables import HiddenModuleError, opened
 from .chain_layer import ChainLayer
 from .convolutions import channels_last
 from .layered import Jet
@@ -138,9 +140,10 @@ class Chain(AbstractNetwork):
 
     Each module is one layer of neurons: a linear map, a convolution, a pooling or normalisation of `equinox.nn`, a
     module of your own, or a function of one array such as `jnp.tanh`; an `eqx.nn.Sequential` is one layer, and its
-    inner values are not neurons and have no mass. The inexact arrays of a layer are its weights; an array that a plain
-    function closes over is constant. x is a tuple of L + 1 arrays, W a tuple of L pytrees: the modules with None for
-    all that is fixed, so that W[0].weight has its usual name.
+    inner values are not neurons and have no mass. The inexact arrays of a layer are its weights, those of modules that
+    it reaches through functions, partials, bound methods and wrappers such as `jax.vmap` among them; an array that a
+    plain function closes over is constant, and the chain prints it. x is a tuple of L + 1 arrays, W a tuple of L
+    pytrees: the modules with None for all that is fixed, so that W[0].weight has its usual name.
 
     Arguments:
         modules: the layers, or an `eqx.nn.Sequential` of them.
@@ -162,7 +165,7 @@ class Chain(AbstractNetwork):
 
     def __init__(self, modules: Any, input_shape: Any = None) -> None:
         given = _as_modules(modules)
-        shapes = [_first_shape(given[0]) if input_shape is None else _as_shape(input_shape)]
+        shapes = [_first_shape(_seen_through(given[0])) if input_shape is None else _as_shape(input_shape)]
         layers = []
         for number, module in enumerate(given, start=1):
             layers.append(ChainLayer(module, number, shapes[-1]))
@@ -176,10 +179,10 @@ class Chain(AbstractNetwork):
     @staticmethod
     def weights_of(modules: Any) -> tuple[PyTree, ...]:
         """The modules' own arrays as W."""
-        return tuple(eqx.filter(module, eqx.is_inexact_array) for module in _as_modules(modules))
+        return tuple(eqx.filter(opened(module), eqx.is_inexact_array) for module in _as_modules(modules))
 
     def modules(self, W: tuple[PyTree, ...]) -> tuple[Callable[[Array], Array], ...]:
-        """The layers as they were given, with weights W."""
+        """The layers with weights W; what a function held is a field of an opened function."""
         return tuple(layer.module(weights) for layer, weights in zip(self.layers, W, strict=True))
 
     @property
@@ -252,7 +255,10 @@ class Chain(AbstractNetwork):
                 "weights of a chain are arrays alone, and this holds whole modules: take ll.Chain.weights_of(modules)."
             )
         remedy = "W is a tuple of one pytree a layer, as network.init(key) or ll.Chain.weights_of(modules) return it"
-        return check_leaves("weights of the Chain", W, self._weight_shapes, remedy)
+        checked = check_leaves("weights of the Chain", W, self._weight_shapes, remedy)
+        for layer in self.layers:
+            layer.check_dtype(dtype_of(checked))
+        return checked
 
     def check_neurons(self, x: PyTree) -> Layers:
         shapes = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in self.shapes)
@@ -282,6 +288,13 @@ def _as_modules(modules: Any) -> tuple[Any, ...]:
 def _as_shape(shape: Any) -> Shape:
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     return tuple(positive_int(size, f"each size of the input shape {sizes}") for size in sizes)
+
+
+def _seen_through(module: Any) -> Any:
+    """A module without the wrapper of jit; what cannot be opened is refused where it is examined."""
+    with contextlib.suppress(HiddenModuleError):
+        return opened(module)
+    return module
 
 
 def _first_shape(module: Any) -> Shape:

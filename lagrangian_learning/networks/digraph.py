@@ -17,10 +17,11 @@ import optimistix as optx
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
+from lagrangian_learning._arrays import dtype_of
 from lagrangian_learning._checks import positive, positive_int
 
 from ._checks import check_input, check_leaves, float_dtype
-from .activations import Activation, check_activation, resolve, slope, smoothness
+from .activations import Activation, check_activation, check_activations_keep, resolve, slope, smoothness
 from .digraph_linearisation import DigraphLinearisation, Neurons, Weights, check_dense, unless_failed
 from .edges import (
     FrozenArray,
@@ -185,7 +186,9 @@ class Digraph(AbstractNetwork):
 
     def check_weights(self, W: PyTree) -> Weights:
         shape = jax.ShapeDtypeStruct((self.num_weights,), jnp.float32)
-        return check_leaves("weights of the Digraph", W, shape, "W is one array, one entry an edge in their order")
+        checked = check_leaves("weights of the Digraph", W, shape, "W is one array, one entry an edge in their order")
+        check_activations_keep(self._activations, dtype_of(checked))
+        return checked
 
     def check_neurons(self, x: PyTree) -> Neurons:
         shape = jax.ShapeDtypeStruct((self.num_neurons,), jnp.float32)

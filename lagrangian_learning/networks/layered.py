@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
-from lagrangian_learning._arrays import matmul
+from lagrangian_learning._arrays import dtype_of, matmul
 from lagrangian_learning._checks import positive_int
 from lagrangian_learning._tuning import CACHED_MATRIX
 
 from ._checks import check_input, check_leaves, float_dtype
-from .activations import Activation, check_activation, resolve, slope, smoothness
+from .activations import Activation, check_activation, check_activations_keep, resolve, slope, smoothness
 from .linearisation import AbstractLinearisation, TaylorSweep, gram_kernel
 from .network import AbstractNetwork
 
@@ -275,7 +275,9 @@ class Layered(AbstractNetwork):
     def check_weights(self, W: PyTree) -> PyTree:
         form = "(matrix [n_out, n_in], bias [n_out]) pairs" if self.bias else "[n_out, n_in] matrices"
         remedy = f"W is a tuple of {form}, one a layer, as network.init(key) returns it"
-        return check_leaves(f"weights of Layered({self.sizes})", W, self._weight_shapes, remedy)
+        checked = check_leaves(f"weights of Layered({self.sizes})", W, self._weight_shapes, remedy)
+        check_activations_keep(self.activations, dtype_of(checked))
+        return checked
 
     def check_neurons(self, x: PyTree) -> Layers:
         shapes = tuple(jax.ShapeDtypeStruct((size,), jnp.float32) for size in self.sizes)

@@ -73,10 +73,11 @@ class Unhashable:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (jnp.sum, r"not elementwise: it turns float32\[3\] into float32\[\]"),
-        (lambda a: a.astype(jnp.float64), "keeps shape and dtype"),
+        (jnp.sum, r"not elementwise: it turns float64\[3\] into float64\[\]"),
+        (lambda a: a.astype(jnp.float16), "keeps shape and dtype"),
+        (lambda a: (a, a), "into tuple; pass a function"),
         (lambda a: a - jnp.mean(a), "depends on other entries"),
-        (lambda a: math.tanh(a), r"fails on a float32 array.*written with jax.numpy"),
+        (lambda a: math.tanh(a), r"fails on a float64 array.*written with jax.numpy"),
         (Unhashable(), "cannot be hashed: pass a plain function"),
     ],
 )

@@ -288,7 +288,7 @@ BATCH_NORM = eqx.nn.BatchNorm(2, "batch", mode="batch")
         ([eqx.nn.Sequential([LINEAR, BATCH_NORM])], None, "Sequential, keeps state"),
         ([LINEAR, eqx.nn.Dropout(0.5)], None, "draws random numbers.*eqx.nn.inference_mode"),
         ([LINEAR, lambda x, key: x], None, "layer 2 .*fails.*called with one array and nothing else"),
-        ([LINEAR, LINEAR], None, r"layer 2 of the chain, Linear, on a float32 array of shape \(2,\) fails"),
+        ([LINEAR, LINEAR], None, r"layer 2 of the chain, Linear, on a float64 array of shape \(2,\) fails"),
         ([LINEAR, lambda x: (x, x)], None, "is one array"),
         ([LINEAR, lambda x: x > 0], None, "in the dtype of its input"),
         ([LINEAR, 3], None, "layer 2 of the chain, int, is non-callable"),
