@@ -15,6 +15,7 @@ from lagrangian_learning._types import Args
 from lagrangian_learning.mechanics.law import AbstractLaw
 
 from .controllers import AdaptiveState
+from .nan_gradient import nan_gradient
 from .results import RESULTS, FailureCode, translate
 from .settings import Plan, Tolerances
 from .stepping import Statistics, observed, residual_of
@@ -43,6 +44,7 @@ def integrate(
     refused: Bool[Array, ""] | None = None,
 ) -> Outcome:
     """One run. A carry continues an earlier one, whose start is not checked again; a refused run takes no step."""
+    given = (law, state, times, args, tolerances, plan, carry)
     law = plan.stabilisation.stabilised(law)
     y0 = start_of(law, times[0], state, args)
     start = start_failure(law, times[0], y0, args, resumed=carry is not None)
@@ -54,7 +56,8 @@ def integrate(
     names = ("num_steps", "num_accepted_steps", "num_rejected_steps")
     counts = [jnp.where(start > 0, 0, solution.stats[name]) for name in names]
     statistics = Statistics(*counts, end.solver_state.monitor)
-    return outcome_of(records, end, failure, solution.result, statistics, plan)
+    outcome = outcome_of(records, end, failure, solution.result, statistics, plan)
+    return _derivable(outcome, given, resumed=carry is not None)
 
 
 integrate_compiled = eqx.filter_jit(integrate)
@@ -68,6 +71,19 @@ def outcome_of(
     failure = jnp.where(broken & (failure == 0), int(FailureCode.NON_FINITE), failure)
     ours = translate(failure, result)
     return Outcome(records, ours, ours != RESULTS.successful, statistics, end)
+
+
+def _derivable(outcome: Outcome, given: PyTree, *, resumed: bool) -> Outcome:
+    """The outcome, where the run failed with a derivative of NaN, and E(t0) with one for the energy balance."""
+
+    def parts(outcome: Outcome) -> PyTree:
+        return outcome.records, outcome.statistics, outcome.carry.t, outcome.carry.y
+
+    if not resumed and outcome.records.energy is not None:
+        first = outcome.records.energy[0]
+        moving = jnp.where(jnp.isfinite(first), first - jax.lax.stop_gradient(first), 0)
+        outcome = eqx.tree_at(lambda o: o.statistics.monitor.energy.start, outcome, replace_fn=lambda e: e + moving)
+    return eqx.tree_at(parts, outcome, nan_gradient(parts(outcome), given, outcome.failed))
 
 
 def trajectory_of(times: Any, tolerances: Tolerances, outcome: Outcome, names: Names) -> Trajectory:

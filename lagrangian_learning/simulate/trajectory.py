@@ -221,6 +221,13 @@ class AbstractSolution(eqx.Module):
         return self.record.energy
 
     @property
+    def energy_start(self) -> Values:
+        """E(t0) of the run, or of the run that it resumes."""
+        if self.record.energy is None:
+            raise NotSavedError("this law has no energy: only laws with a Lagrangian of finite mass have one.")
+        return self._energy_start
+
+    @property
     def energy_balance(self) -> Values:
         """E(t) − E(t0) − ∫ power dt at the saved times: zero for the exact motion."""
         if self.record.energy is None or self.record.work is None:
@@ -271,7 +278,7 @@ class Trajectory(AbstractSolution):
     constraint_residual, velocity_residual: max|G| and max|DG| [T]; zero without constraints, and where the coordinates
     satisfy them by construction (reduced ones).
     energy: E [T].
-    energy_balance: E(t) − E(t0) − ∫ power dt [T].
+    energy_start: E(t0). energy_balance: E(t) − E(t0) − ∫ power dt [T].
     result: a code of `ll.RESULTS`.
     final_state: the law's state where the run ended.
     stats: steps taken, and extrema over all accepted steps (not only saved times): largest residuals after and before
@@ -280,7 +287,10 @@ class Trajectory(AbstractSolution):
 
     engine: what integrated a batch, an `ll.batch.AbstractEngine`; None: one run.
 
-    Records at times that a failed run did not reach are NaN. What was not saved raises `NotSavedError`, which is an
+    Records at times that a failed run did not reach are NaN. So is every derivative of what a failed run leaves, unless
+    its cotangent is zero: jnp.where(path.result == ll.RESULTS.successful, loss, 0) leaves a lane out, where the loss
+    itself has a derivative at NaN (otherwise put `where` on the records). To a derivative the extrema in stats are
+    constants; records, final_state, energy_start and energy_balance are not. What was not saved raises `NotSavedError`, which is an
     AttributeError.
     """
 

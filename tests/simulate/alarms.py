@@ -15,6 +15,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optimistix as optx
 
 import lagrangian_learning as ll
 from tests.problems import pendulum
@@ -121,6 +122,7 @@ def decay(k, end):
 
 
 HEUN, EULER, RK4, MIDPOINT = diffrax.Heun(), diffrax.Euler(), ll.ExponentialRK4(), ll.ExponentialMidpoint()
+IMPLICIT = diffrax.ImplicitEuler(root_finder=diffrax.VeryChord(rtol=1e-8, atol=1e-8, norm=optx.max_norm))
 
 ROWS = [
     Row("pendulum, Heun far too long", swinging(20.0), {"solver": HEUN, "dt0": 0.05 * 8}),
@@ -147,7 +149,7 @@ ROWS = [
     Row("oscillator, damped", oscillator(20.0, theta=0.5), {"solver": diffrax.Tsit5(), "dt0": 0.1}),
     Row("oscillator, damped to rest", oscillator(200.0, theta=1.0), {"rtol": 1e-5}),
     Row("oscillator, damped, Euler too long", oscillator(20.0, theta=0.1), {"solver": EULER, "dt0": 0.2}),
-    Row("oscillator, implicit midpoint too long", oscillator(20.0), {"solver": diffrax.ImplicitEuler(), "dt0": 0.2}),
+    Row("oscillator, implicit Euler too long", oscillator(20.0), {"solver": IMPLICIT, "dt0": 0.2}),
     Row("driven", driven(30.0), {"rtol": 1e-6}),
     Row("driven, Heun", driven(30.0), {"solver": HEUN, "dt0": 0.02}),
     Row("driven fast, Heun too long", driven(60.0, omega=20.0), {"solver": HEUN, "dt0": 0.29}),
