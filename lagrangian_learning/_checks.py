@@ -7,11 +7,12 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
-from ._arrays import as_constant, as_module, is_concrete
+from ._arrays import as_constant, as_module, dtype_of, is_concrete
 
 
 class Verdict(NamedTuple):
@@ -67,22 +68,112 @@ def raised(value: PyTree, verdicts: list[Verdict]) -> PyTree:
 def number(value: Any, name: str) -> Inexact[Array, ""]:
     """One finite real number as an array; otherwise an error that names the argument."""
     constant = _scalar(value, name)
-    return require(constant, _isfinite(_known(value, constant)), f"{name} must be finite.")
+    known = _known(value, constant, constant.dtype, name)
+    return require(constant, _isfinite(known), f"{name} must be finite.")
 
 
 def positive(value: Any, name: str, meaning: str = "", *, finite: bool = True) -> Inexact[Array, ""]:
-    """One real number > 0; `meaning` ends the message: what the argument is, or what to use in its place."""
+    """One real number > 0, not below the smallest normal one of its dtype, which processors take for 0.
+
+    `meaning` ends the message: what the argument is, or what to use in its place.
+    """
     constant = _scalar(value, name)
-    known = _known(value, constant)
-    allowed = (known > 0) & (_isfinite(known) if finite else True)
+    known, least = _known(value, constant, constant.dtype, name), jnp.finfo(constant.dtype).tiny
+    if isinstance(known, np.ndarray) and 0 < known < least:
+        raise ValueError(f"{name} is below {least:.1e}, under which {constant.dtype} counts as 0: choose other units.")
+    allowed = (known >= least) & (_isfinite(known) if finite else True)
     return require(constant, allowed, _message(f"{name} must be {'finite and ' if finite else ''}> 0", meaning))
 
 
 def nonnegative(value: Any, name: str, meaning: str = "") -> Inexact[Array, ""]:
     """One finite real number >= 0; `meaning` ends the message."""
     constant = _scalar(value, name)
-    known = _known(value, constant)
+    known = _known(value, constant, constant.dtype, name)
     return require(constant, _isfinite(known) & (known >= 0), _message(f"{name} must be finite and >= 0", meaning))
+
+
+def real(value: Any, name: str, form: str) -> Inexact[Array, "..."]:
+    """Real numbers of any shape as a floating array, NaN and inf among them; ValueError for anything else."""
+    refusal = f"{name} must be {form}, got {kind_of(value)}."
+    if value is None or isinstance(value, bool | str | bytes | dict):
+        raise ValueError(refusal)
+    try:
+        with np.errstate(over="ignore"):
+            constant = as_constant(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(refusal) from None
+    if jnp.issubdtype(constant.dtype, jnp.complexfloating):
+        raise ValueError(f"{name} must be real, got {constant.dtype}: give real and imaginary parts as two numbers.")
+    return constant
+
+
+def real_array(value: Any, name: str, form: str = "numbers") -> Inexact[Array, "..."]:
+    """Finite real numbers of any shape as an array of a definite floating dtype; `form` says what they are."""
+    constant = real(value, name, form)
+    if not constant.size:
+        raise ValueError(f"{name} is empty, of shape {constant.shape}: give {form}.")
+    known = _known(value, constant, constant.dtype, name)
+    return require(constant, _isfinite(known), f"{name} contains NaN or inf: give finite {form}.")
+
+
+def reals(tree: PyTree, name: str, form: str = "arrays of real numbers") -> PyTree:
+    """Every leaf of a pytree as an array of real floating numbers, NaN and inf among them."""
+    return jax.tree.map(lambda leaf: real(leaf, name, form), tree, is_leaf=lambda leaf: leaf is None)
+
+
+def random_key(value: Any, name: str = "key") -> Array:
+    """A key of `jax.random`, of either style; ValueError otherwise."""
+    known = isinstance(value, jax.Array | np.ndarray)
+    typed = known and jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.shape == ()
+    if not typed and not (known and value.dtype == jnp.uint32 and value.shape in ((2,), (4,))):
+        raise ValueError(f"{name} must be a key such as jax.random.key(0), got {kind_of(value)}.")
+    return value  # pyright: ignore[reportReturnType]
+
+
+def time(value: Any, name: str, like: PyTree) -> Inexact[Array, ""]:
+    """One finite time in the dtype of the state `like`."""
+    constant = _scalar(value, name)
+    known = _known(value, constant, dtype_of(like), name)
+    return require(constant.astype(known.dtype), _isfinite(known), f"{name} must be finite.")
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or False; ValueError for what merely counts as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {kind_of(value)}.")
+    return bool(value)
+
+
+def one_of(value: Any, name: str, choices: tuple[Any, ...], meaning: str = "") -> Any:
+    """One of the choices, which are texts, integers or None; ValueError otherwise."""
+    plain = value is None or (isinstance(value, str | int | np.integer) and not isinstance(value, bool))
+    if not plain or value not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(_message(f"{name} must be one of {listed}, got {shown(value)}", meaning))
+    return value
+
+
+def instance(value: Any, name: str, kind: Any, remedy: str) -> Any:
+    """The value, if it is of the kind; otherwise a ValueError with the remedy, such as what makes one."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be {remedy}, got {kind_of(value)}.")
+    return value
+
+
+def function(value: Any, name: str, meaning: str = "") -> Any:
+    """A callable; `meaning` ends the message: what it is called with, and what it returns."""
+    if not callable(value):
+        raise ValueError(_message(f"{name} must be callable, got {kind_of(value)}", meaning))
+    return value
+
+
+@contextlib.contextmanager
+def about(name: str) -> Iterator[None]:
+    """Errors inside the block begin with the name of the argument that they are about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def positive_int(value: Any, name: str) -> int:
@@ -92,30 +183,58 @@ def positive_int(value: Any, name: str) -> int:
     except TypeError:
         integer = 0
     if integer < 1 or isinstance(value, bool):
-        raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+        raise ValueError(f"{name} must be a positive integer, got {shown(value)}.")
     return integer
 
 
-def optional_module(fn: Callable | None) -> Callable | None:
-    """`as_module` of a callable; None stays None."""
-    return None if fn is None else as_module(fn)
+def kind_of(value: Any) -> str:
+    """What a message calls a value: its type, of an array its dtype and shape, of a class that it is one."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}: call it"
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    if dtype is None or not shape:
+        return type(value).__name__ if dtype is None else f"a {dtype} number"
+    return f"an array {dtype}{list(shape)}"
+
+
+def shown(value: Any) -> str:
+    """A short value as it prints, a longer one by its kind."""
+    text = repr(value) if isinstance(value, str | int | float | complex | bool | None) else ""
+    return text if 0 < len(text) <= _LONGEST_SHOWN else kind_of(value)
+
+
+_LONGEST_SHOWN = 40
+
+
+def module_named(name: str, meaning: str = "") -> Callable[[Any], Callable]:
+    """The converter of a field that holds a callable: `as_module`, with an error that names the field."""
+    return lambda fn: as_module(function(fn, name, meaning or "pass a function or a callable Equinox module."))
+
+
+def optional_module_named(name: str) -> Callable[[Any], Callable | None]:
+    """`module_named`, which lets None pass."""
+    return lambda fn: None if fn is None else module_named(name)(fn)
 
 
 def _scalar(value: Any, name: str) -> Inexact[Array, ""]:
-    try:
-        constant = as_constant(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be one real number, got {type(value).__name__}.") from None
+    constant = real(value, name, "one real number")
     if constant.ndim:
         raise ValueError(f"{name} must be one number, got shape {constant.shape}: for a batch use jax.vmap.")
-    if jnp.issubdtype(constant.dtype, jnp.complexfloating):
-        raise ValueError(f"{name} must be real, got {constant.dtype}.")
     return constant
 
 
-def _known(value: Any, constant: Array) -> Any:
-    """The value in NumPy where it is known: under jit even an operation on constants would be traced."""
-    return np.asarray(value) if is_concrete(value) else constant
+def _known(value: Any, constant: Array, dtype: Any, name: str) -> Any:
+    """The value in NumPy where it is known, as the dtype holds it: under jit even constants would be traced."""
+    if not is_concrete(value):
+        return constant.astype(dtype)
+    given = np.asarray(value)
+    with np.errstate(over="ignore"):
+        known = given.astype(dtype)
+    if np.any(np.isfinite(given) & ~np.isfinite(known)):
+        raise ValueError(f"{name} is beyond {jnp.finfo(dtype).max:.1e}, the largest {dtype}: scale it, or use float64.")
+    return known
 
 
 def _isfinite(known: Any) -> Any:

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array
 
-from lagrangian_learning._checks import collected_verdicts, refused
+from lagrangian_learning._checks import collected_verdicts, kind_of, refused
 from lagrangian_learning.costs.memory import is_small
 from lagrangian_learning.simulate.run import Outcome, checked_start, integrate
 from lagrangian_learning.simulate.settings import Plan, Tolerances
@@ -98,7 +98,7 @@ def engine_for(
     if not isinstance(engine, AbstractEngine):
         raise ValueError(
             f"engine must be None, which picks one, or an engine: ll.batch.DiffraxEngine(), ll.batch.SerialEngine(), "
-            f"ll.fused.FusedEngine(), or one derived from ll.batch.AbstractEngine; got {engine!r}."
+            f"ll.fused.FusedEngine(), or one derived from ll.batch.AbstractEngine; got {kind_of(engine)}."
         )
     refusal = engine.refusal(lane, times, plan)
     if refusal is not None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
+from lagrangian_learning._checks import kind_of
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import Outcome, trajectory_of
 from lagrangian_learning.simulate.settings import Tolerances
@@ -38,7 +39,7 @@ def checked_fold(reduce: Any) -> Fold | None:
     if reduce is None:
         return None
     if not isinstance(reduce, tuple) or len(reduce) != 2 or not callable(reduce[1]):
-        raise ValueError(f"{_REMEDY}; got {reduce!r}.")
+        raise ValueError(f"{_REMEDY}; got {kind_of(reduce)}.")
     return Fold(jax.tree.map(_strong, reduce[0]), reduce[1])
 
 

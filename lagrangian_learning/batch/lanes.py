@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from lagrangian_learning._checks import shown
+
 _IN_AXES = (
     "in_axes must be (law, state, args), each None, an integer, or a pytree prefix of them, as in jax.vmap: "
     "(None, 0, 0) for a batch of states and stimuli under one law"
@@ -59,7 +61,7 @@ class Lanes(NamedTuple):
 def lanes_of(inputs: Inputs, in_axes: Any) -> Lanes:
     """The inputs split by in_axes (law, state, args); ValueError where they fix no number of lanes."""
     if not isinstance(in_axes, tuple | list) or len(in_axes) != 3:
-        raise ValueError(f"{_IN_AXES}; got {in_axes!r}.")
+        raise ValueError(f"{_IN_AXES}; got {shown(in_axes)}.")
     leaves, structure = jax.tree.flatten(inputs)
     trees = zip(("law", "state", "args", "carry"), (*in_axes, 0), inputs, strict=True)
     axes = [axis for name, axis_tree, tree in trees for axis in _spread(name, axis_tree, tree)]
@@ -77,7 +79,7 @@ def _spread(name: str, axes: Any, tree: PyTree) -> list[int | None]:
 
     def visit(axis: Any, part: PyTree) -> None:
         if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int | np.integer)):
-            raise ValueError(f"{_IN_AXES}; got {axis!r} for {name}.")
+            raise ValueError(f"{_IN_AXES}; got {shown(axis)} for {name}.")
         spread.extend(axis if has_dtype(leaf) else None for leaf in jax.tree.leaves(part))
 
     try:
@@ -114,7 +116,7 @@ def _check_counts(lanes: dict[str, Any]) -> None:
             "and None in in_axes for what all lanes share."
         )
     if 0 in counts.values():
-        raise ValueError("the batch is empty: its arguments have no lanes.")
+        raise ValueError(f"the batch is empty: {', '.join(counts)} have no lanes, so give one lane at least.")
 
 
 def _first_of_each(counts: dict[str, int]) -> dict[str, int]:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import is_concrete
-from lagrangian_learning._checks import positive_int
+from lagrangian_learning._checks import collected_verdicts, flag, positive_int
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import resumed, trajectory_of
@@ -96,6 +97,8 @@ def simulate_batch(
     fit.
     """
     check_law(law, save)
+    flag(progress, "progress")
+    flag(throw, "throw")
     if not is_concrete(law, state, args, ts):
         raise ValueError(_TRACED)
     if resume is not None:
@@ -108,6 +111,8 @@ def simulate_batch(
     state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
     row = lane_mesh(mesh)
     batch = lanes_of(Inputs(law, state, args, None if resume is None else resume.carry), in_axes)
+    with _noted(in_axes):
+        _check_one(batch.like_one, times)
     # Chosen for the whole batch, so that all processes choose the same.
     with _noted(in_axes):
         chosen = engine_for(engine, batch.like_one, batch.count, times, tolerances, plan)
@@ -137,6 +142,16 @@ def _noted(in_axes: Any) -> Iterator[None]:
             "whole for every lane, 0 takes one entry of its first axis for each."
         )
         raise
+
+
+def _check_one(lane: Inputs, times: Array) -> None:
+    """What the law finds wrong with the shapes of a lane."""
+
+    def check(lane: Inputs) -> PyTree:
+        with collected_verdicts():
+            return lane.law.check(times, lane.state, lane.args)
+
+    eqx.filter_eval_shape(check, lane)
 
 
 def _resumed(earlier: Any, state: PyTree, in_axes: Any) -> tuple[PyTree, Any]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import all_finite, is_concrete, max_abs
-from lagrangian_learning._checks import positive, positive_int, require
+from lagrangian_learning._checks import about, flag, positive, positive_int, require, shown
 from lagrangian_learning.mechanics.law import AbstractBoundaryLaw
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.settings import checked_state, checked_times
@@ -70,10 +70,13 @@ def solve_boundary(
             f'law must have a costate known at the end: ll.BackpropDiffusion(..., costate="forward") or the law of a '
             f"CognitiveAction(speed=c), got {type(law).__name__}. Others are initial-value problems of ll.simulate."
         )
-    dtype = checked_state(W)[1]
+    flag(throw, "throw")
+    with about("W"):
+        dtype = checked_state(W)[1]
     times = checked_times(ts, dtype)
     method, tol, intervals = _checked_method(method), _checked_tol(tol, dtype), positive_int(intervals, "intervals")
-    state, _ = checked_state(law.boundary_state(times, W, stimulus, x=x, W_dot=W_dot))
+    with about("W, x, W_dot or stimulus"):
+        state, _ = checked_state(law.boundary_state(times, W, stimulus, x=x, W_dot=W_dot))
     problem = BoundaryProblem(law, stimulus, *law.split(state))
     how = {"problem": "boundary values at both ends", "method": method.description}
     solution = _solved(problem, times, method, tol, intervals, names_of(law, None, how))
@@ -84,7 +87,7 @@ def _checked_method(method: Any) -> AbstractMethod:
     if method is None:
         return Newton()
     if not isinstance(method, AbstractMethod):
-        raise ValueError(f"method must be ll.boundary.Newton() or ll.boundary.Sweeps(), got {method!r}.")
+        raise ValueError(f"method must be ll.boundary.Newton() or ll.boundary.Sweeps(), got {shown(method)}.")
     return method
 
 

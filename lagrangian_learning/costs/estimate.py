@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from lagrangian_learning._checks import collected_verdicts, positive_int
+from lagrangian_learning._checks import collected_verdicts, instance, kind_of, positive, positive_int
 from lagrangian_learning._tuning import SOLVER_STEPS
 from lagrangian_learning.mechanics import AbstractLaw
 from lagrangian_learning.simulate.settings import check_law, checked_state, checked_times
@@ -122,6 +122,7 @@ def estimate(
     counts = {"lanes": lanes, "lane_devices": lane_devices, "weight_devices": weight_devices}
     for name, count in counts.items():
         positive_int(count, name)
+    _check_settings(solver, solver_steps, engine)
     times = np.asarray(ts, np.float64)
     steps = _steps(times, steps, dt0)
     if saved is None:
@@ -144,6 +145,15 @@ def estimate(
         hardware, lanes, lane_devices, weight_devices, chunk, at_once, model.under_way(at_once), steps, model.stages,
         evaluation, memory.state, num_bytes(saved) * times.size, model.memory(at_once), seconds, total, bound_by,
     )  # fmt: skip
+
+
+def _check_settings(solver: Any, solver_steps: Any, engine: Any) -> None:
+    if solver is not None:
+        instance(solver, "solver", diffrax.AbstractSolver, "a Diffrax solver such as diffrax.Tsit5()")
+    if solver_steps is not None:
+        positive(solver_steps, "solver_steps")
+    if engine is not None and not isinstance(getattr(engine, "one_core", None), bool):
+        raise ValueError(f"engine must be one of ll.batch or ll.fused, got {kind_of(engine)}.")
 
 
 def _lane_memory(
@@ -278,12 +288,9 @@ def _steps(times: Any, steps: int | None, dt0: float | None) -> int:
     if (steps is None) == (dt0 is None):
         raise ValueError("give either steps, the number of steps, or dt0, the constant step.")
     if steps is not None:
-        if steps < 1 or steps != int(steps):
-            raise ValueError(f"steps must be a whole number of at least 1, got {steps}.")
-        return int(steps)
+        return positive_int(steps, "steps")
     assert dt0 is not None
-    if not dt0 > 0:
-        raise ValueError(f"dt0 must be positive, got {dt0}.")
+    positive(dt0, "dt0", "it is the constant step.")
     return int(np.sum(np.maximum(np.ceil(np.diff(times) / dt0 * (1 - 1e-6)), 1)))
 
 

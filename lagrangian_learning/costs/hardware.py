@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lagrangian_learning._checks import shown
 from lagrangian_learning._tuning import MOST_LANES_CPU, MOST_LANES_ELSEWHERE
 
 
@@ -60,10 +61,10 @@ def as_hardware(hardware: Any) -> Hardware:
         return hardware
     if hardware is None:
         return measure_hardware()
-    if hardware not in KNOWN:
+    if not isinstance(hardware, str) or hardware not in KNOWN:
         raise ValueError(
             f"hardware must be an ll.costs.Hardware, None (measure the device at hand) or one of {', '.join(KNOWN)}; "
-            f"got {hardware!r}."
+            f"got {shown(hardware)}."
         )
     return KNOWN[hardware]
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._checks import nonnegative, positive
+from lagrangian_learning._checks import instance, nonnegative, one_of, positive
 from lagrangian_learning.mechanics import AbstractDissipation, AbstractMultiplierSolver, ExponentialDissipation
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
@@ -72,10 +72,9 @@ class CognitiveAction(AbstractAction):
     speed: Float[Array, "..."] | None = eqx.field(converter=_speed, default=None)
 
     def __check_init__(self) -> None:
-        if not isinstance(self.network, AbstractNetwork):
-            raise ValueError("network must be a network such as ll.Layered((2, 2, 1)).")
-        if not isinstance(self.dissipation, AbstractDissipation):
-            raise ValueError("dissipation must be a dissipation such as ll.ExponentialDissipation(theta=1.0).")
+        instance(self.network, "network", AbstractNetwork, "a network such as ll.Layered((2, 2, 1))")
+        made = "a dissipation such as ll.ExponentialDissipation(theta=1.0)"
+        instance(self.dissipation, "dissipation", AbstractDissipation, made)
 
     def law(
         self, coordinates: str | None = None, multiplier_solver: AbstractMultiplierSolver | None = None
@@ -95,8 +94,7 @@ class CognitiveAction(AbstractAction):
         Raises ValueError for reduced coordinates on a network with cycles, which no forward sweep solves, or with a
         finite speed, where x is no function of W; and for a solver that cannot serve the action.
         """
-        if coordinates not in (None, "reduced", "full"):
-            raise ValueError(f'coordinates must be "reduced" or "full", got {coordinates!r}.')
+        one_of(coordinates, "coordinates", (None, "reduced", "full"))
         sweeps = self.network.feedforward and self.speed is None
         if coordinates == "reduced" and not sweeps:
             raise ValueError(

@@ -4,9 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import tree_zeros
+from lagrangian_learning._checks import about, reals
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
@@ -29,13 +31,15 @@ def check_stimulus(
     jax.eval_shape(lambda x_out, t: potential(x_out, stimulus.target(t)), outputs, times[0])
 
 
-def checked_velocities(network: AbstractNetwork, W: PyTree, W_dot: PyTree) -> PyTree:
+def checked_velocities(network: AbstractNetwork, W: PyTree, W_dot: PyTree, name: str = "v") -> PyTree:
     """Ẇ, which must look like the weights, in their dtype; zero when None."""
     if isinstance(W_dot, Stimulus):
         raise ValueError("v must be velocities like the weights: give the stimulus by name, args=stimulus.")
     if W_dot is None:
         return tree_zeros(W)
-    return jax.tree.map(lambda rate, weight: rate.astype(weight.dtype), network.check_weights(W_dot), W)
+    with about(name):
+        W_dot = network.check_weights(W_dot)
+    return jax.tree.map(lambda rate, weight: rate.astype(weight.dtype), W_dot, W)
 
 
 def check_state(state: Any, levels: int, *, whole: bool = False, multipliers: bool = False) -> None:
@@ -62,14 +66,14 @@ def like_neurons(network: AbstractNetwork, W: PyTree, value: PyTree, name: str) 
     """A pytree like the neurons x of a network, in the dtype of its weights; ValueError otherwise."""
     dtype = jax.tree.leaves(W)[0].dtype
     like = jax.eval_shape(network.forward, W, jax.ShapeDtypeStruct(network.input_shape, dtype))
-    if jax.tree.structure(value) != jax.tree.structure(like) or jax.tree.map(jnp.shape, value) != jax.tree.map(
-        jnp.shape, like
+    if jax.tree.structure(value) != jax.tree.structure(like) or jax.tree.map(np.shape, value) != jax.tree.map(
+        np.shape, like
     ):
         raise ValueError(
-            f"{name} has shapes {jax.tree.map(jnp.shape, value)}, and the neurons of this network "
-            f"{jax.tree.map(jnp.shape, like)}: give one entry a neuron."
+            f"{name} has shapes {jax.tree.map(np.shape, value)}, and the neurons of this network "
+            f"{jax.tree.map(np.shape, like)}: give one entry a neuron."
         )
-    return jax.tree.map(lambda leaf, target: jnp.asarray(leaf).astype(target.dtype), value, like)
+    return jax.tree.map(lambda leaf, target: leaf.astype(target.dtype), reals(value, name), like)
 
 
 def without_velocities(v: Any) -> None:

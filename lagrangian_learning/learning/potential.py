@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import Function, cast, tree_dot
-from lagrangian_learning._checks import nonnegative
+from lagrangian_learning._checks import flag, function, module_named, nonnegative, one_of
 
 
 class AbstractPotential(eqx.Module):
@@ -29,7 +29,7 @@ class SquaredError(AbstractPotential):
 
     def __call__(self, x_out: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, ""]:
         _same_shape(x_out, y)
-        return jnp.sum((x_out - y) ** 2) / 2
+        return jnp.sum((x_out - (cast(y, x_out) if jnp.issubdtype(jnp.result_type(y), jnp.integer) else y)) ** 2) / 2
 
 
 class CrossEntropy(AbstractPotential):
@@ -60,8 +60,9 @@ def as_potential(potential: Callable[..., Array]) -> AbstractPotential:
     """A potential as it is; any other callable of (x_out, y) wrapped."""
     if isinstance(potential, AbstractPotential):
         return potential
-    if not callable(potential):
-        raise ValueError(f"potential must be a callable V(x_out, y), got {type(potential).__name__}.")
+    if isinstance(potential, type):
+        raise ValueError(f"potential is the class {potential.__name__}: make one, {potential.__name__}().")
+    function(potential, "potential", "it is V(x_out, y), such as ll.SquaredError().")
     return FunctionPotential(Function(potential) if jax.tree_util.all_leaves([potential]) else potential)
 
 
@@ -101,13 +102,13 @@ class Term(eqx.Module):
         weighted: whether F stands inside the weight ϖ (∫ F ϖ dt) or, as printed in (5), outside it (∫ F dt).
     """
 
-    fn: Callable[..., Array] = eqx.field(converter=lambda fn: Function(fn) if jax.tree_util.all_leaves([fn]) else fn)
+    fn: Callable[..., Array] = eqx.field(converter=module_named("fn"))
     order: int = eqx.field(static=True, default=1)
     weighted: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
-        if self.order not in (0, 1, 2):
-            raise ValueError(f"order of a term must be 0, 1 or 2, got {self.order!r}.")
+        one_of(self.order, "order", (0, 1, 2), "the highest derivative that fn uses.")
+        flag(self.weighted, "weighted")
 
     def __call__(self, t: Array, jet: tuple[PyTree, ...], args: PyTree) -> Float[Array, ""]:
         """F on the jet ((x, W), (ẋ, Ẇ)[, (ẍ, Ẅ)])."""

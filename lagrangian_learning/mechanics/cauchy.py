@@ -9,8 +9,6 @@ from jaxtyping import Array, Bool, PyTree
 
 from lagrangian_learning._arrays import (
     all_finite,
-    as_constant,
-    as_time,
     dtype_of,
     is_concrete,
     max_abs,
@@ -18,7 +16,7 @@ from lagrangian_learning._arrays import (
     tree_scale,
     tree_zeros,
 )
-from lagrangian_learning._checks import positive, require
+from lagrangian_learning._checks import one_of, positive, reals, require, time
 
 from .constraint import constraint_tower
 from .equations import AbstractEquations
@@ -28,6 +26,7 @@ from .state import State, matches
 
 _DENSE_CHECK_LIMIT = 256  # above this many unknowns an SVD at the start costs more than it is worth
 _START_ITERATIONS = 20  # a start given by hand may lie far off; a step's error does not
+_NOT_FINITE = "the start (t0, q, v, a, j or multipliers) may not contain NaN or inf: give finite data."
 _SINGULAR = (
     "the equations are singular at the start: the inertia is not regular on the kernel of G_q, or constraints are "
     "dependent (see law.regularity(t0, state, args)). Give a mass to every coordinate that the constraints leave free, "
@@ -48,16 +47,13 @@ def initial_state(
     tolerance: Any,
 ) -> State:
     """`EulerLagrange.initial_state`, phase by phase: shapes, finiteness, consistency, regularity."""
-    if consistent not in ("check", "project"):
-        raise ValueError(f'consistent must be "check" or "project", got {consistent!r}.')
+    one_of(consistent, "consistent", ("check", "project"))
     if tolerance is not None:
         positive(tolerance, "tolerance", "the largest residual accepted.")
-    if jnp.ndim(t0) != 0:
-        raise ValueError(f"t0 must be a scalar, got shape {jnp.shape(t0)}: use jax.vmap for several starts.")
     state = _shaped(law, q, v, a, j)
-    t0 = as_time(t0, state.q)
+    t0 = time(t0, "t0", state.q)
     state = State(state.q, state.v, state.a, state.j, _multipliers(law, t0, state, args, multipliers))
-    state = require(state, all_finite((state, t0)), "the initial time, coordinates or velocities contain NaN or inf.")
+    state = require(state, all_finite((state, t0)), _NOT_FINITE)
     state, start = _prepared(law, t0, state, args, consistent == "project", tolerance)
     if start.residual is not None:
         state = require(state, start.consistent, _off_constraint(start.residual, consistent))
@@ -92,13 +88,13 @@ def start_tolerance(state: State, tolerance: Any = None) -> Array:
 
 
 def _shaped(law: AbstractEquations, q: PyTree, v: PyTree, a: PyTree, j: PyTree) -> State:
-    q = jax.tree.map(as_constant, q)
+    q = reals(q, "q")
     if not any(leaf.size for leaf in jax.tree.leaves(q)):
         raise ValueError("q has no coordinates: give at least one array.")
     if len({leaf.dtype for leaf in jax.tree.leaves(q)}) > 1:
         raise ValueError("q mixes dtypes: cast all coordinates to one.")
-    if any(jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in jax.tree.leaves(q)):
-        raise ValueError("q is complex: give real and imaginary parts as coordinates of their own.")
+    if dtype_of(q) not in (jnp.float32, jnp.float64):
+        raise ValueError(f"q must be float32 or float64, got {dtype_of(q)}: cast it.")
     if law.lagrangian.order == 1:
         if a is not None or j is not None:
             raise ValueError("a first-order action determines its accelerations: leave a and j out.")
@@ -110,7 +106,7 @@ def _shaped(law: AbstractEquations, q: PyTree, v: PyTree, a: PyTree, j: PyTree) 
 
 def _like(value: PyTree, q: PyTree, name: str) -> PyTree:
     matches(value, q, name, f"give {name} the structure of q")
-    return jax.tree.map(lambda leaf, target: jnp.asarray(leaf).astype(target.dtype), value, q)
+    return jax.tree.map(lambda leaf, target: leaf.astype(target.dtype), reals(value, name), q)
 
 
 def _multipliers(law: AbstractEquations, t0: Array, state: State, args: PyTree, given: PyTree) -> PyTree:
@@ -124,7 +120,8 @@ def _multipliers(law: AbstractEquations, t0: Array, state: State, args: PyTree, 
     assert law.constraint is not None
     like = law.constraint.value(args)(t0, law.jet(state))
     matches(given, like, "multipliers", "give one multiplier a constraint", "the constraint")
-    return jax.tree.map(lambda leaf, target: jnp.asarray(leaf).astype(target.dtype), given, like)
+    given = reals(given, "multipliers")
+    return jax.tree.map(lambda leaf, target: leaf.astype(target.dtype), given, like)
 
 
 class _Start(NamedTuple):

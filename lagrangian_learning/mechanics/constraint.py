@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import as_module, tree_dot
+from lagrangian_learning._arrays import tree_dot
+from lagrangian_learning._checks import module_named
 
 from .lagrangian import Jet, JetFunction, total_derivative, weighted_derivative
 
@@ -62,7 +63,7 @@ class Holonomic(AbstractConstraint):
     as the action asks (twice for order 1, four times for order 2).
     """
 
-    fn: Callable[..., PyTree] = eqx.field(converter=as_module)
+    fn: Callable[..., PyTree] = eqx.field(converter=module_named("fn"))
 
     def value(self, args: PyTree) -> JetFunction:
         return lambda t, jet: _arrays(self.fn(t, jet[0], args))
@@ -122,7 +123,7 @@ class Vakonomic(AbstractVelocityConstraint):
     data; the saddle-point system gives q̈ and −δ̇, closed by DG = 0. fn(t, q, v, args) returns any pytree of arrays.
     """
 
-    fn: Callable[..., PyTree] = eqx.field(converter=as_module)
+    fn: Callable[..., PyTree] = eqx.field(converter=module_named("fn"))
 
     def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> PyTree:
         """−G_qᵀδ + (D + r)(G_vᵀδ) with δ held."""
@@ -161,7 +162,7 @@ class DAlembert(AbstractVelocityConstraint):
     of arrays; DG = 0 closes the system.
     """
 
-    fn: Callable[..., PyTree] = eqx.field(converter=as_module)
+    fn: Callable[..., PyTree] = eqx.field(converter=module_named("fn"))
 
     def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> None:
         return None

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lagrangian_learning._arrays import as_module, cast
-from lagrangian_learning._checks import nonnegative
+from lagrangian_learning._arrays import cast
+from lagrangian_learning._checks import module_named, nonnegative
 
 
 class AbstractDissipation(eqx.Module):
@@ -75,7 +75,7 @@ class ScheduledDissipation(AbstractDissipation):
     A second-order action needs it twice differentiable.
     """
 
-    log_weight_fn: Callable[[Array], Array] = eqx.field(converter=as_module)
+    log_weight_fn: Callable[[Array], Array] = eqx.field(converter=module_named("log_weight_fn"))
 
     def log_weight(self, t: Float[Array, ""]) -> Float[Array, ""]:
         return self._value(t) - self._value(jnp.zeros_like(t))

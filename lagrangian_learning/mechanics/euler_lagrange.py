@@ -8,7 +8,7 @@ import equinox as eqx
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import as_time, tree_scale, tree_zeros
-from lagrangian_learning._checks import nonnegative, optional_module
+from lagrangian_learning._checks import nonnegative, optional_module_named
 
 from .cauchy import consistent_state, initial_state
 from .constraint import AbstractConstraint
@@ -131,7 +131,7 @@ class EulerLagrange(AbstractEulerLagrange):
 
     lagrangian: Lagrangian
     constraint: AbstractConstraint | None = None
-    forces: Callable[..., PyTree] | None = eqx.field(converter=optional_module, default=None)
+    forces: Callable[..., PyTree] | None = eqx.field(converter=optional_module_named("forces"), default=None)
     multiplier_solver: AbstractMultiplierSolver = eqx.field(
         converter=lambda solver: DenseSaddlePoint() if solver is None else solver, default=None
     )  # pyright: ignore[reportAssignmentType]

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import as_module, tree_add, tree_scale, tree_sub
-from lagrangian_learning._checks import optional_module
+from lagrangian_learning._arrays import tree_add, tree_scale, tree_sub
+from lagrangian_learning._checks import instance, module_named, one_of, optional_module_named
 
 from .dissipation import AbstractDissipation, NoDissipation
 
@@ -53,19 +53,15 @@ class Lagrangian(eqx.Module):
     Raises ValueError when order is neither 1 nor 2 or density is not callable.
     """
 
-    density: Callable[..., Array] = eqx.field(converter=as_module)
+    density: Callable[..., Array] = eqx.field(converter=module_named("density"))
     dissipation: AbstractDissipation = NoDissipation()
     order: int = eqx.field(static=True, default=1)
-    unweighted: Callable[..., Array] | None = eqx.field(converter=optional_module, default=None)
+    unweighted: Callable[..., Array] | None = eqx.field(converter=optional_module_named("unweighted"), default=None)
 
     def __check_init__(self) -> None:
-        if self.order not in (1, 2):
-            raise ValueError(f"order must be 1 (ℓ of q, q̇) or 2 (ℓ of q, q̇, q̈), got {self.order!r}.")
-        if not isinstance(self.dissipation, AbstractDissipation):
-            raise ValueError(
-                f"dissipation must be a dissipation such as ll.ExponentialDissipation(theta), "
-                f"got {type(self.dissipation).__name__}."
-            )
+        one_of(self.order, "order", (1, 2), "1 for ℓ of q, q̇; 2 for ℓ of q, q̇, q̈.")
+        made = "a dissipation such as ll.ExponentialDissipation(theta)"
+        instance(self.dissipation, "dissipation", AbstractDissipation, made)
 
     def rate(self, t: Array) -> Array:
         """r(t) = d/dt log ϖ."""

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 
@@ -21,7 +21,7 @@ class State(eqx.Module):
 
 def matches(value: PyTree, like: PyTree, name: str, remedy: str, of: str = "q") -> PyTree:
     """`value`, if it has the structure and shapes of `like`; else a ValueError."""
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (value, like)]
+    shapes = [jax.tree.map(np.shape, tree) for tree in (value, like)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"{name} has shapes {shapes[0]}, and {of} has {shapes[1]}: {remedy}.")
     return value

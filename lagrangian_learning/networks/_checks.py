@@ -1,5 +1,9 @@
 """Checks of what a network is given: inputs, weights, neurons, dtypes."""
 
+import contextlib
+import warnings
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import ArrayLike, PyTree
 
 from lagrangian_learning._arrays import all_finite
-from lagrangian_learning._checks import require
+from lagrangian_learning._checks import require, shown
 
 
 def check_input(u: ArrayLike, shape: tuple[int, ...]) -> None:
@@ -22,9 +26,9 @@ def check_input(u: ArrayLike, shape: tuple[int, ...]) -> None:
 def check_leaves(what: str, got: PyTree, shapes: PyTree, remedy: str) -> PyTree:
     """`got` as finite floating JAX arrays of one dtype in the structure and `shapes` (a pytree of ShapeDtypeStruct)."""
     expected_shapes = [leaf.shape for leaf in jax.tree.leaves(shapes)]
-    got_shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(got)]
+    got_shapes = [np.shape(leaf) for leaf in jax.tree.leaves(got)]
     if jax.tree.structure(got) != jax.tree.structure(shapes) or got_shapes != expected_shapes:
-        expected, given = (_brief(jax.tree.map(jnp.shape, tree)) for tree in (shapes, got))
+        expected, given = (_brief(jax.tree.map(np.shape, tree)) for tree in (shapes, got))
         raise ValueError(f"{what}: expected shapes {expected}, got {given}; {remedy}")
     dtypes = {jnp.result_type(leaf).name for leaf in jax.tree.leaves(got)}
     if len(dtypes) != 1 or not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
@@ -40,9 +44,17 @@ def _brief(shapes: PyTree, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[: longest - 2]} …"
 
 
+def _as_dtype(dtype: Any) -> np.dtype:
+    with contextlib.suppress(TypeError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy's, of texts that were dtypes once
+        if not isinstance(dtype, jax.Array | np.ndarray | np.generic):
+            return jnp.dtype(dtype)
+    raise ValueError(f"dtype must be a dtype such as jnp.float32, got {shown(dtype)}.")
+
+
 def float_dtype(dtype: DTypeLike | None) -> np.dtype:
     """The dtype asked for, JAX's default float for None; ValueError for one that is not floating or not enabled."""
-    wanted = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
+    wanted = jnp.result_type(float) if dtype is None else _as_dtype(dtype)
     if not jnp.issubdtype(wanted, jnp.floating):
         raise ValueError(f"weights need a floating dtype, got {wanted}: use float32 or float64")
     if jax.dtypes.canonicalize_dtype(wanted) != wanted:

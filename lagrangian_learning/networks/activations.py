@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lagrangian_learning._checks import about, shown
+
 from ._checks import probe_dtypes
 
 Activation = str | Callable[[Array], Array]
@@ -53,8 +55,8 @@ def resolve(activation: Activation) -> Callable[[Array], Array]:
     """The function sigma that a name or a callable stands for; raises ValueError for an unknown name."""
     if callable(activation):
         return activation
-    if activation not in _NAMED:
-        raise ValueError(f"unknown activation {activation!r}: use a callable or one of {', '.join(ACTIVATIONS)}")
+    if not isinstance(activation, str) or activation not in _NAMED:
+        raise ValueError(f"unknown activation {shown(activation)}: use a callable or one of {', '.join(ACTIVATIONS)}")
     return _NAMED[activation][0]
 
 
@@ -73,6 +75,15 @@ def smoothness(activation: Activation) -> int | float:
 def slope(activation: Activation, a: Float[Array, "..."]) -> Float[Array, "..."]:
     """sigma'(a), elementwise, by one forward-mode derivative."""
     return jax.jvp(resolve(activation), (a,), (jnp.ones_like(a),))[1]
+
+
+def check_activations(activation: Activation, output_activation: Activation | None) -> None:
+    """`check_activation` of both, None being the same as the first; errors begin with the argument's name."""
+    with about("activation"):
+        check_activation(activation)
+    if output_activation is not None:
+        with about("output_activation"):
+            check_activation(output_activation)
 
 
 def check_activation(activation: Activation) -> None:

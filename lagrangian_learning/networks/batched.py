@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
-from lagrangian_learning._checks import positive_int
+from lagrangian_learning._checks import instance, positive_int
 
 from ._checks import check_input, check_leaves
 from .linearisation import AbstractLinearisation, TaylorSweep
@@ -69,8 +69,7 @@ class Batched(AbstractNetwork):
         self.batch = positive_int(batch, "batch")
 
     def __check_init__(self) -> None:
-        if not isinstance(self.network, AbstractNetwork):
-            raise ValueError("ll.Batched takes a network, such as ll.Batched(ll.Layered((2, 8, 1)), 64).")
+        instance(self.network, "network", AbstractNetwork, "a network, as in ll.Batched(ll.Layered((2, 8, 1)), 64)")
         if not self.network.feedforward:
             raise ValueError(
                 "ll.Batched requires a feedforward network, and this one has cycles: remove the cycles, or use "

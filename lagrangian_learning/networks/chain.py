@@ -8,11 +8,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from lagrangian_learning._arrays import dtype_of, matmul
-from lagrangian_learning._checks import positive_int
+from lagrangian_learning._checks import kind_of, positive_int, random_key
 
 from ._checks import check_input, check_leaves, float_dtype
 from .callables import HiddenModuleError, opened
@@ -215,7 +216,7 @@ class Chain(AbstractNetwork):
 
     def init(self, key: PRNGKeyArray, dtype: DTypeLike | None = None) -> tuple[PyTree, ...]:
         dtype = float_dtype(dtype)
-        keys = jax.random.split(key, len(self.layers))
+        keys = jax.random.split(random_key(key), len(self.layers))
         return tuple(layer.init(k, dtype) for layer, k in zip(self.layers, keys, strict=True))
 
     def forward(self, W: tuple[PyTree, ...], u: ArrayLike) -> Layers:
@@ -277,17 +278,17 @@ def _as_modules(modules: Any) -> tuple[Any, ...]:
     try:
         layers = tuple(modules)
     except TypeError:
-        raise ValueError(
-            f"a chain is made of a sequence of layers, got a {type(modules).__name__}: put it in a list."
-        ) from None
+        raise ValueError(f"modules must be a sequence of layers, got {kind_of(modules)}: put it in a list.") from None
     if not layers:
-        raise ValueError("a chain needs one layer at least.")
+        raise ValueError("modules is empty: a chain needs one layer at least.")
     return layers
 
 
 def _as_shape(shape: Any) -> Shape:
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    return tuple(positive_int(size, f"each size of the input shape {sizes}") for size in sizes)
+    if not isinstance(shape, int | np.integer | tuple | list):
+        raise ValueError(f"input_shape must be a tuple such as (1, 28, 28), or one integer, got {kind_of(shape)}.")
+    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    return tuple(positive_int(size, f"each size of the input shape, input_shape={sizes},") for size in sizes)
 
 
 def _seen_through(module: Any) -> Any:

@@ -18,10 +18,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from lagrangian_learning._arrays import dtype_of
-from lagrangian_learning._checks import positive, positive_int
+from lagrangian_learning._checks import flag, positive, positive_int, random_key
 
 from ._checks import check_input, check_leaves, float_dtype
-from .activations import Activation, check_activation, check_activations_keep, resolve, slope, smoothness
+from .activations import Activation, check_activations, check_activations_keep, resolve, slope, smoothness
 from .digraph_linearisation import DigraphLinearisation, Neurons, Weights, check_dense, unless_failed
 from .edges import (
     FrozenArray,
@@ -94,7 +94,8 @@ class Digraph(AbstractNetwork):
         self.num_inputs = positive_int(num_inputs, "num_inputs")
         self.num_outputs = positive_int(num_outputs, "num_outputs")
         self.activation, self.output_activation = activation, output_activation
-        self.tolerance, self.max_steps, self.throw = tolerance, positive_int(max_steps, "max_steps"), throw
+        self.tolerance, self.max_steps = tolerance, positive_int(max_steps, "max_steps")
+        self.throw = flag(throw, "throw")
         pairs = as_edges(edges)
         check_edges(pairs, self.num_neurons, self.num_inputs)
         graph = digraph_of(self.num_neurons, pairs)
@@ -107,13 +108,12 @@ class Digraph(AbstractNetwork):
     def __check_init__(self) -> None:
         if self.num_inputs + self.num_outputs > self.num_neurons:
             raise ValueError(
-                f"{self.num_inputs} inputs and {self.num_outputs} outputs do not fit into {self.num_neurons} neurons: "
-                "inputs come first, outputs last, and none is both"
+                f"num_inputs={self.num_inputs} and num_outputs={self.num_outputs} do not fit into "
+                f"num_neurons={self.num_neurons}: inputs come first, outputs last, and none is both"
             )
         if self.tolerance is not None:
             positive(self.tolerance, "tolerance", "leave it None for 100 eps.")
-        for activation in self._activations:
-            check_activation(activation)
+        check_activations(self.activation, self.output_activation)
 
     @classmethod
     def from_networkx(cls, graph: nx.Graph, num_inputs: int, num_outputs: int, *args: Any, **kwargs: Any) -> "Digraph":
@@ -159,7 +159,7 @@ class Digraph(AbstractNetwork):
     def init(self, key: PRNGKeyArray, dtype: DTypeLike | None = None) -> Weights:
         dtype = float_dtype(dtype)
         fan_in = np.bincount(self._target, minlength=self.num_neurons)[self._target]
-        return jax.random.normal(key, (self.num_weights,), dtype) * jnp.asarray(fan_in**-0.5, dtype)
+        return jax.random.normal(random_key(key), (self.num_weights,), dtype) * jnp.asarray(fan_in**-0.5, dtype)
 
     def forward(self, W: Weights, u: ArrayLike) -> Neurons:
         self.check_input(u)

@@ -11,11 +11,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from lagrangian_learning._arrays import dtype_of, matmul
-from lagrangian_learning._checks import positive_int
+from lagrangian_learning._checks import flag, positive_int, random_key, shown
 from lagrangian_learning._tuning import CACHED_MATRIX
 
 from ._checks import check_input, check_leaves, float_dtype
-from .activations import Activation, check_activation, check_activations_keep, resolve, slope, smoothness
+from .activations import Activation, check_activations, check_activations_keep, resolve, slope, smoothness
 from .linearisation import AbstractLinearisation, TaylorSweep, gram_kernel
 from .network import AbstractNetwork
 
@@ -192,11 +192,10 @@ class Layered(AbstractNetwork):
     ) -> None:
         self.sizes = _as_sizes(sizes)
         self.activation, self.output_activation = activation, output_activation
-        self.bias = bool(bias)
+        self.bias = flag(bias, "bias")
 
     def __check_init__(self) -> None:
-        for activation in self.activations:
-            check_activation(activation)
+        check_activations(self.activation, self.output_activation)
 
     @property
     def activations(self) -> tuple[Activation, ...]:
@@ -234,7 +233,7 @@ class Layered(AbstractNetwork):
 
     def init(self, key: PRNGKeyArray, dtype: DTypeLike | None = None) -> PyTree:
         dtype = float_dtype(dtype)
-        keys = jax.random.split(key, len(self.sizes) - 1)
+        keys = jax.random.split(random_key(key), len(self.sizes) - 1)
         shapes = [(m, n) for n, m in itertools.pairwise(self.sizes)]
         matrices = (jax.random.normal(k, s, dtype) * s[1] ** -0.5 for k, s in zip(keys, shapes, strict=True))
         return tuple((matrix, jnp.zeros(matrix.shape[:1], dtype)) if self.bias else matrix for matrix in matrices)
@@ -299,7 +298,7 @@ def _as_sizes(sizes: Any) -> tuple[int, ...]:
     try:
         values = tuple(sizes)
     except TypeError:
-        raise ValueError(f"sizes must be the widths of the layers, as in (2, 2, 1), got {sizes!r}") from None
+        raise ValueError(f"sizes must be the widths of the layers, as in (2, 2, 1), got {shown(sizes)}") from None
     if len(values) < 2:
         raise ValueError(f"sizes needs an input and an output layer at least, as in (2, 1), got {values}")
     return tuple(positive_int(size, f"each of sizes {values}") for size in values)

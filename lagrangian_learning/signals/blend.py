@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lagrangian_learning._checks import one_of
+
 SMOOTHNESS = (2, 4)
 """C² serves first-order actions, whose constraints are differentiated twice, C⁴ second-order ones."""
 
@@ -82,10 +84,7 @@ def nan_outside(value: Float[Array, "..."], inside: Array) -> Float[Array, "..."
 
 def check_smoothness(smoothness: int) -> None:
     """ValueError unless smoothness is 2 or 4."""
-    if smoothness not in SMOOTHNESS:
-        raise ValueError(
-            f"smoothness must be 2 (enough for first-order actions) or 4 (second-order actions), got {smoothness!r}."
-        )
+    one_of(smoothness, "smoothness", SMOOTHNESS, "2 is enough for first-order actions, second-order ones need 4.")
 
 
 def check_size(num_nodes: int, degree: int) -> None:

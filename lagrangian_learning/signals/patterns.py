@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact, Int
 
 from lagrangian_learning._arrays import all_finite
-from lagrangian_learning._checks import require
+from lagrangian_learning._checks import flag, require
 
 from .blend import blend, check_smoothness, smoothstep
 from .signal import AbstractSignal, as_leaf, as_scalar_time, wider
@@ -37,8 +37,8 @@ class Patterns(AbstractSignal):
     periodic: bool = eqx.field(static=True)
 
     def __init__(self, values: Any, dwell: Any, rise: Any, smoothness: int = 2, periodic: bool = False):
-        values = as_leaf("the values of patterns", values)
-        dwell, rise = as_leaf("the dwell of patterns", dwell), as_leaf("the rise of patterns", rise)
+        values = as_leaf("values", values)
+        dwell, rise = as_leaf("dwell", dwell), as_leaf("rise", rise)
         leaves = (values, dwell, rise)
         check_smoothness(smoothness)
         _check_patterns(values, dwell, rise)
@@ -47,7 +47,7 @@ class Patterns(AbstractSignal):
         fits = (rise > 0) & (rise.astype(wide) < dwell.astype(wide))
         message = "a rise must take some time and less than the dwell: give 0 < rise < dwell."
         self.values, self.dwell, self.rise = require(leaves, fits, message)
-        self.smoothness, self.periodic = smoothness, periodic
+        self.smoothness, self.periodic = smoothness, flag(periodic, "periodic")
 
     @property
     def domain(self) -> None:

@@ -34,14 +34,14 @@ class Sampled(AbstractSignal):
     smoothness: int = eqx.field(static=True)
 
     def __init__(self, ts: Any, values: Any, smoothness: int = 2):
-        ts, values = as_leaf("the times of a sampled signal", ts), as_leaf("the values of a sampled signal", values)
+        ts, values = as_leaf("ts", ts), as_leaf("values", values)
         check_smoothness(smoothness)
         _check_samples(ts, values, smoothness)
         samples = require(
             (ts, values), all_finite((ts, values)), "times or values are NaN or inf: give finite samples."
         )
         increasing = jnp.all(jnp.diff(ts) > 0)
-        message = "times must increase strictly: sort the samples by time and keep one at each time."
+        message = "ts must increase strictly: sort the samples by time and keep one at each time."
         self.ts, self.values = require(samples, increasing, message)
         self.smoothness = smoothness
 
@@ -75,9 +75,7 @@ class Sampled(AbstractSignal):
 
 def _check_samples(ts: Array, values: Array, degree: int) -> None:
     if ts.ndim != 1:
-        raise ValueError(
-            f"times must be one row [samples], got shape {ts.shape}: for a batch use jax.vmap(ll.Sampled)."
-        )
+        raise ValueError(f"ts must be one row [samples], got shape {ts.shape}: for a batch use jax.vmap(ll.Sampled).")
     if values.ndim == 0 or values.shape[0] != ts.shape[0]:
-        raise ValueError(f"{ts.shape[0]} times need values of shape ({ts.shape[0]}, ...), got {values.shape}.")
+        raise ValueError(f"{ts.shape[0]} ts need values of shape ({ts.shape[0]}, ...), got {values.shape}.")
     check_size(ts.shape[0], degree)

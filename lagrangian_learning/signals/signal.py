@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Inexact
 
 from lagrangian_learning._arrays import as_constant, as_module
+from lagrangian_learning._checks import real_array
 
 
 class AbstractSignal(eqx.Module):
@@ -89,16 +90,11 @@ def as_scalar_time(t: ArrayLike) -> Inexact[Array, ""]:
 
 
 def as_leaf(name: str, value: Any) -> Inexact[Array, "..."]:
-    """A constant as a leaf of a signal: real and floating, of a definite dtype; else a ValueError.
+    """A constant as a leaf of a signal: real, finite and floating, of a definite dtype; else a ValueError.
 
     A weakly typed leaf would become definite at its first change, and everything would compile again.
     """
-    value = as_constant(value)
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(
-            f"{name} must be real, got dtype {value.dtype}: give real and imaginary parts as two channels."
-        )
-    return jnp.asarray(value, dtype=value.dtype)
+    return real_array(value, name)
 
 
 def wider(dtype: DTypeLike, other: DTypeLike) -> DTypeLike:

@@ -23,7 +23,7 @@ class Constant(AbstractSmoothSignal):
     value: Inexact[Array, "..."]
 
     def __init__(self, value: Any):
-        value = as_leaf("the value of a constant signal", value)
+        value = as_leaf("value", value)
         self.value = require(value, all_finite(value), "a constant signal is NaN or inf: give finite numbers.")
 
     def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
@@ -46,7 +46,8 @@ class Sinusoids(AbstractSmoothSignal):
     offset: Inexact[Array, "..."]
 
     def __init__(self, frequency: Any, amplitude: Any = 1.0, phase: Any = 0.0, offset: Any = 0.0):
-        constants = tuple(as_leaf("a constant of sinusoids", value) for value in (frequency, amplitude, phase, offset))
+        given = {"frequency": frequency, "amplitude": amplitude, "phase": phase, "offset": offset}
+        constants = tuple(as_leaf(name, value) for name, value in given.items())
         # Broadcast now: a batch needs its leading axis on every leaf.
         shape = _common_shape(constants)
         constants = tuple(jnp.broadcast_to(constant, shape) for constant in constants)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from lagrangian_learning._arrays import all_finite, as_constant, is_concrete
-from lagrangian_learning._checks import require
+from lagrangian_learning._checks import about, real, require
 
 from .signal import AbstractSignal, Function, wider
 from .smooth import Constant
@@ -38,8 +38,8 @@ class Stimulus(eqx.Module):
     Raises ValueError when one of them is neither a signal, a callable nor numbers.
     """
 
-    input: AbstractSignal = eqx.field(converter=as_signal)
-    target: AbstractSignal = eqx.field(converter=as_signal)
+    input: AbstractSignal = eqx.field(converter=lambda value: _signal_named("input", value))
+    target: AbstractSignal = eqx.field(converter=lambda value: _signal_named("target", value))
 
     @property
     def smoothness(self) -> int | float:
@@ -88,13 +88,16 @@ class Stimulus(eqx.Module):
         return require(checked, finite, message)
 
 
+def _signal_named(name: str, value: Any) -> AbstractSignal:
+    with about(name):
+        return as_signal(value)
+
+
 def _as_array(value: Any) -> Array:
     try:
-        return as_constant(value)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"a {type(value).__name__} is not a signal: give one such as ll.Sampled, a callable of t, or numbers."
-        ) from None
+        return real(value, "a signal", "real numbers")
+    except ValueError as error:
+        raise ValueError(f"{error} Give one such as ll.Sampled, a callable of t, or numbers.") from None
 
 
 def _shift(name: str, signal: AbstractSignal, frames: ArrayLike) -> AbstractSignal:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Inexact
 
 from lagrangian_learning._arrays import all_finite
-from lagrangian_learning._checks import require
+from lagrangian_learning._checks import about, number, one_of, require
 
 from .blend import blend, blend_weight, check_size, check_smoothness, nan_outside, window
 from .signal import AbstractSignal, as_leaf, as_scalar_time
@@ -45,16 +45,15 @@ class Stream(AbstractSignal):
     def __init__(
         self, frames: Any, spacing: Any = 1.0, smoothness: int = 2, degree: int | None = None, start: Any = 0.0
     ):
-        frames = as_leaf("the frames of a stream", frames)
-        spacing, start = as_leaf("the spacing of a stream", spacing), as_leaf("the start of a stream", start)
+        frames = as_leaf("frames", frames)
+        spacing, start = as_leaf("spacing", spacing), as_leaf("start", start)
         leaves = (frames, spacing, start)
         degree = smoothness if degree is None else degree
         check_smoothness(smoothness)
         _check_frames(frames, spacing, start, degree)
         leaves = require(leaves, all_finite(leaves), "frames, spacing or start is NaN or inf: give finite numbers.")
         leaves = require(leaves, spacing > 0, "the spacing of a stream must be positive.")
-        message = "the start of a stream is a whole number of frames: round it."
-        self.frames, self.spacing, self.start = require(leaves, start == jnp.round(start), message)
+        self.frames, self.spacing, self.start = require(leaves, _whole(start), _WHOLE.format("start"))
         self.smoothness, self.degree = smoothness, degree
 
     @property
@@ -69,7 +68,9 @@ class Stream(AbstractSignal):
 
     def shift(self, frames: ArrayLike) -> "Stream":
         """The same stream with local time 0 moved on by a whole number of frames, which may be traced."""
-        start = self.start + jnp.asarray(frames).astype(self.start.dtype)
+        by = number(frames, "frames")
+        by = require(by, _whole(by), _WHOLE.format("frames"))
+        start = self.start + by.astype(self.start.dtype)
         return eqx.tree_at(lambda stream: stream.start, self, start)
 
     def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
@@ -89,13 +90,20 @@ class Stream(AbstractSignal):
         return nan_outside(blend(theta, nodes, values, weight), (theta >= -room) & (theta <= 1.0 + room))
 
 
+_WHOLE = "{} must be a whole number of frames, at most " + f"{LONGEST} either way: round it."
+
+
+def _whole(frames: Array) -> Array:
+    return (frames == jnp.round(frames)) & (jnp.abs(frames) <= LONGEST)
+
+
 def _check_frames(frames: Array, spacing: Array, start: Array, degree: int) -> None:
     if frames.ndim < 2:
         raise ValueError(f"frames must have shape [frames, channels], got {frames.shape}: for one channel add an axis.")
     if spacing.shape != () or start.shape != ():
         raise ValueError(f"spacing and start are one number each, got shapes {spacing.shape} and {start.shape}.")
-    if degree not in (0, 2, 4):
-        raise ValueError(f"degree must be 0, 2 or 4, got {degree!r}.")
-    check_size(frames.shape[0], degree)
+    one_of(degree, "degree", (0, 2, 4))
+    with about("frames"):
+        check_size(frames.shape[0], degree)
     if frames.shape[0] > LONGEST:
         raise ValueError(f"a stream has at most {LONGEST} frames, got {frames.shape[0]}: cut it into several streams.")

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import is_concrete
-from lagrangian_learning._checks import positive, positive_int, require
+from lagrangian_learning._checks import kind_of, positive, positive_int, require
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.steppers.defaults import default_stepper, trait
 
@@ -147,7 +147,7 @@ class Settings(NamedTuple):
         if controller is None:
             return StepChoice(None, tolerances.rtol is not None, True)
         if not isinstance(controller, diffrax.AbstractStepSizeController):
-            raise ValueError(f"stepsize_controller must be a Diffrax controller, got {controller!r}.")
+            raise ValueError(f"stepsize_controller must be a Diffrax controller, got {kind_of(controller)}.")
         if isinstance(controller, diffrax.ConstantStepSize) and tolerances.dt0 is None:
             raise ValueError("diffrax.ConstantStepSize needs the step: give dt0.")
         if isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
@@ -159,7 +159,7 @@ class Settings(NamedTuple):
         if solver is None:
             return default_stepper(dtype)
         if not isinstance(solver, diffrax.AbstractSolver):
-            raise ValueError(f"solver must be a Diffrax solver such as diffrax.Tsit5(), got {solver!r}.")
+            raise ValueError(f"solver must be a Diffrax solver such as diffrax.Tsit5(), got {kind_of(solver)}.")
         if solver.term_structure is not diffrax.AbstractTerm and not isinstance(solver.term_structure, type):
             raise ValueError(f"{type(solver).__name__} integrates several terms, and a law is one: use another solver.")
         if adaptive and not isinstance(solver, diffrax.AbstractAdaptiveSolver):
@@ -177,7 +177,8 @@ class Settings(NamedTuple):
         if adjoint is None:
             return diffrax.RecursiveCheckpointAdjoint(), solver
         if not isinstance(adjoint, diffrax.AbstractAdjoint):
-            raise ValueError(f"adjoint must be a Diffrax adjoint such as diffrax.DirectAdjoint(), got {adjoint!r}.")
+            found = kind_of(adjoint)
+            raise ValueError(f"adjoint must be a Diffrax adjoint such as diffrax.DirectAdjoint(), got {found}.")
         if isinstance(adjoint, diffrax.BacksolveAdjoint):
             if projects:
                 raise ValueError(

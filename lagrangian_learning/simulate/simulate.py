@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import is_concrete
-from lagrangian_learning._checks import collected_verdicts, raised, refused
+from lagrangian_learning._checks import collected_verdicts, flag, raised, refused
 from lagrangian_learning.mechanics.law import AbstractLaw
 
 from .run import checked_start, integrate_compiled, resumed, trajectory_of
@@ -68,6 +68,7 @@ def simulate(
     throw) with the message of the `ll.RESULTS` code where the run failed.
     """
     check_law(law, save)
+    flag(throw, "throw")
     if resume is not None:
         state = resumed(resume, state)
         if np.ndim(resume.carry.t):
@@ -98,4 +99,4 @@ def simulate(
 def _meter(progress: bool | diffrax.AbstractProgressMeter) -> diffrax.AbstractProgressMeter:
     if isinstance(progress, diffrax.AbstractProgressMeter):
         return progress
-    return diffrax.TextProgressMeter() if progress else diffrax.NoProgressMeter()
+    return diffrax.TextProgressMeter() if flag(progress, "progress") else diffrax.NoProgressMeter()

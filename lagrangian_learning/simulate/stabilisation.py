@@ -1,13 +1,14 @@
 """What keeps a law on its constraints: projection, Baumgarte's method, the stepper itself, or nothing."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lagrangian_learning._checks import positive
+from lagrangian_learning._checks import positive, shown
 from lagrangian_learning.mechanics.law import AbstractLaw
 
 
@@ -15,8 +16,8 @@ def _limit(value: Any) -> Array | None:
     return None if value is None else positive(value, "drift_limit")
 
 
-def _gain(value: Any) -> Array:
-    return positive(value, "a gain of Baumgarte's method")
+def _gain(name: str) -> Callable[[Any], Array]:
+    return lambda value: positive(value, name, "it is a gain of Baumgarte's method.")
 
 
 class AbstractStabilisation(eqx.Module):
@@ -64,8 +65,8 @@ class Baumgarte(AbstractStabilisation):
     α = β is critical damping. Gains much above the inverse step make the law stiff.
     """
 
-    alpha: Float[Array, ""] = eqx.field(converter=_gain)
-    beta: Float[Array, ""] = eqx.field(converter=_gain)
+    alpha: Float[Array, ""] = eqx.field(converter=_gain("alpha"))
+    beta: Float[Array, ""] = eqx.field(converter=_gain("beta"))
     drift_limit: Float[Array, ""] | None = eqx.field(converter=_limit, default=None)
     projects: ClassVar[bool] = False
     corrects: ClassVar[bool] = True
@@ -120,7 +121,7 @@ def resolve(stabilisation: Any, law: AbstractLaw, *, kept_by_stepper: bool) -> A
         remedy = _REMEDIES.get(stabilisation, "") if isinstance(stabilisation, str) else ""
         raise ValueError(
             "stabilisation must be ll.Projection(), ll.Baumgarte(alpha, beta) or ll.NoStabilisation(), "
-            f"got {stabilisation!r}{': ' + remedy if remedy else ''}."
+            f"got {shown(stabilisation)}{': ' + remedy if remedy else ''}."
         )
     if stabilisation.corrects and kept_by_stepper:
         raise ValueError(

@@ -30,7 +30,7 @@ SETTINGS_AND_WORDS = [
     ({"chunk": True}, "chunk must be a positive integer"),
     (
         {"engine": "fused"},
-        r"engine must be None, which picks one, or an engine: .*ll\.fused\.FusedEngine\(\).*got 'fused'",
+        r"engine must be None, which picks one, or an engine: .*ll\.fused\.FusedEngine\(\).*got str",
     ),
     ({"engine": DiffraxEngine}, "engine must be None, which picks one, or an engine"),
     ({"mesh": 4}, "mesh must be a jax.sharding.Mesh"),

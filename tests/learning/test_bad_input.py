@@ -47,7 +47,7 @@ def _as_a_user(unchecked):
         ({"mass_x": [0.1, 0.2]}, "mass_x must be one number"),
         ({"mass_W": np.ones((1, 1))}, "mass_W must be one number"),
         ({"network": (2, 2, 1)}, "network must be a network such as"),
-        ({"potential": 3.0}, r"potential must be a callable V\(x_out, y\), got float"),
+        ({"potential": 3.0}, r"potential must be callable, got float: it is V\(x_out, y\)"),
         ({"dissipation": 1.0}, "dissipation must be a dissipation such as ll.ExponentialDissipation"),
         ({"terms": [lambda *_: 0.0]}, "terms must be ll.Term modules: wrap each function as ll.Term"),
         ({"terms": 3}, "terms must be ll.Term modules"),
@@ -66,13 +66,13 @@ def test_rates_of_dissipation(theta):
 
 @pytest.mark.parametrize("order", [3, -1, "2"])
 def test_orders_of_a_term(order):
-    with pytest.raises(ValueError, match=r"order of a term must be 0, 1 or 2"):
+    with pytest.raises(ValueError, match="order must be one of 0, 1, 2"):
         ll.Term(lambda *_: 0.0, order=order)
 
 
 @pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf])
 def test_rates_of_weight_decay(rate):
-    with pytest.raises(ValueError, match="rate of weight decay must be"):
+    with pytest.raises(ValueError, match="rate must be finite and >= 0"):
         ll.WeightDecay(rate)
 
 
@@ -92,7 +92,7 @@ def test_masses_that_are_traced_are_refused_when_they_run(settings):
 
 
 def test_names_of_coordinates():
-    with pytest.raises(ValueError, match='coordinates must be "reduced" or "full", got \'minimal\''):
+    with pytest.raises(ValueError, match="coordinates must be one of None, 'reduced', 'full', got 'minimal'"):
         action().law("minimal")
 
 
@@ -192,7 +192,7 @@ def test_what_is_no_stimulus(args):
 def test_signals_of_a_stimulus():
     with pytest.raises(ValueError, match="NaN or inf"):
         ll.Stimulus(jnp.array([1.0, jnp.nan]), jnp.array([0.2]))
-    with pytest.raises(ValueError, match="a str is not a signal"):
+    with pytest.raises(ValueError, match="input: a signal must be real numbers, got str"):
         ll.Stimulus("speech", jnp.array([0.2]))
 
 
@@ -227,7 +227,7 @@ def test_cauchy_data_of_the_paper_at_rest():
 
 
 def test_settings_of_a_start():
-    with pytest.raises(ValueError, match='cauchy must be "general" or "paper", got \'newest\''):
+    with pytest.raises(ValueError, match="cauchy must be one of 'general', 'paper', got 'newest'"):
         start(cauchy="newest")
     with pytest.raises(ValueError, match="a first-order action determines its accelerations: leave a and j out"):
         start(a=WEIGHTS)

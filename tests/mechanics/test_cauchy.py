@@ -129,7 +129,7 @@ def test_traced_data_raise_at_run_time(pendulum):
     make(jnp.array([0.0, 1.0]))
     with pytest.raises(Exception, match="off the constraint"):
         jax.block_until_ready(make(jnp.array([0.0, 1.1])))
-    with pytest.raises(Exception, match="contain NaN or inf"):
+    with pytest.raises(Exception, match=r"t0 must be finite|may not contain NaN or inf"):
         jax.block_until_ready(make(jnp.array([0.0, jnp.nan])))
 
 
@@ -143,7 +143,7 @@ def test_values_that_are_not_finite(free, pendulum, place, value):
     data[place] = np.where(np.ones(np.shape(data[place]), bool), value, data[place])
     for law in (free, pendulum):
         for consistent in ("check", "project"):
-            with pytest.raises(ValueError, match="contain NaN or inf"):
+            with pytest.raises(ValueError, match=r"t0 must be finite|may not contain NaN or inf"):
                 law.initial_state(data["t0"], data["q"], data["v"], consistent=consistent)
 
 
@@ -173,9 +173,9 @@ def test_without_velocities_it_starts_from_rest(pendulum):
     [
         ((), "q has no coordinates"),
         ({}, "q has no coordinates"),
-        (None, "q has no coordinates"),
+        (None, "q must be arrays of real numbers, got None"),
         (np.zeros(0), "q has no coordinates"),
-        (np.ones(2, complex), "q is complex"),
+        (np.ones(2, complex), "q must be real"),
         ((np.ones(2, np.float32), np.ones(2)), "q mixes dtypes"),
     ],
 )
@@ -185,7 +185,7 @@ def test_coordinates_that_are_none(free, q, message):
 
 
 def test_time_is_a_scalar(free):
-    with pytest.raises(ValueError, match="t0 must be a scalar"):
+    with pytest.raises(ValueError, match="t0 must be one number"):
         free.initial_state(np.zeros(3), np.ones(2), np.ones(2))
 
 
@@ -196,7 +196,7 @@ def test_tolerances_are_positive(pendulum, tolerance):
 
 
 def test_modes_that_do_not_exist(free):
-    with pytest.raises(ValueError, match='consistent must be "check" or "project"'):
+    with pytest.raises(ValueError, match="consistent must be one of 'check', 'project'"):
         free.initial_state(0.0, np.ones(2), np.ones(2), consistent="yes")
 
 
@@ -208,7 +208,7 @@ def test_accelerations_belong_to_second_order(free, elastica):
         elastica.initial_state(0.0, one, one, a=one)
     with pytest.raises(ValueError, match="j has shapes"):
         elastica.initial_state(0.0, one, one, a=one, j=np.ones(3))
-    with pytest.raises(ValueError, match="contain NaN or inf"):
+    with pytest.raises(ValueError, match=r"t0 must be finite|may not contain NaN or inf"):
         elastica.initial_state(0.0, one, one, a=one, j=np.array([1.0, np.nan]))
 
 

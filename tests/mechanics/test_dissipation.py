@@ -45,7 +45,7 @@ def test_the_same_when_traced():
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_schedule_must_be_callable():
-    with pytest.raises(ValueError, match="expected a callable"):
+    with pytest.raises(ValueError, match="log_weight_fn must be callable"):
         ScheduledDissipation(3.0)  # pyright: ignore[reportArgumentType]
 
 

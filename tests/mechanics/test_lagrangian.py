@@ -21,18 +21,18 @@ def free(t, q, v, args):
 
 @pytest.mark.parametrize("order", [0, 3, -1, 1.5, "2", None])
 def test_order_is_one_or_two(order):
-    with pytest.raises(ValueError, match=r"order must be 1 .* or 2"):
+    with pytest.raises(ValueError, match="order must be one of 1, 2"):
         Lagrangian(free, order=order)
 
 
 @pytest.mark.parametrize("density", [None, 3.0, jnp.ones(2), "v**2"])
 def test_density_is_callable(density):
-    with pytest.raises(ValueError, match="expected a callable"):
+    with pytest.raises(ValueError, match="density must be callable"):
         Lagrangian(density)
 
 
 def test_the_term_outside_the_weight_is_callable():
-    with pytest.raises(ValueError, match="expected a callable"):
+    with pytest.raises(ValueError, match="unweighted must be callable"):
         Lagrangian(free, unweighted=3.0)  # pyright: ignore[reportArgumentType]
 
 
@@ -70,7 +70,7 @@ def test_wrapping_is_asked_for():
         EulerLagrange(free)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"wrap the function as ll\.Holonomic"):
         EulerLagrange(Lagrangian(free), lambda t, q, args: q)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="expected a callable"):
+    with pytest.raises(ValueError, match="fn must be callable"):
         Holonomic(None)  # pyright: ignore[reportArgumentType]
 
 

@@ -56,7 +56,11 @@ def test_many_bad_edges_are_named_in_part():
 @pytest.mark.parametrize(
     ("counts", "edge", "message"),
     [
-        ((4, 3, 2), (0, 3), "3 inputs and 2 outputs do not fit into 4 neurons: inputs come first, outputs last"),
+        (
+            (4, 3, 2),
+            (0, 3),
+            "num_inputs=3 and num_outputs=2 do not fit into num_neurons=4: inputs come first",
+        ),
         ((0, 1, 1), (0, 1), "num_neurons must be a positive integer, got 0"),
         ((3, 0, 1), (0, 1), "num_inputs must be a positive integer, got 0"),
         ((3, 1, -1), (0, 1), "num_outputs must be a positive integer, got -1"),

@@ -90,6 +90,60 @@ def test_bad_constants_are_refused(arguments, message):
         ll.optimizer(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("gradient", "message"),
+    [
+        (
+            {"a": np.ones((2, 3))},
+            r"updates\['a'\] is an array float64\[2, 3\], and its parameter .*\[3\]",
+        ),
+        ({"a": np.ones(3, np.float32)}, r"updates\['a'\] is an array float32\[3\]"),
+        ({"a": np.ones(3, complex)}, r"updates\['a'\] is an array complex128\[3\]"),
+        ({"b": np.ones(3)}, "another structure than the parameters"),
+        (None, "another structure than the parameters"),
+    ],
+)
+def test_gradients_that_are_not_like_their_parameters_are_refused(gradient, message):
+    """A gradient of shape (2, 3) would broadcast three parameters to six."""
+    transformation = ll.optimizer(1.0)
+    with pytest.raises(ValueError, match=message):
+        transformation.update(gradient, transformation.init({"a": jnp.ones(3)}))
+
+
+@pytest.mark.parametrize("parameter", [np.arange(3), np.ones(3, complex), np.ones(3, bool), 1.0, "a"])
+def test_parameters_that_cannot_be_learned_are_refused(parameter):
+    """Integer velocities would round every step to zero."""
+    with pytest.raises(ValueError, match=r"params\['a'\] must be a real floating array.*eqx\.filter"):
+        ll.optimizer(1.0).init({"a": parameter})
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (np.nan, "finite and >= 0"),
+        (np.inf, "finite and >= 0"),
+        (-0.1, "finite and >= 0"),
+        (np.ones(3), r"one number, got shape \(3,\)"),
+        (1j, "real, got complex"),
+        (None, "one real number, got None"),
+    ],
+)
+def test_schedules_that_return_no_time_are_refused(returned, message):
+    transformation = ll.optimizer(1.0, step=lambda count: returned)
+    params = jnp.ones(3)
+    with pytest.raises(ValueError, match=f"step: what the schedule returns must be {message}"):
+        transformation.update(params, transformation.init(params))
+
+
+def test_a_schedule_that_turns_bad_is_seen_under_jit():
+    transformation = ll.optimizer(1.0, step=lambda count: jnp.where(count < 1, 1.0, jnp.nan))
+    params = jnp.ones(3)
+    update = eqx.filter_jit(transformation.update)
+    _, state = update(params, transformation.init(params))
+    with pytest.raises(RuntimeError, match="what the schedule returns must be finite"):
+        jax.block_until_ready(update(params, state))
+
+
 @pytest.mark.slow
 def test_it_is_the_motion_of_damped_descent_by_kick_and_drift(key):
     network = ll.Layered((2, 3, 1))

@@ -134,7 +134,7 @@ def test_projection_refuses_what_it_cannot_serve():
 
 @pytest.mark.parametrize("gains", [(-1.0, 1.0), (1.0, 0.0), (NAN, 1.0), ([1.0, 2.0], 1.0)])
 def test_gains(gains):
-    with pytest.raises(ValueError, match="gain"):
+    with pytest.raises(ValueError, match=r"gain|alpha must be one number"):
         Baumgarte(*gains)
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import all_finite, as_time, dtype_of, max_abs
-from lagrangian_learning._checks import require
+from lagrangian_learning._arrays import all_finite, dtype_of, max_abs
+from lagrangian_learning._checks import about, one_of, require, time
 from lagrangian_learning.learning.abstract_action import AbstractAction
 from lagrangian_learning.learning.checks import check_stimulus, checked_velocities
 from lagrangian_learning.learning.multipliers import AbstractNetworkMultipliers, NetworkSchur
@@ -95,10 +95,10 @@ def weights_state(
     law: AbstractActionLaw, t0: Any, W: PyTree, W_dot: PyTree, stimulus: Any, cauchy: str, *higher: PyTree
 ) -> State:
     """(W, Ẇ, …), checked: what Cauchy data leave free; the neurons' follow from it."""
-    if cauchy not in ("general", "paper"):
-        raise ValueError(f'cauchy must be "general" or "paper", got {cauchy!r}.')
-    W = law.network.check_weights(W)
-    t0 = as_time(t0, W)
+    one_of(cauchy, "cauchy", ("general", "paper"))
+    with about("q"):
+        W = law.network.check_weights(W)
+    t0 = time(t0, "t0", W)
     W_dot = checked_velocities(law.network, W, W_dot)
     law.check_stimulus(t0, stimulus)
     W = require(W, all_finite((stimulus.input(t0), stimulus.target(t0))), _NOT_FINITE)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from lagrangian_learning._arrays import all_finite, as_time, cast, max_abs, tree_scale, tree_zeros
-from lagrangian_learning._checks import nonnegative, positive, require
+from lagrangian_learning._checks import about, flag, instance, nonnegative, one_of, positive, require, time
 from lagrangian_learning.learning.checks import check_state, check_stimulus, like_neurons, without_velocities
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, potential_gradient
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
@@ -26,8 +26,7 @@ COSTATES: tuple[Costate, ...] = ("sign_flip", "forward", "parity")
 
 def check_costate(costate: Any, network: AbstractNetwork) -> None:
     """ValueError for an unknown rule, and for "parity" on a network that is not strictly layered."""
-    if costate not in COSTATES:
-        raise ValueError(f"costate must be one of {COSTATES}, got {costate!r}.")
+    one_of(costate, "costate", COSTATES)
     if costate == "parity" and not isinstance(network, Layered):
         raise ValueError(
             'costate="parity" undoes one gain a layer, which exists for ll.Layered networks only: '
@@ -130,6 +129,8 @@ class BackpropDiffusion(AbstractBoundaryLaw):
     undo_gain: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
+        instance(self.network, "network", AbstractNetwork, "a network such as ll.Layered((2, 2, 1))")
+        flag(self.undo_gain, "undo_gain")
         check_costate(self.costate, self.network)
         if self.undo_gain and not isinstance(self.network, Layered):
             raise ValueError("undo_gain needs one gain a layer, which exists for ll.Layered networks only.")
@@ -153,9 +154,10 @@ class BackpropDiffusion(AbstractBoundaryLaw):
 
         Raises ValueError for data that do not fit; NaN anywhere is an error.
         """
-        W = self.network.check_weights(q)
+        with about("q"):
+            W = self.network.check_weights(q)
         without_velocities(v)
-        t0 = as_time(t0, W)
+        t0 = time(t0, "t0", W)
         check_stimulus(self.network, self.potential, _SMOOTHNESS, t0, args)
         assert args is not None
         x = start_neurons(self.network, W, args.input(t0)) if x is None else like_neurons(self.network, W, x, "x")
@@ -163,7 +165,11 @@ class BackpropDiffusion(AbstractBoundaryLaw):
             delta = start_multipliers(self.network, self.potential, x, W, args.target(t0))
         else:
             delta = like_neurons(self.network, W, multipliers, "multipliers")
-        delta = require(delta, all_finite((x, delta)), "x or multipliers contain NaN or inf.")
+        delta = require(
+            delta,
+            all_finite((x, delta)),
+            "q, x or multipliers are NaN or inf, or make it: give finite data of ordinary size.",
+        )
         return State((x, W), None, multipliers=delta)
 
     def rates(self, t: Any, state: State, args: Stimulus) -> Rates:

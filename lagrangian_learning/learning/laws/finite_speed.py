@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, tree_scale
+from lagrangian_learning._checks import about, time
 from lagrangian_learning.learning.abstract_action import AbstractAction
 from lagrangian_learning.learning.checks import check_state, checked_velocities, like_neurons
 from lagrangian_learning.learning.delta_errors import potential_gradient
@@ -148,9 +149,10 @@ class FiniteSpeedDynamics(AbstractFullDynamics, AbstractBoundaryLaw):
             x: neurons, by default the forward pass (zero on a network with cycles).
             multipliers: δ(t0), like x; by default backprop's delta errors at x (zero on a network with cycles).
         """
-        W = self.network.check_weights(q)
+        with about("q"):
+            W = self.network.check_weights(q)
         W_dot = checked_velocities(self.network, W, v)
-        t0 = as_time(t0, W)
+        t0 = time(t0, "t0", W)
         self.check_stimulus(t0, args)
         assert args is not None
         u = args.input(t0)
@@ -182,6 +184,7 @@ class FiniteSpeedDynamics(AbstractFullDynamics, AbstractBoundaryLaw):
     # -- the boundary-value reading --------------------------------------------------------------------------------
 
     def boundary_state(self, ts: Array, W: PyTree, args: Stimulus, *, x: PyTree, W_dot: PyTree) -> State:
+        W_dot = checked_velocities(self.network, self.network.check_weights(W), W_dot, "W_dot")
         state = self.initial_state(ts[0], W, W_dot, args, x=x)
         self.check_stimulus(ts, args)
         return refuse_fast_dissipation(state, cast(self.speed, ts), jax.vmap(self.lagrangian.rate)(ts))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, tree_add, tree_dot, tree_scale
-from lagrangian_learning._checks import positive
+from lagrangian_learning._checks import about, instance, positive, time
 from lagrangian_learning.learning.checks import check_state, check_stimulus, checked_velocities, without_velocities
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, loss
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
@@ -43,6 +43,9 @@ class AbstractDescent(AbstractLaw, AbstractEnergyPart):
     network: eqx.AbstractVar[AbstractNetwork]
     potential: eqx.AbstractVar[AbstractPotential]
     velocities_held: eqx.AbstractClassVar[int]
+
+    def __check_init__(self) -> None:
+        instance(self.network, "network", AbstractNetwork, "a network such as ll.Layered((2, 2, 1))")
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self._check_stimulus(ts, args)
@@ -93,9 +96,10 @@ class GradientFlow(AbstractDescent):
 
     def initial_state(self, t0: Any, q: PyTree, v: None = None, args: Stimulus | None = None) -> State:
         """The weights q = W, checked with the stimulus args; errors as in `ReducedDynamics.initial_state`."""
-        W = self.network.check_weights(q)
+        with about("q"):
+            W = self.network.check_weights(q)
         without_velocities(v)
-        self._check_stimulus(as_time(t0, W), args)
+        self._check_stimulus(time(t0, "t0", W), args)
         return State(W, None)
 
     @compiled
@@ -151,11 +155,16 @@ class DampedDescent(AbstractDescent):
     # A factory: an array made at import would start the backend before the user can configure it.
     dissipation: AbstractDissipation = eqx.field(default_factory=lambda: ExponentialDissipation(1.0))
 
+    def __check_init__(self) -> None:
+        made = "a dissipation such as ll.ExponentialDissipation(theta=1.0)"
+        instance(self.dissipation, "dissipation", AbstractDissipation, made)
+
     def initial_state(self, t0: Any, q: PyTree, v: PyTree = None, args: Stimulus | None = None) -> State:
         """Weights q = W and their velocities v = Ẇ (0 by default), checked with the stimulus args."""
-        W = self.network.check_weights(q)
+        with about("q"):
+            W = self.network.check_weights(q)
         W_dot = checked_velocities(self.network, W, v)
-        self._check_stimulus(as_time(t0, W), args)
+        self._check_stimulus(time(t0, "t0", W), args)
         return State(W, W_dot)
 
     @compiled

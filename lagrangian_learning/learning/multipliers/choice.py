@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lagrangian_learning._checks import kind_of
 from lagrangian_learning.mechanics import AbstractMultiplierSolver, DenseSaddlePoint
 from lagrangian_learning.networks import AbstractNetwork
 
@@ -26,7 +27,7 @@ def chosen_solver(
     if not isinstance(solver, AbstractMultiplierSolver):
         raise ValueError(
             "multiplier_solver must be a solver of ll.multipliers such as ll.multipliers.ConjugateGradients(), or "
-            f"None, got {solver!r}."
+            f"None, got {kind_of(solver)}."
         )
     if isinstance(solver, AbstractNetworkMultipliers | NetworkSchur | FiniteSpeedMultipliers):
         _check_structure(solver, network, delayed=delayed, plain_inertia=plain_inertia)

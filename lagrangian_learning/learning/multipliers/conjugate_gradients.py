@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from lagrangian_learning._arrays import dtype_of
+from lagrangian_learning._checks import positive, positive_int
 from lagrangian_learning.networks import AbstractLinearisation, AbstractNetwork
 
 from .network_solver import AbstractNetworkMultipliers, check_feedforward
@@ -107,6 +108,12 @@ class ConjugateGradients(AbstractNetworkMultipliers):
     rtol: float | None = eqx.field(static=True, default=None)
     max_steps: int | None = eqx.field(static=True, default=None)
     name: ClassVar[str] = "conjugate gradients on forward and adjoint sweeps"
+
+    def __check_init__(self) -> None:
+        if self.rtol is not None:
+            positive(self.rtol, "rtol", "leave it None for 1e-12 in float64 and 1e-6 in float32.")
+        if self.max_steps is not None:
+            positive_int(self.max_steps, "max_steps")
 
     def check_network(self, network: AbstractNetwork) -> None:
         check_feedforward(network)

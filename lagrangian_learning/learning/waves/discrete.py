@@ -6,10 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from lagrangian_learning._arrays import all_finite, cast, dtype_of
-from lagrangian_learning._checks import number, require
+from lagrangian_learning._checks import about, number, real, reals, require
 from lagrangian_learning.learning.potential import AbstractPotential, as_potential
 from lagrangian_learning.networks import Layered
 from lagrangian_learning.networks.activations import resolve, slope
@@ -99,11 +100,16 @@ def backprop_waves(
         potential: V(x_out, y).
         rate: None for frozen weights; else η, and W_l ← W_l − η g_{t,l+1} after each frame.
 
-    Returns `WaveRecord`. Raises ValueError for another network, shapes that do not fit, and NaN or infinity.
+    Returns `WaveRecord`. Raises ValueError (a run-time error of Equinox when traced) for another network, shapes that
+    do not fit, and NaN or infinity, in what is given or in the waves.
     """
     W, inputs, targets = _checked(network, W, inputs, targets)
     eta = None if rate is None else cast(_checked_rate(rate), W)
-    return _run(network, W, inputs, targets, as_potential(potential), eta)
+    record = _run(network, W, inputs, targets, as_potential(potential), eta)
+    return require(record, all_finite(record), _LEFT)
+
+
+_LEFT = "the waves became NaN or inf: lower rate, or look at what potential returns for these W, inputs and targets."
 
 
 @eqx.filter_jit
@@ -151,17 +157,24 @@ def _checked(network: Any, W: PyTree, inputs: Any, targets: PyTree) -> tuple[PyT
             f"backprop_waves needs an ll.Layered network, in which a wave is in one layer at a time, got "
             f"{type(network).__name__}: for other graphs use ll.BackpropDiffusion, the same law in continuous time."
         )
-    W = network.check_weights(W)
-    inputs = jnp.asarray(inputs)
+    with about("W"):
+        W = network.check_weights(W)
+    inputs = real(inputs, "inputs", "real numbers [T, num_inputs]")
     if inputs.ndim != 2 or inputs.shape[1] != network.num_inputs:
         raise ValueError(
             f"inputs have shape {inputs.shape}, expected (T, {network.num_inputs}), one frame a row: "
             "for a batch of recordings use jax.vmap, for one frame held still use jnp.tile(u, (T, 1))."
         )
-    targets = jax.tree.map(jnp.asarray, targets)
+    targets = jax.tree.map(_target, targets)
     _check_times(inputs.shape[0], targets)
     frames = jax.tree.map(lambda leaf: _as_dtype(leaf, dtype_of(W)), (inputs.astype(dtype_of(W)), targets))
     return W, *require(frames, all_finite(frames), "inputs or targets: NaN or infinity; give finite frames.")
+
+
+def _target(leaf: Any) -> Array:
+    """An array of real numbers, or of integers as it is: labels are the potential's business."""
+    whole = isinstance(leaf, jax.Array | np.ndarray) and jnp.issubdtype(leaf.dtype, jnp.integer)
+    return jnp.asarray(leaf) if whole else reals(leaf, "targets")
 
 
 def _as_dtype(leaf: Array, dtype: Any) -> Array:
