@@ -1,6 +1,5 @@
 """`optimizer`: damped descent as an Optax gradient transformation, for any model that has gradients."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -69,7 +68,7 @@ def optimizer(
 
 def _in_one_dtype(*constants: Array) -> tuple[Array, ...]:
     """Constants of any floating dtypes in the widest of them, also under strict promotion."""
-    widest = functools.reduce(jnp.promote_types, (constant.dtype for constant in constants))
+    widest = max((constant.dtype for constant in constants), key=lambda dtype: jnp.finfo(dtype).bits)
     return tuple(constant.astype(widest) for constant in constants)
 
 
