@@ -12,6 +12,7 @@ import equinox as eqx
 import jax.extend.core as jex
 
 from lagrangian_learning._tuning import FUSED_NUMBERS, KERNELS_AN_EQUATION
+from lagrangian_learning._types import Number
 
 from .memory import num_bytes
 
@@ -39,7 +40,7 @@ class Cost(NamedTuple):
     def __add__(self, other: "Cost") -> "Cost":  # pyright: ignore[reportIncompatibleMethodOverride]
         return Cost(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
-    def times(self, count: float) -> "Cost":
+    def times(self, count: Number) -> "Cost":
         """The cost of doing it that many times."""
         return Cost(*(count * entry for entry in self))
 
@@ -47,7 +48,7 @@ class Cost(NamedTuple):
 NOTHING = Cost(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def cost_of(fn: Callable, *args: Any, loop_steps: float = 1.0) -> Cost:
+def cost_of(fn: Callable, *args: Any, loop_steps: Number = 1.0) -> Cost:
     """Cost of fn(*args); leaves of args may be `jax.ShapeDtypeStruct`, nothing is computed or allocated.
 
     loop_steps: how often the body of a `while` runs, which no jaxpr says: steps of conjugate gradients. Elementwise
@@ -57,7 +58,7 @@ def cost_of(fn: Callable, *args: Any, loop_steps: float = 1.0) -> Cost:
     return _total(jaxpr.jaxpr, loop_steps)
 
 
-def _total(jaxpr: jex.Jaxpr, loop_steps: float) -> Cost:
+def _total(jaxpr: jex.Jaxpr, loop_steps: Number) -> Cost:
     return sum((_cost(equation, loop_steps) for equation in _used(jaxpr)), start=NOTHING)
 
 
@@ -71,7 +72,7 @@ def _used(jaxpr: jex.Jaxpr) -> list[Any]:
     return used[::-1]
 
 
-def _cost(equation: Any, loop_steps: float) -> Cost:
+def _cost(equation: Any, loop_steps: Number) -> Cost:
     name = equation.primitive.name
     if name in _PRODUCTS:
         return _product(equation, _PRODUCTS[name](equation))
@@ -85,7 +86,7 @@ def _cost(equation: Any, loop_steps: float) -> Cost:
     return Cost(flops, 0.0, 0.0, 0.0, flops) if few else Cost(flops, 0.0, 0.0, KERNELS_AN_EQUATION, 0.0)
 
 
-def _inside(name: str, parameters: dict[str, Any], loop_steps: float) -> Cost | None:
+def _inside(name: str, parameters: dict[str, Any], loop_steps: Number) -> Cost | None:
     """The cost of the jaxprs that an equation calls; None where it calls none."""
     if name == "while":
         parts = (parameters["body_jaxpr"], parameters["cond_jaxpr"])
@@ -103,12 +104,12 @@ def _inside(name: str, parameters: dict[str, Any], loop_steps: float) -> Cost | 
     return sum((_total(part, loop_steps) for part in jaxprs), start=NOTHING)
 
 
-def _dot_flops(equation: Any) -> float:
+def _dot_flops(equation: Any) -> Number:
     (contracted, _), _ = equation.params["dimension_numbers"]
     return 2 * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
 
 
-def _convolution_flops(equation: Any) -> float:
+def _convolution_flops(equation: Any) -> Number:
     kernel = equation.invars[1].aval.shape
     return 2 * math.prod(kernel) / kernel[equation.params["dimension_numbers"].rhs_spec[0]]
 
@@ -122,7 +123,7 @@ _PRODUCTS: dict[str, Callable[[Any], float]] = {
 }
 
 
-def _product(equation: Any, flops_an_entry: float) -> Cost:
+def _product(equation: Any, flops_an_entry: Number) -> Cost:
     moved = num_bytes([variable.aval for variable in (*equation.invars, *equation.outvars)])
     flops = flops_an_entry * _size(equation.outvars)
     if max(_size([variable]) for variable in equation.invars) <= FUSED_NUMBERS:

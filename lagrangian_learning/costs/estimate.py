@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 
 from lagrangian_learning._checks import collected_verdicts, instance, kind_of, positive, positive_int
 from lagrangian_learning._tuning import SOLVER_STEPS
+from lagrangian_learning._types import Number
 from lagrangian_learning.mechanics import AbstractLaw
 from lagrangian_learning.simulate.settings import check_law, checked_state, checked_times
 from lagrangian_learning.simulate.work import start_of
@@ -82,13 +83,13 @@ def estimate(
     args: PyTree = None,
     *,
     steps: int | None = None,
-    dt0: float | None = None,
+    dt0: Number | None = None,
     solver: diffrax.AbstractSolver | None = None,
     lanes: int = 1,
     lane_devices: int = 1,
     weight_devices: int = 1,
     hardware: Hardware | str | None = None,
-    solver_steps: float | None = None,
+    solver_steps: Number | None = None,
     saved: Any = None,
     engine: Any = None,
 ) -> Estimate:
@@ -166,7 +167,7 @@ def _lane_memory(
     )
 
 
-def _costs(law: AbstractLaw, state: PyTree, args: PyTree, dtype: np.dtype, loop_steps: float) -> tuple[Cost, Cost]:
+def _costs(law: AbstractLaw, state: PyTree, args: PyTree, dtype: np.dtype, loop_steps: Number) -> tuple[Cost, Cost]:
     """Of one evaluation of the rates, and of what is watched after a step."""
 
     def watch(*at: Any) -> tuple[Any, Any]:
@@ -214,7 +215,7 @@ class _Model(NamedTuple):
         """How many of the lanes take a step at one time."""
         return min(self.cores, lanes) if self.in_turn else lanes
 
-    def memory(self, lanes: int) -> float:
+    def memory(self, lanes: int) -> Number:
         """The state and the records of so many lanes, and what those under way hold in their loop."""
         return self._lane(lanes).of(lanes, self.under_way(lanes)) / self.weight_devices
 
@@ -267,16 +268,16 @@ class _Model(NamedTuple):
             "exchange between devices": self._exchange(lanes, work),
         }
 
-    def _combination_bytes(self) -> float:
+    def _combination_bytes(self) -> Number:
         """Each evaluation reads velocities and writes rates; each stage is made of all stages, which Diffrax reads."""
         return (2 * self.stages + self.stages * self.stages) * self.lane.state
 
-    def _combination_kernels(self) -> float:
+    def _combination_kernels(self) -> Number:
         """Each array of the state, unless it is of few numbers, is combined once a stage and for the error."""
         numbers = self.lane.state / np.dtype(self.dtype).itemsize
         return 0.0 if numbers <= 8 * self.leaves else (self.stages + 1) * self.leaves
 
-    def _exchange(self, lanes: int, work: Cost) -> float:
+    def _exchange(self, lanes: int, work: Cost) -> Number:
         """Weights on several devices: every product ends in one exchange of a layer's neurons."""
         if self.weight_devices == 1:
             return 0.0
@@ -284,7 +285,7 @@ class _Model(NamedTuple):
         return work.products * (self.hardware.link_latency + neurons / self.hardware.link_bandwidth)
 
 
-def _steps(times: Any, steps: int | None, dt0: float | None) -> int:
+def _steps(times: Any, steps: int | None, dt0: Number | None) -> int:
     if (steps is None) == (dt0 is None):
         raise ValueError("give either steps, the number of steps, or dt0, the constant step.")
     if steps is not None:
@@ -294,16 +295,16 @@ def _steps(times: Any, steps: int | None, dt0: float | None) -> int:
     return int(np.sum(np.maximum(np.ceil(np.diff(times) / dt0 * (1 - 1e-6)), 1)))
 
 
-def _count(value: float) -> str:
+def _count(value: Number) -> str:
     power = min(int(math.log10(max(value, 1)) // 3), 6)
     return f"{value / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}"
 
 
-def _size(value: float) -> str:
+def _size(value: Number) -> str:
     return f"{_count(value)}B"
 
 
-def _time(seconds: float) -> str:
+def _time(seconds: Number) -> str:
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60), ("s", 1), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"

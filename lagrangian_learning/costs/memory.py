@@ -21,6 +21,7 @@ from lagrangian_learning._tuning import (
     SPARE_STATES_IN_TURN,
     WORTH_A_WORKER,
 )
+from lagrangian_learning._types import Number
 from lagrangian_learning.steppers.defaults import num_stages
 
 # A stepper without a tableau is taken to have as many as Tsit5.
@@ -56,7 +57,7 @@ class LaneMemory(NamedTuple):
         """Of so many lanes, of which some are under way at one time."""
         return lanes * self.kept + under_way * self.in_loop
 
-    def fitting(self, room: float) -> int:
+    def fitting(self, room: Number) -> int:
         """The lanes that fit side by side: a power of two, so that a little more memory compiles nothing anew."""
         fit = max(int(room / (self.kept + self.in_loop)), 1)
         return 1 << (fit.bit_length() - 1)
@@ -75,7 +76,7 @@ class Placing(NamedTuple):
     devices: int = 1
 
     @property
-    def room(self) -> float:
+    def room(self) -> Number:
         """Bytes for the lanes of a chunk on a device; one chunk more is held than runs."""
         return SHARE_OF_MEMORY / (self.workers + 1) * self.memory
 
