@@ -121,6 +121,11 @@ def reals(tree: PyTree, name: str, form: str = "arrays of real numbers") -> PyTr
     return jax.tree.map(lambda leaf: real(leaf, name, form), tree, is_leaf=lambda leaf: leaf is None)
 
 
+def real_result(value: Any, name: str, dtype: Any) -> Array:
+    """What a user's function `name` returned, in the dtype; a complex result would lose its imaginary part."""
+    return real(value, f"what {name} returns", "real numbers").astype(dtype)
+
+
 def random_key(value: Any, name: str = "key") -> Array:
     """A key of `jax.random`, of either style; ValueError otherwise."""
     known = isinstance(value, jax.Array | np.ndarray)

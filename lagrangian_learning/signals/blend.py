@@ -17,6 +17,7 @@ Both polynomials go through the 2r nodes in the middle, and differ only in the l
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,14 +78,40 @@ def _divided_difference(node: Array, value: Array, below: Iterable[tuple[Array, 
     return value
 
 
+def limited_blend(
+    t: Float[Array, ""], nodes: Float[Array, " 4"], values: Float[Array, " 4 ..."], weight: Float[Array, ""]
+) -> Float[Array, "..."]:
+    """s(t) of degree 1 between the second and the third of four nodes, p_i the line through node i with slope m_i.
+
+    m_i is the lesser of the slopes to its two neighbours, and 0 where they differ in sign. So s is monotone from node
+    to node and stays between the two values: for values that rise, (1 − b) m_i (t − t_i) ≥ 0 and
+    v_{i+1} − m_{i+1} (t_{i+1} − t) ≥ v_i. At an end a node is given twice, and its missing slope is the interval's.
+    """
+    lengths = jnp.diff(nodes)
+    lengths = lengths.reshape(lengths.shape + (1,) * (values.ndim - 1))
+    slopes = jnp.diff(values, axis=0) / jnp.where(lengths > 0, lengths, 1)
+    slopes = jnp.where(lengths > 0, slopes, slopes[1])
+    left, right = _lesser(slopes[0], slopes[1]), _lesser(slopes[1], slopes[2])
+    ahead, behind = values[1] + left * (t - nodes[1]), values[2] + right * (t - nodes[2])
+    return (1.0 - weight) * ahead + weight * behind
+
+
+def _lesser(slope: Array, other: Array) -> Array:
+    """The one nearer to zero; 0 where the signs differ."""
+    nearer = jnp.where(jnp.abs(slope) < jnp.abs(other), slope, other)
+    return jnp.where(slope * other > 0, nearer, jnp.zeros_like(nearer))
+
+
 def nan_outside(value: Float[Array, "..."], inside: Array) -> Float[Array, "..."]:
     """`value` inside the domain, NaN outside, and so for its derivatives, which a `where` would make zero there."""
     return value * jnp.where(jax.lax.stop_gradient(inside), 1.0, jnp.nan).astype(value.dtype)
 
 
-def check_smoothness(smoothness: int) -> None:
-    """ValueError unless smoothness is 2 or 4."""
-    one_of(smoothness, "smoothness", SMOOTHNESS, "2 is enough for first-order actions, second-order ones need 4.")
+def check_smoothness(smoothness: Any) -> int:
+    """2 or 4; ValueError otherwise."""
+    return one_of(
+        smoothness, "smoothness", SMOOTHNESS, "2 is enough for first-order actions, second-order ones need 4."
+    )
 
 
 def check_size(num_nodes: int, degree: int) -> None:

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Inexact
 
 from lagrangian_learning._arrays import as_constant, as_module
-from lagrangian_learning._checks import real_array
+from lagrangian_learning._checks import real_array, real_result
 
 
 class AbstractSignal(eqx.Module):
@@ -51,7 +51,8 @@ class AbstractSmoothSignal(AbstractSignal):
 
 
 class Function(AbstractSmoothSignal):
-    """e(t) = fn(t) for any function that JAX can trace. It is taken to be smooth, which cannot be checked.
+    """e(t) = fn(t) for any function that JAX can trace. It is taken to be smooth, and to change slowly beside the
+    rounding of t, neither of which can be checked: far from t = 0 give it local time, or run in float64.
 
     Arguments:
         fn: scalar time to array. A plain function is held statically; an Equinox module keeps its arrays as leaves.
@@ -78,7 +79,7 @@ class Function(AbstractSmoothSignal):
 
     def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         t = as_scalar_time(t)
-        return jnp.asarray(self.fn(t)).astype(t.dtype)
+        return real_result(self.fn(t), "the function of a signal", t.dtype)
 
 
 def as_scalar_time(t: ArrayLike) -> Inexact[Array, ""]:

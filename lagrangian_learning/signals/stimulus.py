@@ -6,14 +6,18 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from lagrangian_learning._arrays import all_finite, as_constant, is_concrete
 from lagrangian_learning._checks import about, real, require
 
+from .patterns import Patterns
+from .sampled import Sampled
 from .signal import AbstractSignal, Function, wider
-from .smooth import Constant
+from .smooth import Constant, Sinusoids
 from .stream import Stream
+from .times import resolved, steps_of
 
 
 def as_signal(value: Any) -> AbstractSignal:
@@ -75,12 +79,14 @@ class Stimulus(eqx.Module):
             t0, t1: first and last time of the run.
 
         Raises ValueError for a wrong shape or too little smoothness, and (`eqx.error_if` when traced) for times outside
-        the domain and values that are NaN or inf at t0.
+        the domain, times that their dtype cannot tell apart finely enough for the signals, and values that are NaN or
+        inf at t0.
         """
         t0 = as_constant(t0)
         _check_shape(self.input, (inputs,) if isinstance(inputs, int) else inputs, t0)
         _check_smoothness(self.input, smoothness)
-        checked = _check_domain(self, t0, t0 if t1 is None else as_constant(t1))
+        t1 = t0 if t1 is None else as_constant(t1)
+        checked = _check_resolved(_check_domain(self, t0, t1), t0, t1)
         finite = all_finite((checked.input(t0), checked.target(t0)))
         if not jax.tree.leaves(checked) and not is_concrete(finite):
             return checked  # two plain functions hold no array to which a run-time error could be tied
@@ -138,6 +144,35 @@ def _check_domain(stimulus: Stimulus, t0: Array, t1: Array) -> Stimulus:
     inside = (t0 >= start - room) & (t1.astype(t0.dtype) <= end + room)
     known = _in_words(start, end)
     return require(stimulus, inside, f"the run leaves the times at which the stimulus is defined{known}: shorten ts.")
+
+
+def _check_resolved(stimulus: Stimulus, t0: Array, t1: Array) -> Stimulus:
+    xp = np if is_concrete(t0, t1) else jnp
+    latest = xp.maximum(xp.abs(xp.asarray(t0)), xp.abs(xp.asarray(t1)))
+    for name, signal in (("input", stimulus.input), ("target", stimulus.target)):
+        finest = _finest(signal, latest, t0.dtype)
+        if finest is not None:
+            message = (
+                f"{t0.dtype} times of this run lie too far apart for the {name}, a {type(signal).__name__}: run in "
+                "local time (subtract the first time from ts and from the signal, or shift a stream), or in float64."
+            )
+            stimulus = require(stimulus, resolved(*finest, t0.dtype), message)
+    return stimulus
+
+
+def _finest(signal: AbstractSignal, latest: Any, dtype: Any) -> tuple[Any, Any] | None:
+    """(steps, times): the shortest times that matter, and where; None: it is not known, or known to be resolved."""
+    match signal:
+        case Sampled():
+            return None if signal.ts.dtype == dtype else steps_of(signal.ts, signal.ts_rest)
+        case Stream():
+            return jnp.asarray(signal.spacing, dtype), latest
+        case Patterns():
+            return jnp.asarray(signal.rise, dtype), latest
+        case Sinusoids():
+            return 2 * math.pi, jnp.max(jnp.abs(signal.frequency)).astype(dtype) * latest
+        case _:
+            return None
 
 
 def _in_words(start: Array, end: Array) -> str:

@@ -41,6 +41,15 @@ CASES = {
     "sampled equal times": (lambda: Sampled(np.minimum(TS, 4.0), VALUES), "increase strictly"),
     "sampled falling": (lambda: Sampled(-TS, VALUES), "increase strictly"),
     "sampled smoothness": (lambda: Sampled(TS, VALUES, 3), "smoothness must be one of 2, 4"),
+    "sampled degree": (lambda: Sampled(TS, VALUES, 2, 3), "degree must be one of 0, 1, 2, 4, got 3"),
+    "sampled degree array": (lambda: Sampled(TS, VALUES, 2, TS), "degree must be one of 0, 1, 2, 4"),
+    "sampled values text": (lambda: Sampled(TS, ["x"] * 6), "values must be numbers"),
+    "function complex": (
+        lambda: Function(lambda t: jax.lax.complex(t, t))(1.0),
+        "function of a signal returns must be real",
+    ),
+    "function none": (lambda: Function(lambda t: None)(1.0), "function of a signal returns must be real numbers"),
+    "function dict": (lambda: Function(lambda t: {"a": t})(1.0), "returns must be real numbers, got dict"),
     "patterns none": (lambda: Patterns(np.zeros((0, 2)), 1.0, 0.5), "values is empty"),
     "patterns number": (lambda: Patterns(1.0, 1.0, 0.5), "at least one pattern"),
     "patterns rise": (lambda: Patterns(VALUES, 1.0, 1.0), "0 < rise < dwell"),
@@ -59,6 +68,7 @@ CASES = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("build", "message"), CASES.values(), ids=CASES.keys())
 def test_known_bad_input_is_a_value_error(build, message):
     with pytest.raises(ValueError, match=message):

@@ -1,6 +1,7 @@
 """Oracles: SciPy's barycentric polynomials and incomplete beta function, closed forms, polynomial fits."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -153,3 +154,65 @@ def test_gradients_in_times_and_values_are_those_of_finite_differences():
             samples[1][which, k] += h
             low, high = (energy(*jnp.asarray(sample)) for sample in samples)
             np.testing.assert_allclose(gradient[k], (high - low) / (2 * h), rtol=1e-5, atol=1e-5)
+
+
+def with_limited_slopes(ts, values, smoothness, t):
+    """(1 − b) p_i + b p_{i+1} with lines through the nodes, word by word."""
+    slopes = np.diff(values) / np.diff(ts)
+    steps = np.concatenate([slopes[:1], slopes, slopes[-1:]])
+    at_node = [min(a, b, key=abs) if a * b > 0 else 0.0 for a, b in itertools.pairwise(steps)]
+    i = min(max(np.searchsorted(ts, t, side="right") - 1, 0), len(ts) - 2)
+    b = betainc(smoothness + 1, smoothness + 1, (t - ts[i]) / (ts[i + 1] - ts[i]))
+    ahead, behind = (values[k] + at_node[k] * (t - ts[k]) for k in (i, i + 1))
+    return (1 - b) * ahead + b * behind
+
+
+GAP = np.concatenate([np.arange(10.0), 29.0 + np.arange(10.0)])
+IN_UNIT = np.random.default_rng(1).uniform(size=20)
+
+
+@pytest.mark.parametrize("smoothness", [2, 4])
+@pytest.mark.parametrize("degree", [0, 1])
+def test_low_degrees_stay_between_their_neighbours_in_a_gap(smoothness, degree):
+    """Data in [0, 1] with a gap of 20: degree 2 reaches −1.3, degree 4 −7."""
+    signal = jax.vmap(Sampled(GAP, IN_UNIT, smoothness, degree))
+    assert np.min(jax.vmap(Sampled(GAP, IN_UNIT, smoothness))(np.linspace(9, 29, 301))) < -1
+    np.testing.assert_allclose(signal(GAP), IN_UNIT, atol=1e-15)
+    for k in range(19):
+        between = np.asarray(signal(np.linspace(GAP[k], GAP[k + 1], 101)))
+        steps = np.diff(between) * np.sign(IN_UNIT[k + 1] - IN_UNIT[k])
+        assert np.min(steps) > -1e-15
+        assert min(IN_UNIT[k : k + 2]) - 1e-15 < between.min()
+        assert between.max() < max(IN_UNIT[k : k + 2]) + 1e-15
+
+
+@pytest.mark.parametrize("smoothness", [2, 4])
+def test_degree_one_is_what_the_definition_says(smoothness):
+    ts, values = uneven(9), np.random.default_rng(5).normal(size=9)
+    times = np.linspace(ts[0], ts[-1], 97)
+    expected = [with_limited_slopes(ts, values, smoothness, t) for t in times]
+    np.testing.assert_allclose(jax.vmap(Sampled(ts, values, smoothness, 1))(times), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("degree", [0, 1])
+@pytest.mark.parametrize("node", [1, 4, 8])
+def test_low_degrees_are_as_smooth_as_stated(degree, node):
+    ts = uneven(10, seed=3)
+    signal = jax.vmap(Sampled(ts, np.cumsum(np.random.default_rng(4).uniform(size=10)), 2, degree))
+    sides = []
+    for start, end in ((ts[node - 1], ts[node]), (ts[node], ts[node + 1])):
+        points = start + (end - start) * 0.5 * (1 - np.cos(np.pi * (np.arange(12) + 0.5) / 12))
+        sides.append(Chebyshev.fit(points, signal(points), 7, domain=[start, end]))
+    jumps = [abs(sides[0].deriv(j)(ts[node]) - sides[1].deriv(j)(ts[node])) for j in (1, 2, 3)]
+    assert max(jumps[:2]) < 1e-7
+    assert jumps[2] > 0.1
+
+
+@pytest.mark.parametrize("degree", [0, 1])
+def test_error_of_low_degrees_falls_with_their_order(degree):
+    errors = []
+    for count in (41, 81, 161):
+        ts, times = np.linspace(0.0, 2.0, count), np.linspace(0.0, 2.0, 1501)
+        errors.append(np.max(np.abs(jax.vmap(Sampled(ts, np.exp(ts), 2, degree))(times) - np.exp(times))))
+    slopes = np.log2(np.divide(errors[:-1], errors[1:]))
+    assert np.all(np.abs(slopes - (degree + 1)) < 0.1), slopes
