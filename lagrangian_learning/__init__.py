@@ -12,12 +12,14 @@ from . import (
     boundary as boundary,
     costs as costs,
     data as data,
+    files as files,
     mechanics as mechanics,
     verify as verify,
 )
 from .batch import simulate_batch as simulate_batch
 from .boundary import solve_boundary as solve_boundary
 from .costs import estimate as estimate
+from .files import load as load, save as save
 from .learning import (
     AbstractPotential as AbstractPotential,
     BackpropDiffusion as BackpropDiffusion,

@@ -1,21 +1,28 @@
 """Checkpoints of a batch: files of arrays that are checked when read."""
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from .fold import placeholder
+from lagrangian_learning._checks import shown
+from lagrangian_learning.files.whole import check_regular, read_whole, write_whole
 
-_FORMAT, _VERSION = "lagrangian_learning arrays", 1
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_FORMAT, _VERSION = "lagrangian_learning arrays", 2
 _LONGEST_HEADER = 2**24
 
 
@@ -25,21 +32,16 @@ class DamagedFileError(ValueError):
 
 def write_arrays(path: Path, kind: str, configuration: dict[str, Any], tree: PyTree) -> None:
     """Writes a pytree of NumPy arrays; the file is there whole or not at all."""
-    payload = io.BytesIO()
-    eqx.tree_serialise_leaves(payload, tree)
     header = _header(kind, configuration, tree)
-    header["sha256"] = _digest(header, payload.getbuffer())
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(_line(header))
-        file.write(payload.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    # Bytes alone, in C order: shapes and dtypes stand in the first line, and nothing in the payload says otherwise.
+    payload = b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in jax.tree.leaves(tree))
+    header["sha256"] = _digest(header, payload)
+    write_whole(path, (_line(header), payload))
 
 
 def read_configuration(path: Path, kind: str) -> dict[str, Any]:
     """What the file's first line says of the run that wrote it; `read_arrays` checks that line."""
+    check_regular(path)
     with path.open("rb") as file:
         return _read_header(path, file, kind)["configuration"]
 
@@ -49,7 +51,7 @@ def read_arrays(path: Path, kind: str, configuration: dict[str, Any], like: PyTr
 
     Raises `DamagedFileError`, a ValueError, for anything that was not written here, by byte.
     """
-    with path.open("rb") as file:
+    with io.BytesIO(read_whole(path)) as file:
         header = _read_header(path, file, kind)
         payload = file.read()
     claimed = header.pop("sha256", None)
@@ -57,11 +59,21 @@ def read_arrays(path: Path, kind: str, configuration: dict[str, Any], like: PyTr
         raise _damaged(path, "its checksum does not fit")
     if header != _header(kind, configuration, like):
         raise _damaged(path, "it holds other lanes or arrays than its place has")
-    stream = io.BytesIO(payload)
-    tree = eqx.tree_deserialise_leaves(stream, jax.tree.map(placeholder, like))
-    if stream.read(1):
-        raise _damaged(path, "something follows its arrays")
-    return tree
+    leaves, structure = jax.tree.flatten(like)
+    if len(payload) != sum(_size(leaf) for leaf in leaves):
+        raise _damaged(path, "its arrays have another size than its first line says")
+    ends = np.cumsum([_size(leaf) for leaf in leaves])
+    parts = (payload[end - _size(leaf) : end] for leaf, end in zip(leaves, ends, strict=True))
+    arrays = [_array(part, leaf) for part, leaf in zip(parts, leaves, strict=True)]
+    return structure.unflatten(arrays)
+
+
+def _size(leaf: Any) -> int:
+    return int(np.prod(leaf.shape, dtype=np.int64)) * np.dtype(leaf.dtype).itemsize
+
+
+def _array(data: bytes, like: Any) -> np.ndarray:
+    return np.frombuffer(bytearray(data), np.dtype(like.dtype)).reshape(like.shape)
 
 
 def _header(kind: str, configuration: dict[str, Any], tree: PyTree) -> dict[str, Any]:
@@ -152,6 +164,29 @@ class Checkpoint:
         if value is not None:
             self._value_path(start).unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else may write here inside the block; ValueError where another process does. Released when killed."""
+        if fcntl is None:
+            yield
+            return
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise ValueError(
+                f"the checkpoint {self.folder} is in use by another run: wait for its end, or name another folder."
+            ) from None
+        finally:
+            os.close(folder)
+
+    @property
+    def lanes_kept(self) -> int:
+        """The lanes of the finished chunks from the first one on."""
+        spans = self.spans()
+        return spans[-1][1] if spans else 0
+
     def _of_lanes(self, start: int, stop: int) -> dict[str, Any]:
         return {**self.configuration, "span": [start, stop]}
 
@@ -174,11 +209,13 @@ class Checkpoint:
 
 
 def _folder(folder: Any) -> Path:
-    try:
-        path = Path(folder)
-    except TypeError:
-        raise ValueError(f"checkpoint must be the name of a folder, got {folder!r}.") from None
+    if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+        raise ValueError(f"checkpoint must be the name of a folder, got {shown(folder)}.")
+    path = Path(folder)
     if path.exists() and not path.is_dir():
         raise ValueError(f"checkpoint must be a folder, and {path} is a file: name another.")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"the checkpoint {path} cannot be made: {error.strerror}. Name another folder.") from None
     return path

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import collected_verdicts, flag, positive_int
+from lagrangian_learning._interrupts import Terminated, terminations_raised
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import resumed, trajectory_of
@@ -127,8 +129,24 @@ def simulate_batch(
     count = run.lanes.count
     collector = RecordCollector(count) if folding is None else FoldingCollector(count, folding)
     kept = None if folder is None else _kept(folder, run, collector, size)
-    carry_out(run, size, collector, kept, Meter(count, shown=progress), throw=throw)
+    with _kept_where_stopped(kept, count):
+        carry_out(run, size, collector, kept, Meter(count, shown=progress), throw=throw)
     return _result(run, collector, names)
+
+
+@contextlib.contextmanager
+def _kept_where_stopped(kept: Checkpoint | None, count: int) -> Iterator[None]:
+    """With a checkpoint, Ctrl-C and SIGTERM say in one line what is kept before they end the call."""
+    if kept is None:
+        yield
+        return
+    try:
+        with kept.held(), terminations_raised():
+            yield
+    except (KeyboardInterrupt, Terminated):
+        done = f"{kept.lanes_kept} of {count} lanes are kept in {kept.folder}"
+        print(f"\nsimulate_batch: stopped; {done}, and the same call goes on from there.", file=sys.stderr)
+        raise
 
 
 @contextlib.contextmanager

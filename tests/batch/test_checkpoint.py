@@ -1,5 +1,8 @@
 """A batch that was cut off goes on after its last finished chunk, and ends with the same bits; nothing else is read."""
 
+import errno
+import io
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +14,8 @@ import jax
 import numpy as np
 import pytest
 
-from lagrangian_learning.batch import batch_run
+from lagrangian_learning.batch import batch_run, checkpoint
+from lagrangian_learning.files import whole
 from tests.batches import CHUNK, FUSED, GRAVITY, LANES, NOTHING, assert_same_bits, released, run, statistics
 
 
@@ -145,7 +149,7 @@ DAMAGE = {
     "cut short": lambda data: data[:-100],
     "no first line": lambda data: data.split(b"\n", 1)[1],
     "empty": lambda data: b"",
-    "another version": lambda data: data.replace(b'"version": 1', b'"version": 2', 1),
+    "another version": lambda data: data.replace(b'"version": 2', b'"version": 1', 1),
     "another class": lambda data: data.replace(b"finished lanes of a batch", b"something else", 1),
 }
 
@@ -178,6 +182,83 @@ def test_a_file_is_no_folder(tmp_path):
     path.touch()
     with pytest.raises(ValueError, match=r"checkpoint must be a folder, and .* is a file"):
         run(checkpoint=path)
+
+
+def test_bytes_in_another_form_are_refused(tmp_path, monkeypatch):
+    """Files of NumPy say their own order: with a checksum computed anew a forged one would be read transposed."""
+    cut_off(monkeypatch, tmp_path, 1)
+    (path,) = tmp_path.iterdir()
+    line, payload = path.read_bytes().split(b"\n", 1)
+    header = json.loads(line)
+    del header["sha256"]
+    forged = io.BytesIO()
+    np.save(forged, np.asfortranarray(np.frombuffer(payload[: 16 * (len(payload) // 16)]).reshape(2, -1)))
+    header["sha256"] = checkpoint._digest(header, forged.getbuffer())
+    path.write_bytes(checkpoint._line(header) + forged.getvalue())
+    with pytest.raises(ValueError, match="its arrays have another size than its first line says"):
+        run(checkpoint=tmp_path)
+
+
+def test_a_pipe_in_the_folder_does_not_block(tmp_path):
+    os.mkfifo(tmp_path / "lanes-000000000000-000000000004.arrays")
+    with pytest.raises(ValueError, match="is no regular file"):
+        run(checkpoint=tmp_path)
+
+
+def test_two_runs_at_once_are_refused(tmp_path):
+    with (
+        checkpoint.Checkpoint(tmp_path, {}).held(),
+        pytest.raises(ValueError, match="is in use by another run: wait for its end"),
+    ):
+        run(checkpoint=tmp_path)
+    run(checkpoint=tmp_path)
+
+
+def test_folders_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    for folder, message in (
+        ("", "must be the name of a folder"),
+        (tmp_path / "file" / "in", "cannot be made: Not a dir"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(checkpoint=folder)
+
+
+def test_a_full_disk_ends_in_one_sentence_and_the_run_goes_on(tmp_path, monkeypatch):
+    cut_off(monkeypatch, tmp_path, 1)
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(whole.os, "fsync", full)
+        with pytest.raises(OSError, match=r"lanes-0+4-0+8\.arrays was not written.*No space left"):
+            run(checkpoint=tmp_path)
+    assert len(names(tmp_path)) == 1
+    assert_same_bits(run(checkpoint=tmp_path), run())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, None), (signal.SIGTERM, 143)])
+def test_what_is_kept_is_said_when_it_is_stopped(tmp_path, monkeypatch, capfd, number, code):
+    advance, done = batch_run.Meter.advance, []
+
+    def stopped(self, lanes, failed):
+        advance(self, lanes, failed)
+        done.append(lanes)
+        if len(done) == 2:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_run.Meter, "advance", stopped)
+        with pytest.raises(KeyboardInterrupt if code is None else SystemExit) as caught:
+            run(checkpoint=tmp_path)
+    assert getattr(caught.value, "code", None) == code
+    said = capfd.readouterr().err.strip().splitlines()[-1]
+    assert (
+        said == f"simulate_batch: stopped; 8 of 11 lanes are kept in {tmp_path}, and the same call goes on from there."
+    )
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert_same_bits(run(checkpoint=tmp_path), run())
 
 
 KILLED = """
