@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.common import environment, plain
-from lagrangian_learning.commands.output import check_folders
+from lagrangian_learning.commands.output import check_files
 
 DOTS, COLOURS = 120, 255
 
@@ -28,7 +28,7 @@ def options(name: str, description: str | None) -> Options:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that the study runs")
     parser.add_argument("--folder", type=Path, default=Path(), help="where the numbers and the picture go")
     given = parser.parse_args()
-    check_folders(name, given.folder / f"{name}.json")
+    check_files(name, None, given.folder / f"{name}.json")
     return Options(given.quick, given.folder)
 
 

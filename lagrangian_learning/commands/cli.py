@@ -100,7 +100,17 @@ def main(args: list[str] | None = None) -> None:
             f"lagrangian-learning: the command line needs {', '.join(missing)}. "
             'Install it with, in the checkout: pip install ".[cli]"'
         )
-    _app().cli(args=args, prog="lagrangian-learning", description="Learning as mechanics.")
+    from lagrangian_learning._interrupts import Terminated, terminations_raised
+
+    try:
+        with terminations_raised():
+            _app().cli(args=args, prog="lagrangian-learning", description="Learning as mechanics.")
+    except (KeyboardInterrupt, Terminated) as stop:
+        print(
+            "\nlagrangian-learning: stopped; what it named as written is complete, nothing else is kept.",
+            file=sys.stderr,
+        )
+        sys.exit(stop.code if isinstance(stop, Terminated) else 130)
 
 
 def _app() -> Any:

@@ -1,7 +1,11 @@
 """What commands print and write, and where they may."""
 
 import contextlib
+import functools
 import json
+import os
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import lagrangian_learning as ll
+from lagrangian_learning._interrupts import Terminated
 
 
 def recorded(path: ll.Trajectory) -> tuple[PyTree, ...]:
@@ -42,11 +47,46 @@ def _largest(tree: PyTree) -> Array:
     return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
-def check_folders(command: str, *files: Path | None) -> None:
-    """Ends the command now, not after minutes of work, when a file could not be written."""
-    for file in files:
-        if file is not None and not file.parent.is_dir():
-            raise SystemExit(f"{command}: there is no folder {file.parent} to write {file.name} into; make it first.")
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
+
+
+def check_files(command: str, output: Path | None, numbers: Path | None) -> None:
+    """Ends the command now, not after minutes of work, when the picture or the numbers could not be written."""
+    for option, file, suffixes in (("--output", output, PICTURES), ("--json", numbers, ())):
+        reason = None if file is None else _why_not_a_file(file, suffixes)
+        if reason is not None:
+            raise SystemExit(f"{command}: {option} cannot be {str(file)!r}: {reason}")
+    if output is not None and numbers is not None and output.absolute() == numbers.absolute():
+        raise SystemExit(f"{command}: --output and --json are the same file, {output}: give two names.")
+
+
+def check_folder(command: str, option: str, folder: Path) -> None:
+    """Ends the command now when no folder of the name could be made or written into."""
+    inside = folder if folder.exists() else folder.parent
+    reason = f"{folder} is a file; give another name." if folder.is_file() else _why_not_into(inside)
+    if reason is not None:
+        raise SystemExit(f"{command}: {option} cannot be {str(folder)!r}: {reason}")
+
+
+def _why_not_a_file(file: Path, suffixes: tuple[str, ...]) -> str | None:
+    if file.is_dir():  # an empty text is the folder at hand
+        return f"it is a folder; name a file in it, as {file / ('picture.png' if suffixes else 'numbers.json')}."
+    if file.exists() and not file.is_file():
+        return "it is a pipe or a device; name a file."
+    if suffixes and file.suffix.lower() not in suffixes:
+        return f"the name of a picture ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}."
+    return _why_not_into(file.parent)
+
+
+def _why_not_into(folder: Path) -> str | None:
+    if not folder.is_dir():
+        return f"there is no folder {folder}; make it first."
+    try:  # permissions say less than trying: a disk may be full, or mounted for reading
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+    except OSError as error:
+        return f"nothing can be written into {folder}: {error.strerror}."
+    return None
 
 
 def write_json(numbers: Any, path: Path) -> None:
@@ -55,10 +95,44 @@ def write_json(numbers: Any, path: Path) -> None:
 
 
 def check_counts(command: str, **counts: int) -> None:
-    """Ends the command when one of these options is not at least 1."""
+    """Ends the command when one of these options is not at least 1, or is beyond what a program counts to."""
     for name, value in counts.items():
-        if value < 1:
-            raise SystemExit(f"{command}: --{name} must be at least 1.")
+        if not 1 <= value < _MOST:
+            raise SystemExit(f"{command}: --{name} must be at least 1, and below 2**31.")
+
+
+def check_seed(command: str, seed: int) -> None:
+    """Ends the command for a seed that JAX and NumPy do not both take."""
+    if not 0 <= seed < _MOST:
+        raise SystemExit(f"{command}: --seed must be at least 0, and below 2**31.")
+
+
+_MOST = 2**31
+
+
+def of_each_seed(
+    command: str, seed: int, seeds: int, run: Callable[[int], Any]
+) -> tuple[list[Any], Callable[[], None]]:
+    """The results of the seeds in turn, and what ends the command once they are written.
+
+    Stopped by Ctrl-C or SIGTERM it returns those of the seeds that were finished.
+    """
+    found: list[Any] = []
+    for number in range(seed, seed + seeds):
+        try:
+            found.append(run(number))
+        except (KeyboardInterrupt, Terminated) as stop:
+            rest = f"go on with --seed {number} --seeds {seed + seeds - number}"
+            if not found:
+                stopped(command, stop, f"no seed was finished, and nothing is kept: {rest}")
+            return found, functools.partial(stopped, command, stop, f"the seeds before {number} are kept: {rest}")
+    return found, lambda: None
+
+
+def stopped(command: str, stop: BaseException, kept: str) -> None:
+    """Ends the command with one line that says what is kept, and the status of its signal."""
+    print(f"\n{command}: stopped; {kept}.", file=sys.stderr)
+    raise SystemExit(stop.code if isinstance(stop, Terminated) else 130)
 
 
 Line = Callable[..., None]
@@ -83,13 +157,34 @@ def print_rows(line: Line, title: str, rows: dict[str, str]) -> None:
 
 
 def save(line: Line, output: Path | None, draw: Callable[[Path], Any], numbers: Path | None, found: Any) -> None:
-    """Draws the picture and writes the numbers where they are asked for, and prints where they are."""
-    if output is not None:
-        draw(output)
-        line(f"picture: {output}")
-    if numbers is not None:
-        write_json(found, numbers)
-        line(f"numbers: {numbers}")
+    """Draws the picture and writes the numbers where they are asked for, and prints where they are.
+
+    What cannot be written there goes to the folder of temporary files; numbers that fit nowhere are printed. The
+    command then ends with status 1.
+    """
+    wanted = (("picture", output, draw), ("numbers", numbers, lambda path: write_json(found, path)))
+    lost = [what for what, path, write in wanted if path is not None and not _written(line, what, path, write)]
+    if lost:
+        if "numbers" in lost:
+            print(json.dumps(found))
+        raise SystemExit(1)
+
+
+def _written(line: Line, what: str, path: Path, write: Callable[[Path], Any]) -> bool:
+    """Whether it is where it was asked for; there whole or not at all."""
+    for place in (path, Path(tempfile.gettempdir()) / path.name):
+        part = place.with_name(f".{os.getpid()}.part{place.suffix}")
+        try:
+            write(part)
+            part.replace(place)
+        except OSError as error:
+            line(f"{what}: {place} could not be written ({error.strerror or error})")
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+        else:
+            line(f"{what}: {place}")
+            return place == path
+    return False
 
 
 @contextlib.contextmanager

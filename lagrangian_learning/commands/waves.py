@@ -11,16 +11,15 @@ from lagrangian_learning.learning.waves.timing import causing_input_mismatch, sy
 from lagrangian_learning.plot.waves.figures import draw_wave_figures
 from lagrangian_learning.plot.waves.scenes import PERIODS, REFERENCES, SIZES, Scene, fidelity_by_speed, scenes
 
-from .output import Line, check_folders, line_printer, write_json
+from .output import Line, check_files, check_folder, line_printer, save
 
 L = len(SIZES) - 1
 
 
 def waves_command(folder: Path, numbers: Path | None) -> dict:
     """Runs, prints and draws the waves; see `lagrangian_learning.commands.cli.waves`. Returns the numbers."""
-    check_folders("waves", folder, numbers)
-    if folder.exists() and not folder.is_dir():
-        raise SystemExit(f"waves: {folder} is a file; give --folder another name.")
+    check_folder("waves", "--folder", folder)
+    check_files("waves", None, numbers)
     jax.config.update("jax_enable_x64", True)
     line = line_printer(Console())
     line(f"[bold]Forward and backward waves (1)–(3), one layer a frame, in a network of {L + 1} levels[/]")
@@ -34,9 +33,7 @@ def waves_command(folder: Path, numbers: Path | None) -> dict:
     for path in draw_wave_figures(folder, runs, errors):
         line(f"picture: {path}")
     found = as_dict(runs[0], errors)
-    if numbers is not None:
-        write_json(found, numbers)
-        line(f"numbers: {numbers}")
+    save(line, None, lambda path: None, numbers, found)
     return found
 
 

@@ -1,6 +1,5 @@
 """`simulate xor`: the network of five neurons of the paper, learning XOR by the action."""
 
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +14,22 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from rich.console import Console
 
 import lagrangian_learning as ll
-from lagrangian_learning.commands.output import Line, check_folders, line_printer, recorded, relative_residuals, save
+from lagrangian_learning.commands.output import (
+    Line,
+    check_files,
+    check_seed,
+    line_printer,
+    recorded,
+    relative_residuals,
+    save,
+)
 
 # Inputs and targets are 0 and 1: a tanh network without biases is odd, and XOR of ±1 is even.
 INPUTS = ((0.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.0))
 TARGETS = (0.0, 1.0, 0.0, 1.0)
 # One unit of time a pattern, half of it to go over to the next.
 DWELL, RISE = 1.0, 0.5
+LONGEST = 1e6
 GAMMA, THETA, MASS_RATIO = 0.5, 1.0, 1e-2
 DURATION = 1000.0
 RECORDS_A_UNIT = 8
@@ -78,9 +86,12 @@ def _residuals(law: Any, path: ll.Trajectory, stimulus: ll.Stimulus) -> Array:
 def xor_command(seed: int, duration: float | None, output: Path | None, numbers: Path | None) -> Motion:
     """Runs, prints and draws the motion; see `lagrangian_learning.commands.cli.xor`. Returns it."""
     duration = DURATION if duration is None else duration
-    if not 4 <= duration < math.inf:
-        raise SystemExit("simulate xor: --duration must be at least 4, once round the patterns, and finite.")
-    check_folders("simulate xor", output, numbers)
+    if not 4 <= duration <= LONGEST:
+        raise SystemExit(
+            f"simulate xor: --duration must be at least 4, once round the patterns, and {LONGEST:g} at most."
+        )
+    check_seed("simulate xor", seed)
+    check_files("simulate xor", output, numbers)
     jax.config.update("jax_enable_x64", True)
     console = Console()
     line = line_printer(console)

@@ -18,3 +18,7 @@ def xor_network(activation: Activation = "tanh", output_activation: Activation |
     """
     edges = ((0, 2), (1, 2), (0, 3), (1, 3), (2, 4), (3, 4))
     return Digraph(5, edges, 2, 1, activation, output_activation)
+
+
+SIZES = (3, 8, 8, 8, 8, 8, 8, 8, 8, 2)
+"""The network of the figures of waves: ten levels 0 … 9, nine layers of weights."""

@@ -10,7 +10,7 @@ from lagrangian_learning.learning.delta_errors import loss
 from lagrangian_learning.learning.waves import backprop_waves
 from lagrangian_learning.learning.waves.fidelity import wave_fidelity
 from lagrangian_learning.networks import Layered
-from lagrangian_learning.plot.waves.scenes import SIZES
+from lagrangian_learning.networks.examples import SIZES
 
 from .claim import Measured, Shared, as_claim
 from .problems import layers, worst

@@ -24,9 +24,11 @@ from lagrangian_learning.commands.output import (
     Line,
     Report,
     check_counts,
-    check_folders,
+    check_files,
+    check_seed,
     line_printer,
     nothing_reported,
+    of_each_seed,
     print_rows,
     progress,
     save,
@@ -161,21 +163,26 @@ def digits_command(seeds: int, seed: int, output: Path | None, numbers: Path | N
     """Runs, prints and draws the experiment; see `lagrangian_learning.commands.cli.digits`. Returns the runs."""
     passes = PASSES if passes is None else passes
     check_counts("learn digits", seeds=seeds, passes=passes)
-    check_folders("learn digits", output, numbers)
+    check_seed("learn digits", seed)
+    check_files("learn digits", output, numbers)
     try:
         train, test = digits()
     except ModuleNotFoundError as error:
         raise SystemExit(f"learn digits: {error}") from None
-    console, constants, network, runs = Console(), Constants(), convolutional(), []
+    console, constants, network = Console(), Constants(), convolutional()
     line = line_printer(console)
-    for number in range(seed, seed + seeds):
+
+    def run(number: int) -> Run:
         task = make_task(number, network, train, test, passes)
-        if not runs:
+        if number == seed:
             _print_experiment(line, task, len(train.labels), passes, constants)
         with progress(console, f"seed {number}", "batches") as report:
-            runs.append(run_digits(number, task, constants, report))
+            return run_digits(number, task, constants, report)
+
+    runs, end = of_each_seed("learn digits", seed, seeds, run)
     _print_results(line, runs)
     save(line, output, lambda path: draw(runs, test, network, path), numbers, as_dict(runs))
+    end()
     return runs
 
 

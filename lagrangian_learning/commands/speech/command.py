@@ -6,7 +6,15 @@ import numpy as np
 from rich.console import Console
 
 import lagrangian_learning as ll
-from lagrangian_learning.commands.output import check_counts, check_folders, line_printer, progress, save
+from lagrangian_learning.commands.output import (
+    check_counts,
+    check_files,
+    check_seed,
+    line_printer,
+    of_each_seed,
+    progress,
+    save,
+)
 
 from .picture import draw
 from .report import as_dict, print_experiment, print_results
@@ -20,21 +28,27 @@ def speech_command(
     """Runs, prints and draws the experiment; see `lagrangian_learning.commands.cli.speech`. Returns the runs."""
     passes = PASSES if passes is None else passes
     check_counts("learn speech", seeds=seeds, passes=passes)
-    check_folders("learn speech", output, numbers)
+    check_seed("learn speech", seed)
+    check_files("learn speech", output, numbers)
     console, constants = Console(), Constants()
     line = line_printer(console)
     train, test = ll.data.japanese_vowels("train"), ll.data.japanese_vowels("test")
     train = train if recordings is None else some_recordings(train, recordings)
-    runs, learner = [], None
-    for number in range(seed, seed + seeds):
+    learner = None
+
+    def run(number: int) -> Run:
+        nonlocal learner
         task = make_task(number, train, test, passes)
-        if not runs:
+        if number == seed:
             print_experiment(line, task, constants)
         with progress(console, f"seed {number}") as report:
-            run, learner = run_speech(number, task, constants, learner, report)
-        runs.append(run)
+            found, learner = run_speech(number, task, constants, learner, report)
+        return found
+
+    runs, end = of_each_seed("learn speech", seed, seeds, run)
     print_results(line, runs)
     save(line, output, lambda path: draw(runs[0], path), numbers, as_dict(runs))
+    end()
     return runs
 
 

@@ -17,8 +17,8 @@ from lagrangian_learning.learning.waves.discrete import backprop_waves
 from lagrangian_learning.learning.waves.fidelity import Reference, WaveFrames, wave_fidelity, wave_frames
 from lagrangian_learning.learning.waves.timing import synchronised_layer
 from lagrangian_learning.networks import Layered
+from lagrangian_learning.networks.examples import SIZES
 
-SIZES = (3, 8, 8, 8, 8, 8, 8, 8, 8, 2)  # ten levels 0 … 9, nine layers of weights
 SHOWN = 36  # frames of a run that pictures may show
 SLOW, RAPID = 600.0, 7.0  # periods in frames
 MEASURED = 1500  # frames over which errors are measured

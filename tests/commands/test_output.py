@@ -1,0 +1,151 @@
+"""Results are written whole, or said to be elsewhere; what cannot be written is known before the work; what stops a
+command says in one line what is kept."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lagrangian_learning._interrupts import Terminated
+from lagrangian_learning.commands import cli, output
+from lagrangian_learning.commands.speech import command as speech
+
+COMMANDS = (("learn", "speech"), ("learn", "digits"), ("simulate", "xor"))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids="-".join)
+@pytest.mark.parametrize(
+    ("option", "place", "message"),
+    [
+        ("--output", "", "it is a folder; name a file in it"),
+        ("--output", ".", "it is a folder; name a file in it"),
+        ("--output", "picture", "the name of a picture ends in .png, .pdf, .svg or .jpg"),
+        ("--output", "picture.txt", "the name of a picture ends in"),
+        ("--output", "no/such/a.png", "there is no folder no/such; make it first"),
+        ("--output", "pipe.png", "it is a pipe or a device"),
+        ("--output", "/proc/a.png", "nothing can be written into /proc"),
+        ("--json", "", "it is a folder; name a file in it"),
+        ("--json", ".", "it is a folder; name a file in it"),
+        ("--json", "/dev/null", "it is a pipe or a device"),
+        ("--json", "file/a.json", "there is no folder file"),
+        ("--json", "/proc/a.json", "nothing can be written into /proc"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    command, option, place, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.png")
+    Path("file").touch()
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command, option, place])
+    said = str(caught.value)
+    assert said.startswith(f"{' '.join(command)}: {option} cannot be ")
+    assert message in said
+    assert "\n" not in said
+    assert len(said) < 200
+
+
+def test_waves_look_at_their_folder_first(tmp_path):
+    (tmp_path / "file").touch()
+    for folder, message in ((tmp_path / "file", "is a file"), (tmp_path / "a" / "b", "no folder"), ("/proc", "/proc")):
+        with pytest.raises(SystemExit, match=message):
+            cli.main(["waves", "--folder", str(folder)])
+
+
+def test_one_name_for_two_files_is_refused(tmp_path):
+    same = str(tmp_path / "a.png")
+    with pytest.raises(SystemExit, match="the same file"):
+        cli.main(["learn", "speech", "--output", same, "--json", same])
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**40)])
+def test_seeds_that_no_generator_takes_are_refused(seed):
+    for command in COMMANDS:
+        with pytest.raises(SystemExit, match="--seed must be at least 0, and below"):
+            cli.main([*command, "--seed", seed])
+
+
+def full(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_does_not_lose_the_numbers(tmp_path, monkeypatch, capsys):
+    """They go to another folder; where that is full too, they are printed."""
+    said, elsewhere, asked = [], tmp_path / "elsewhere", tmp_path / "asked"
+    elsewhere.mkdir()
+    asked.mkdir()
+    monkeypatch.setattr(output.tempfile, "gettempdir", lambda: str(elsewhere))
+    write = output.write_json
+    monkeypatch.setattr(
+        output, "write_json", lambda found, path: (full if path.parent == asked else write)(found, path)
+    )
+    with pytest.raises(SystemExit) as caught:
+        output.save(said.append, asked / "a.png", full, asked / "a.json", {"accuracy": 0.5})
+    assert caught.value.code == 1
+    assert json.loads((elsewhere / "a.json").read_text()) == {"accuracy": 0.5}
+    assert said[-2] == f"numbers: {asked / 'a.json'} could not be written (No space left on device)"
+    assert said[-1] == f"numbers: {elsewhere / 'a.json'}"
+    assert list(asked.iterdir()) == []
+    monkeypatch.setattr(output, "write_json", full)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        output.save(said.append, None, full, asked / "a.json", {"accuracy": 0.5})
+    assert json.loads(capsys.readouterr().out) == {"accuracy": 0.5}
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (Terminated(143), 143)])
+def test_seeds_that_were_finished_are_kept(stop, code, capsys):
+    def run(number):
+        if number == 5:
+            raise stop
+        return number
+
+    found, end = output.of_each_seed("learn speech", 3, 4, run)
+    assert found == [3, 4]
+    with pytest.raises(SystemExit) as caught:
+        end()
+    assert caught.value.code == code
+    last = "the seeds before 5 are kept: go on with --seed 5 --seeds 2."
+    assert capsys.readouterr().err.strip() == f"learn speech: stopped; {last}"
+    with pytest.raises(SystemExit):
+        output.of_each_seed("learn speech", 5, 2, run)
+    assert "no seed was finished, and nothing is kept: go on with --seed 5 --seeds 2." in capsys.readouterr().err
+
+
+def test_a_command_that_is_stopped_ends_in_one_line(monkeypatch, capsys, tmp_path):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(speech, "run_speech", stopped)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["learn", "speech", "--passes", "1", "--recordings", "1", "--output", str(tmp_path / "a.png")])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.strip() == (
+        "learn speech: stopped; no seed was finished, and nothing is kept: go on with --seed 0 --seeds 1."
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_process_in_one_line(number, code, tmp_path):
+    call = [sys.executable, "-u", "-m", "lagrangian_learning", "simulate", "xor", "--duration", "1e4"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(  # noqa: S603  # our own command
+        call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    while "compiling and integrating" not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(1)
+    process.send_signal(number)
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == code
+    assert said.strip().splitlines()[-1].startswith("lagrangian-learning: stopped; ")
+    assert "Traceback" not in said
