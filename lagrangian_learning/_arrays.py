@@ -67,6 +67,12 @@ def max_abs(tree: PyTree) -> Array:
     return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves])) if leaves else jnp.asarray(0.0)
 
 
+def held(tree: PyTree) -> PyTree:
+    """The same values as constants: arrays out of the derivative, the rest as it is."""
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
+
+
 def tree_dot(left: PyTree, right: PyTree) -> Array:
     """Σ left · right over all entries of two pytrees of one structure."""
     products = jax.tree.map(lambda a, b: jnp.sum(a * b), left, right)

@@ -71,7 +71,7 @@ class Pendulum(AbstractLaw, AbstractConstrainedPart, AbstractEnergyPart):
     def energy(self, t, state, args):
         return jnp.sum(state.v**2) / 2 + jnp.asarray(self.gravity, state.q.dtype) * state.q[1]
 
-    def project(self, t, state, args):
+    def project(self, t, state, args, allowed=None):
         q = state.q / jnp.sqrt(jnp.sum(state.q**2))
         return Motion(q, state.v - jnp.sum(q * state.v) * q), jnp.all(jnp.isfinite(q))
 
@@ -102,10 +102,10 @@ class Singular(Pendulum):
 
 
 class NeverProjects(Pendulum):
-    """Its projection reports that it did not converge."""
+    """Its projection reports that it did not converge, after the start."""
 
-    def project(self, t, state, args):
-        return state, jnp.asarray(False)
+    def project(self, t, state, args, allowed=None):
+        return state, t <= 0
 
 
 class Counting(Oscillator):

@@ -60,7 +60,7 @@ def begin(inputs: Inputs, given: LanePlan) -> Running:
     y, carry = start_of(law, times[0], state, inputs.args), inputs.carry
     failure = start_failure(law, times[0], y, inputs.args, resumed=carry is not None)
     failure = jnp.where(is_refused & (failure == 0), int(FailureCode.REFUSED_START), failure)
-    terms, solver = terms_of(law), plan.stepper(times.dtype)
+    terms, solver = terms_of(law), plan.stepper(times.dtype, tolerances)
     if carry is not None:
         y = carry.y
     tnext, control = None, None
@@ -108,7 +108,7 @@ def _stepped(
 ) -> tuple[Worked, Any, MonitoredState, Any, Any]:
     """A step as the monitored stepper makes it: y1, report, state, terms, stepper."""
     law = law_of_lane(inputs, given)
-    terms, solver = terms_of(law), given.plan.stepper(given.times.dtype)
+    terms, solver = terms_of(law), given.plan.stepper(given.times.dtype, given.tolerances)
     state = running.solver_state
     if _keeps_last_stage(solver, state.inner):
         state = MonitoredState(without_first_step(state.inner), state.monitor)

@@ -42,6 +42,7 @@ from .linear_part import (
 from .method import compiled as compiled
 from .multipliers import (
     AbstractMultiplierSolver as AbstractMultiplierSolver,
+    DenseByStructure as DenseByStructure,
     DenseSaddlePoint as DenseSaddlePoint,
     DenseSchur as DenseSchur,
     Regularity as Regularity,

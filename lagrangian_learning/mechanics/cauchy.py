@@ -1,15 +1,19 @@
 """Cauchy data: states on the constraints, checked or made so (docs/theory.md §4)."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, PyTree
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from lagrangian_learning._arrays import (
     all_finite,
     dtype_of,
+    held,
     is_concrete,
     max_abs,
     tree_add,
@@ -18,19 +22,20 @@ from lagrangian_learning._arrays import (
 )
 from lagrangian_learning._checks import one_of, positive, reals, require, time
 
-from .constraint import constraint_tower
 from .equations import AbstractEquations
 from .law import Residual
 from .multipliers import regularity, saddle_defect
 from .state import State, matches
 
 _DENSE_CHECK_LIMIT = 256  # above this many unknowns an SVD at the start costs more than it is worth
+_MOST_ITERATIONS = 30  # each at least halves the update before it
 _START_ITERATIONS = 20  # a start given by hand may lie far off; a step's error does not
+_PROBES = 3
+_ENTRIES = ("q", "v", "a", "j")
 _NOT_FINITE = "the start (t0, q, v, a, j or multipliers) may not contain NaN or inf: give finite data."
 _SINGULAR = (
-    "the equations are singular at the start: the inertia is not regular on the kernel of G_q, or constraints are "
-    "dependent (see law.regularity(t0, state, args)). Give a mass to every coordinate that the constraints leave free, "
-    "and remove redundant constraints."
+    "the equations are singular at the start{found}: the inertia is not regular on the kernel of G_q, or a gradient of "
+    "G vanishes (see law.regularity(t0, state, args)). Give a mass to every coordinate that the constraints leave free."
 )
 
 
@@ -55,36 +60,51 @@ def initial_state(
     state = State(state.q, state.v, state.a, state.j, _multipliers(law, t0, state, args, multipliers))
     state = require(state, all_finite((state, t0)), _NOT_FINITE)
     state, start = _prepared(law, t0, state, args, consistent == "project", tolerance)
-    if start.residual is not None:
-        state = require(state, start.consistent, _off_constraint(start.residual, consistent))
-    return require(state, start.regular, _SINGULAR)
+    state = require(state, start.regular, _singular(start))
+    if start.residual is None:
+        return state
+    return require(state, start.consistent, _off_constraint(start.residual, consistent))
 
 
 def consistent_state(
-    law: AbstractEquations, t: Array, state: State, args: PyTree, iterations: int = 3, tolerance: Any = None
+    law: AbstractEquations, t: Array, state: State, args: PyTree, allowed: State | None = None
 ) -> tuple[State, Bool[Array, ""]]:
     """A state moved onto G = 0, DG = 0, …, each level orthogonally in the mass metric.
 
-    Newton's method on G, `iterations` times (a fixed number, so that reverse mode works); the velocities and whatever
-    stands above them enter their level linearly and take one solve each. Returns the state, and whether the residual
-    has come under tolerance (see `start_tolerance`).
+    Newton's method on G until its updates are allowed or stop shrinking; the velocities and whatever stands above them
+    enter their level linearly and take one solve each. Returns the state, and whether the last update was `allowed`
+    (largest changes, like the state; default `rounding_of`), which has the units of the coordinates and not those of G.
     """
     assert law.constraint is not None
+    allowed = rounding_of(state) if allowed is None else allowed
+    converged = jnp.asarray(True)
+    for index in range(law.constraint.level, len(law.jet(state))):
+        if law.constraint.starts_at(index):
+            state, found = _newton(law, t, state, args, index, allowed)
+            converged = converged & found
+        else:
+            state = _corrected(law, t, state, args, index).state
+    return state, converged
 
-    def newton(current: State, _: None) -> tuple[State, None]:
-        return _corrected(law, t, current, args, 0), None
 
-    state = jax.lax.scan(newton, state, None, length=iterations)[0]
-    for level in range(1, len(law.jet(state)) - law.constraint.level):
-        state = _corrected(law, t, state, args, level)
-    return state, _on_constraint(law, t, state, args, tolerance)
+def rounding_of(state: State, tolerance: Any = None) -> State:
+    """What may be called rounding of a state: eps^¾ of its dtype, or `tolerance`, of the largest entry of q, v, ….
 
-
-def start_tolerance(state: State, tolerance: Any = None) -> Array:
-    """The largest residual called consistent: tolerance (default eps^¾ of the dtype) times 1 + max |q|, |v|."""
-    dtype = dtype_of(state)
-    relative = jnp.asarray(jnp.finfo(dtype).eps ** 0.75 if tolerance is None else tolerance).astype(dtype)
-    return relative * (1 + max_abs(state))
+    Of velocities and what stands above them, which may all be zero, a few eps of the levels below too; of coordinates
+    that are all zero, as if the largest were 1.
+    """
+    eps = jnp.finfo(dtype_of(state)).eps
+    relative = jnp.asarray(eps**0.75 if tolerance is None else tolerance).astype(dtype_of(state))
+    floor, levels = jnp.zeros_like(relative), {}
+    for name in ("q", "v", "a", "j"):
+        level = getattr(state, name)
+        size = max_abs(level)
+        size = jnp.where((size == 0) & (name == "q"), 1, size)
+        allowed = relative * size + 8 * eps * floor
+        floor = floor + size
+        levels[name] = jax.tree.map(lambda leaf, allowed=allowed: jnp.full_like(leaf, allowed), level)
+    unlimited = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.inf), state.multipliers)
+    return State(**levels, multipliers=unlimited)
 
 
 def _shaped(law: AbstractEquations, q: PyTree, v: PyTree, a: PyTree, j: PyTree) -> State:
@@ -130,6 +150,7 @@ class _Start(NamedTuple):
     residual: Residual | None
     consistent: Array
     regular: Array
+    rank: tuple[Array, int] | None
 
 
 @eqx.filter_jit
@@ -139,10 +160,29 @@ def _prepared(
     consistent, residual = jnp.asarray(True), None
     if law.constraint is not None:
         if project:
-            state, _ = consistent_state(law, t0, state, args, _START_ITERATIONS, tolerance)
+            state, _ = consistent_state(law, t0, _nearer(law, t0, state, args), args, rounding_of(state, tolerance))
         residual = law.constraint_residual(t0, state, args)
         consistent = _on_constraint(law, t0, state, args, tolerance)
-    return state, _Start(residual, consistent, _is_regular(law, t0, state, args))
+    return state, _Start(residual, consistent, *_is_regular(law, t0, state, args))
+
+
+def _nearer(law: AbstractEquations, t: Array, state: State, args: PyTree) -> State:
+    """A state far off its constraints after a fixed number of Newton's updates, all of which are differentiated."""
+    assert law.constraint is not None
+    for index in range(len(law.jet(state))):
+        if law.constraint.starts_at(index):
+
+            def corrected(current: State, _: None, index: int = index) -> tuple[State, None]:
+                return _corrected(law, t, current, args, index).state, None
+
+            state = lax.scan(corrected, state, None, length=_START_ITERATIONS)[0]
+    return state
+
+
+def _singular(start: _Start) -> str:
+    if start.rank is None or not is_concrete(start.rank[0]):
+        return _SINGULAR.format(found="")
+    return _SINGULAR.format(found=f" (constraints of rank {int(start.rank[0])} of {start.rank[1]})")
 
 
 def _off_constraint(residual: Residual, consistent: str) -> str:
@@ -156,28 +196,108 @@ def _off_constraint(residual: Residual, consistent: str) -> str:
 
 
 def _on_constraint(law: AbstractEquations, t: Array, state: State, args: PyTree, tolerance: Any) -> Array:
-    residual = law.constraint_residual(t, state, args)
-    return jnp.maximum(residual.position, residual.velocity) <= start_tolerance(state, tolerance)
-
-
-def _corrected(law: AbstractEquations, t: Array, state: State, args: PyTree, level: int) -> State:
-    """One linear correction of the jet's entry that D^level G is linear in, which cancels it to first order."""
+    """Whether no level needs more than an update of rounding, and none is out of reach."""
     assert law.constraint is not None
+    allowed, consistent = rounding_of(state, tolerance), jnp.asarray(True)
+    for index in range(law.constraint.level, len(law.jet(state))):
+        step = _corrected(law, t, state, args, index)
+        consistent = consistent & _accepts(step, _entry(allowed, index))
+    return consistent
+
+
+class _Step(NamedTuple):
+    """A linear correction: the state after it, its update, and the residual and the Jacobian that it was made from."""
+
+    state: State
+    update: PyTree
+    left: PyTree
+    jacobian: Callable[[PyTree], PyTree]
+
+
+def _newton(
+    law: AbstractEquations, t: Array, state: State, args: PyTree, index: int, allowed: State
+) -> tuple[State, Bool[Array, ""]]:
+    """Newton's method on the level of jet[index]: the first and the last update are differentiated.
+
+    Between the two, as many as it takes. What those would add to the derivative is of the second order in what the
+    first one has left over, and the last one projects it.
+    """
+    limit = _entry(allowed, index)
+    first = _corrected(law, t, state, args, index)
+    still = held((law, t, args))
+
+    def shrinks(now: tuple[PyTree, Array, Array, Array]) -> Array:
+        _, size, before, count = now
+        return (size > 0.5) & (size < before / 2) & (count < _MOST_ITERATIONS)
+
+    def again(now: tuple[PyTree, Array, Array, Array]) -> tuple[PyTree, Array, Array, Array]:
+        entry, size, _, count = now
+        fixed, s, given = still
+        step = _corrected(fixed, s, _with_entry(held(state), entry, index), given, index)
+        return _entry(step.state, index), relative_size(step.update, limit), size, count + 1
+
+    entry = _entry(first.state, index)
+    size = relative_size(held(first.update), limit)
+    begin = (held(entry), size, jnp.full_like(size, jnp.inf), jnp.asarray(0))
+    end = lax.while_loop(shrinks, again, begin)[0]
+    moved = jax.tree.map(lambda leaf, there: leaf + lax.stop_gradient(there - leaf), entry, end)
+    last = _corrected(law, t, _with_entry(state, moved, index), args, index)
+    return last.state, _accepts(last, limit)
+
+
+def _corrected(law: AbstractEquations, t: Array, state: State, args: PyTree, index: int) -> _Step:
+    """One linear correction of jet[index], which cancels to first order the derivatives of G that end with it."""
+    assert law.constraint is not None
+    constraint = law.constraint.at_level(index)
+    assert constraint is not None
     jet = law.jet(state)
-    system, _, _ = law.system(t, state, args)
-    index = law.constraint.level + level
-    left = constraint_tower(law.constraint, t, jet[: index + 1], args)[level]
-    step, _ = law.multiplier_solver(system, tree_zeros(state.q), tree_scale(-1, left))
-    entry = ("q", "v", "a", "j")[index]
-    return eqx.tree_at(lambda s: getattr(s, entry), state, tree_add(jet[index], step))
+    system, _, _ = law.system(t, state, args, index)
+    left = constraint.row_of(t, jet[: index + 1], args, index)
+    update, _ = law.multiplier_solver(system, tree_zeros(state.q), tree_scale(-1, left))
+    return _Step(_with_entry(state, tree_add(jet[index], update), index), update, left, system.jacobian)
 
 
-def _is_regular(law: AbstractEquations, t0: Array, state: State, args: PyTree) -> Array:
+def _accepts(step: _Step, limit: PyTree) -> Bool[Array, ""]:
+    """Whether an update is within its limit, and the residual within reach of a hundred such updates.
+
+    Where constraints contradict each other, or their gradients vanish, the shortest update is zero and G is not.
+    """
+    limit, left = lax.stop_gradient((limit, step.left))
+    flat, unravel = ravel_pytree(limit)
+    places = jnp.arange(flat.size, dtype=flat.dtype)
+    # Σ |B_ij| limit_j from below, by products that no matrix is needed for.
+    probes = [held(step.jacobian(unravel(flat * jnp.cos((k + 1) * 1.618 * places + k)))) for k in range(_PROBES)]
+    within = [
+        jnp.all(jnp.abs(each) <= 100 * jnp.max(jnp.abs(jnp.stack(reached)), axis=0, initial=0))
+        for each, *reached in zip(*map(jax.tree.leaves, (left, *probes)), strict=True)
+    ]
+    return (relative_size(step.update, limit) <= 1) & jnp.all(jnp.stack(within))
+
+
+def relative_size(update: PyTree, limit: PyTree) -> Float[Array, ""]:
+    """max |update| / limit; a NaN anywhere gives NaN."""
+    tiny = jnp.finfo(dtype_of(update)).tiny
+    return max_abs(jax.tree.map(lambda leaf, most: leaf / jnp.maximum(most, tiny), update, limit))
+
+
+def _entry(state: State, index: int) -> PyTree:
+    return getattr(state, _ENTRIES[index])
+
+
+def _with_entry(state: State, value: PyTree, index: int) -> State:
+    return eqx.tree_at(lambda s: getattr(s, _ENTRIES[index]), state, value)
+
+
+def _is_regular(
+    law: AbstractEquations, t0: Array, state: State, args: PyTree
+) -> tuple[Array, tuple[Array, int] | None]:
+    """Whether accelerations are determined, and where matrices are small the rank of the constraints, of how many."""
     system, force, closing = law.system(t0, state, args)
     unknowns = sum(leaf.size for leaf in jax.tree.leaves((system.coordinates, system.multipliers)))
     if unknowns <= _DENSE_CHECK_LIMIT:
-        return regularity(system).regular
+        found = regularity(system)
+        return found.determined, (found.constraint_rank, found.num_constraints)
     top, delta = law.multiplier_solver(system, force, closing)
     left = saddle_defect(system, force, closing, top, delta)
     bound = jnp.sqrt(jnp.finfo(dtype_of(state)).eps) * (max_abs(force) + max_abs(closing) + max_abs((top, delta)))
-    return jnp.isfinite(max_abs((top, delta))) & (max_abs(left) <= bound)
+    return jnp.isfinite(max_abs((top, delta))) & (max_abs(left) <= bound), None

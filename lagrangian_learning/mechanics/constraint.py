@@ -8,18 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import tree_dot
+from lagrangian_learning._arrays import tree_add, tree_dot, tree_scale
 from lagrangian_learning._checks import module_named
 
 from .lagrangian import Jet, JetFunction, total_derivative, weighted_derivative
 
 Rate = Callable[[Array], Array]
+Weights = Callable[[int], tuple[Array, ...]]
 
 
 class AbstractConstraint(eqx.Module):
     """G = 0 along the motion, and how its multipliers enter the Euler–Lagrange equations (docs/theory.md §2)."""
-
-    fn: eqx.AbstractVar[Callable[..., PyTree]]
 
     @abc.abstractmethod
     def value(self, args: PyTree) -> JetFunction:
@@ -30,8 +29,31 @@ class AbstractConstraint(eqx.Module):
         """The linear map by which the top derivative enters the closing equation, and the multipliers the forces."""
 
     @abc.abstractmethod
+    def closing(self, t: Array, jet: Jet, args: PyTree, order: int, weights: Weights) -> PyTree:
+        """The total derivative of G that closes the system for an action of the given order, and what is added to it.
+
+        weights(level) -> the factors of (G, DG, …), for a G of this level; (): none are added.
+        """
+
+    @abc.abstractmethod
     def derivatives(self, order: int) -> int:
         """How many total derivatives of G close the system for an action of the given order."""
+
+    @abc.abstractmethod
+    def at_level(self, level: int) -> "AbstractConstraint | None":
+        """The constraints of at most this level, that is, those that the jet's entries up to it must satisfy."""
+
+    @abc.abstractmethod
+    def rows(self, t: Array, jet: Jet, args: PyTree) -> tuple[PyTree, ...]:
+        """(G, DG, …): every total derivative of G that a jet of this length determines."""
+
+    @abc.abstractmethod
+    def row_of(self, t: Array, jet: Jet, args: PyTree, index: int) -> PyTree:
+        """The total derivatives of G whose highest entry is jet[index]."""
+
+    @abc.abstractmethod
+    def starts_at(self, level: int) -> bool:
+        """Whether some G is a function of the jet up to this level, in which it need not be linear."""
 
     @abc.abstractmethod
     def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> PyTree | None:
@@ -56,7 +78,34 @@ class AbstractConstraint(eqx.Module):
         """Whether δ is part of the state, δ̇ being solved for in its place."""
 
 
-class Holonomic(AbstractConstraint):
+class AbstractOneConstraint(AbstractConstraint):
+    """Constraints of one kind, all in one function."""
+
+    fn: eqx.AbstractVar[Callable[..., PyTree]]
+
+    def closing(self, t: Array, jet: Jet, args: PyTree, order: int, weights: Weights) -> PyTree:
+        total, factors = total_derivative(self.value(args), self.derivatives(order))(t, jet), weights(self.level)
+        if not factors:
+            return total
+        for weight, lower in zip(factors, self.rows(t, jet[:-1], args), strict=True):
+            total = tree_add(total, tree_scale(weight, lower))
+        return total
+
+    def at_level(self, level: int) -> "AbstractConstraint | None":
+        return self if self.level <= level else None
+
+    def rows(self, t: Array, jet: Jet, args: PyTree) -> tuple[PyTree, ...]:
+        value, first = self.value(args), self.level + 1
+        return tuple(total_derivative(value, k)(t, jet[: first + k]) for k in range(len(jet) - self.level))
+
+    def row_of(self, t: Array, jet: Jet, args: PyTree, index: int) -> PyTree:
+        return total_derivative(self.value(args), index - self.level)(t, jet[: index + 1])
+
+    def starts_at(self, level: int) -> bool:
+        return self.level == level
+
+
+class Holonomic(AbstractOneConstraint):
     """G(t, q) = 0: a constraint on coordinates, as (4) and (6). Its reaction is −G_qᵀδ; D²G = 0 closes (8)–(10).
 
     fn(t, q, args) returns any pytree of arrays, one entry a constraint; it must be as often differentiable in t and q
@@ -93,7 +142,7 @@ class Holonomic(AbstractConstraint):
         return -tree_dot(delta, jax.jvp(lambda q: self.value(args)(t, (q,)), jet[:1], jet[1:2])[1])
 
 
-class AbstractVelocityConstraint(AbstractConstraint):
+class AbstractVelocityConstraint(AbstractOneConstraint):
     """G(t, q, v) = 0, closed by DG = 0: what the vakonomic rule and d'Alembert's have in common."""
 
     def value(self, args: PyTree) -> JetFunction:
@@ -187,7 +236,78 @@ def _arrays(value: PyTree) -> PyTree:
     return jax.tree.map(jnp.asarray, value)
 
 
-def constraint_tower(constraint: AbstractConstraint, t: Array, jet: Jet, args: PyTree) -> tuple[PyTree, ...]:
-    """(G, DG, …): every total derivative of G that a jet of this length determines."""
-    value, first = constraint.value(args), constraint.level + 1
-    return tuple(total_derivative(value, k)(t, jet[: first + k]) for k in range(len(jet) - constraint.level))
+class Together(AbstractConstraint):
+    """Constraints of several kinds at once: a blade on a rod, a disc that rolls on a rail. Multipliers are a tuple.
+
+    Made by `EulerLagrange(lagrangian, [ll.Holonomic(g), ll.DAlembert(n)])`. ValueError for a `Vakonomic` among several:
+    its rule asks for motions that are stationary among all that satisfy every constraint, so that the others belong
+    into its own function, a holonomic G as DG = G_t + G_q v.
+    """
+
+    parts: tuple[AbstractOneConstraint, ...]
+
+    def __check_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("constraint is an empty list: for no constraints pass None.")
+        if not all(isinstance(part, AbstractOneConstraint) for part in self.parts):
+            raise ValueError("constraint must be a list of constraints: wrap each function, as ll.Holonomic(fn).")
+        if any(part.carries_multipliers for part in self.parts):
+            raise ValueError(
+                "ll.Vakonomic does not combine with other constraints: put all of them into its one function, a "
+                "holonomic G(t, q) as its derivative G_t + G_q v."
+            )
+
+    def value(self, args: PyTree) -> JetFunction:
+        values = [part.value(args) for part in self.parts]
+        return lambda t, jet: tuple(value(t, jet) for value in values)
+
+    def jacobian(self, t: Array, jet: Jet, args: PyTree) -> Callable[[PyTree], PyTree]:
+        maps = [part.jacobian(t, jet, args) for part in self.parts]
+        return lambda top: tuple(each(top) for each in maps)
+
+    def closing(self, t: Array, jet: Jet, args: PyTree, order: int, weights: Weights) -> PyTree:
+        return tuple(part.closing(t, jet, args, order, weights) for part in self.parts)
+
+    def derivatives(self, order: int) -> int:
+        return max(part.derivatives(order) for part in self.parts)
+
+    def at_level(self, level: int) -> "AbstractConstraint | None":
+        parts = tuple(part for part in self.parts if part.level <= level)
+        return Together(parts) if parts else None
+
+    def rows(self, t: Array, jet: Jet, args: PyTree) -> tuple[PyTree, ...]:
+        towers = [part.rows(t, jet, args) for part in self.parts]
+        length = max(len(tower) for tower in towers)
+        return tuple(tuple(tower[k] for tower in towers if k < len(tower)) for k in range(length))
+
+    def row_of(self, t: Array, jet: Jet, args: PyTree, index: int) -> PyTree:
+        return tuple(part.row_of(t, jet, args, index) for part in self.parts)
+
+    def starts_at(self, level: int) -> bool:
+        return any(part.starts_at(level) for part in self.parts)
+
+    def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> None:
+        return None
+
+    def momentum(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> None:
+        return None
+
+    def power(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> Array:
+        return sum(
+            (part.power(t, jet, args, each) for part, each in zip(self.parts, delta, strict=True)), jnp.zeros_like(t)
+        )
+
+    @property
+    def level(self) -> int:
+        return min(part.level for part in self.parts)
+
+    @property
+    def carries_multipliers(self) -> bool:
+        return False
+
+
+def as_constraint(given: object) -> object:
+    """A list or tuple of constraints as `Together`, one alone as itself."""
+    if not isinstance(given, list | tuple):
+        return given
+    return given[0] if len(given) == 1 else Together(tuple(given))

@@ -10,10 +10,17 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, max_abs, tree_add, tree_scale, tree_sub, tree_zeros
 
-from .constraint import AbstractConstraint, constraint_tower
-from .lagrangian import Jet, Lagrangian, functional_derivative, total_derivative
+from .constraint import AbstractConstraint
+from .lagrangian import Jet, Lagrangian, functional_derivative
 from .law import AbstractLaw, Residual
-from .multipliers import AbstractMultiplierSolver, Regularity, SaddlePoint, regularity
+from .multipliers import (
+    AbstractMultiplierSolver,
+    DenseByStructure,
+    Regularity,
+    SaddlePoint,
+    constant_masses,
+    regularity,
+)
 from .state import State, matches
 
 
@@ -59,20 +66,26 @@ class AbstractEquations(AbstractLaw):
         """The state as a jet: (q, v) or (q, v, a, j)."""
         return (state.q, state.v) if self.lagrangian.order == 1 else (state.q, state.v, state.a, state.j)
 
-    def system(self, t: Array, state: State, args: PyTree) -> tuple[SaddlePoint, PyTree, PyTree]:
-        """The saddle-point system at an instant, its force f, and its closing right side −DⁿG (at zero top)."""
+    def system(
+        self, t: Array, state: State, args: PyTree, level: int | None = None
+    ) -> tuple[SaddlePoint, PyTree, PyTree]:
+        """The saddle-point system at an instant, its force f, and its closing right side −DⁿG (at zero top).
+
+        level: of the constraints those of at most this level alone; None: all.
+        """
+        constraint = self.constraint if level is None or self.constraint is None else self.constraint.at_level(level)
         jet = self.jet(state)
-        zero = tree_zeros(state.q)
+        zero, structure = tree_zeros(state.q), self._structure_at(t, state, args)
         force, minus_inertia = jax.linearize(lambda top: self._balance(t, state, top, args), zero)
-        if self.constraint is None:
+        if constraint is None:
             empty = jnp.zeros((0,), jax.tree.leaves(zero)[0].dtype)
             system = SaddlePoint(
-                _negative(minus_inertia), lambda a: _nothing(a, empty), zero, empty, t, jet, args, self.structure
+                _negative(minus_inertia), lambda a: _nothing(a, empty), zero, empty, t, jet, args, structure
             )
             return system, force, empty
-        bias = self._bias(t, jet, args)
-        jacobian = self.constraint.jacobian(t, jet, args)
-        system = SaddlePoint(_negative(minus_inertia), jacobian, zero, tree_zeros(bias), t, jet, args, self.structure)
+        bias = self._closing(constraint, t, (*jet, zero), args)
+        jacobian = constraint.jacobian(t, jet, args)
+        system = SaddlePoint(_negative(minus_inertia), jacobian, zero, tree_zeros(bias), t, jet, args, structure)
         return system, force, tree_scale(-1, bias)
 
     def solved(self, t: Array, state: State, args: PyTree) -> tuple[PyTree, PyTree]:
@@ -92,7 +105,7 @@ class AbstractEquations(AbstractLaw):
         inertia_term, reaction = system.inertia(top), system.reaction(delta)
         return Defect(
             tree_sub(remainder, reaction),
-            bias if self.constraint is None else self._closing(t, jet, args),
+            bias if self.constraint is None else self._closing(self.constraint, t, jet, args),
             (
                 jnp.max(jnp.stack([max_abs(term) for term in (force, inertia_term, reaction)])),
                 jnp.maximum(max_abs(bias), max_abs(system.jacobian(top))),
@@ -113,8 +126,19 @@ class AbstractEquations(AbstractLaw):
         """max |G| and max |DG|; ValueError without constraints."""
         if self.constraint is None:
             raise ValueError("this law has no constraints, and so no residual.")
-        position, *higher = constraint_tower(self.constraint, t, self.jet(state), args)
+        position, *higher = self.constraint.rows(t, self.jet(state), args)
         return Residual(max_abs(position), max_abs(higher) if higher else jnp.zeros_like(t))
+
+    def _structure_at(self, t: Array, state: State, args: PyTree) -> Any:
+        """`structure`, or for a solver that asks for it what the equations show of their masses."""
+        if not isinstance(self.multiplier_solver, DenseByStructure):
+            return self.structure
+
+        def inertia(direction: PyTree, t: Array, state: State, args: PyTree) -> PyTree:
+            zero = tree_zeros(state.q)
+            return _negative(jax.linearize(lambda top: self._balance(t, state, top, args), zero)[1])(direction)
+
+        return constant_masses(inertia, state.q, t, state, args)
 
     def _balance(self, t: Array, state: State, top: PyTree, args: PyTree) -> PyTree:
         """(1/ϖ) δA/δq + Q + what known multipliers contribute, at a top derivative in which it is affine."""
@@ -127,30 +151,21 @@ class AbstractEquations(AbstractLaw):
         known = self.constraint.known_reaction(t, jet, args, state.multipliers, self.lagrangian.rate)
         return total if known is None else tree_add(total, known)
 
-    def _closing(self, t: Array, jet: Jet, args: PyTree) -> PyTree:
+    def _closing(self, constraint: AbstractConstraint, t: Array, jet: Jet, args: PyTree) -> PyTree:
         """D²G + 2α DG + β² G, (D² + 2α D + β²)² G for order 2, or DG + α G for a velocity constraint.
 
         Without gains the top derivative of G alone, with damped drift (D + r) in place of its last D.
         """
-        assert self.constraint is not None
-        n = self.constraint.derivatives(self.lagrangian.order)
-        value = self.constraint.value(args)
-        total = total_derivative(value, n)(t, jet)
-        if self.gains is None and not self.damps_drift:
-            return total
-        tower = constraint_tower(self.constraint, t, jet[:-1], args)
-        for weight, lower in zip(self._gain_polynomial(t), tower, strict=True):
-            total = tree_add(total, tree_scale(weight, lower))
-        return total
+        plain = self.gains is None and not self.damps_drift
+        return constraint.closing(
+            t, jet, args, self.lagrangian.order, lambda level: () if plain else self._gain_polynomial(t, level)
+        )
 
-    def _bias(self, t: Array, jet: Jet, args: PyTree) -> PyTree:
-        return self._closing(t, (*jet, tree_zeros(jet[0])), args)
-
-    def _gain_polynomial(self, t: Array) -> tuple[Array, ...]:
+    def _gain_polynomial(self, t: Array, level: int) -> tuple[Array, ...]:
         zero = jnp.zeros_like(t)
         alpha, beta = (zero, zero) if self.gains is None else (cast(gain, t) for gain in self.gains)
         rate = self.lagrangian.rate(t) if self.damps_drift else zero
-        if self.constraint is not None and self.constraint.level == 1:
+        if level == 1:
             return (alpha + rate,)
         if self.lagrangian.order == 1:
             return beta**2, 2 * alpha + rate

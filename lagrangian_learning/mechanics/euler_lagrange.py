@@ -11,14 +11,14 @@ from lagrangian_learning._arrays import as_time, tree_scale, tree_zeros
 from lagrangian_learning._checks import nonnegative, optional_module_named
 
 from .cauchy import consistent_state, initial_state
-from .constraint import AbstractConstraint
+from .constraint import AbstractConstraint, as_constraint
 from .energy import energy, power
 from .equations import AbstractEquations
 from .lagrangian import Lagrangian
 from .law import AbstractConstrainedPart, AbstractEnergyPart, AbstractMechanicalPart, Rates, Residual
 from .linear_part import AbstractLinearPart, DampedMotion
 from .method import compiled
-from .multipliers import AbstractMultiplierSolver, DenseSaddlePoint
+from .multipliers import AbstractMultiplierSolver, DenseByStructure
 from .state import State
 
 
@@ -58,11 +58,11 @@ class AbstractEulerLagrange(AbstractEquations, AbstractEnergyPart, AbstractConst
         t = as_time(t, state.q)
         return energy(self.lagrangian, t, self.jet(state), args, self.constraint, state.multipliers)
 
-    def project(
-        self, t: Any, state: State, args: PyTree = None, iterations: int = 3, tolerance: Any = None
-    ) -> tuple[State, Array]:
-        """The state on G = DG = 0, and whether `iterations` of Newton's method brought it there."""
-        return consistent_state(self, as_time(t, state.q), state, args, iterations, tolerance)
+    def project(self, t: Any, state: State, args: PyTree = None, allowed: State | None = None) -> tuple[State, Array]:
+        """The state on G = DG = 0, and whether the last update of Newton's method was within `allowed`, a State of
+        largest changes (default: rounding of the largest coordinate, velocity, …).
+        """
+        return consistent_state(self, as_time(t, state.q), state, args, allowed)
 
     def baumgarte(self, alpha: Any, beta: Any) -> "AbstractEulerLagrange":
         if self.constraint is None:
@@ -121,19 +121,20 @@ class EulerLagrange(AbstractEulerLagrange):
 
     Arguments:
         lagrangian: a `Lagrangian` of order 1 or 2.
-        constraint: a `Holonomic`, `Vakonomic` or `DAlembert` constraint, or None.
+        constraint: a `Holonomic`, `Vakonomic` or `DAlembert` constraint, a list of holonomic and d'Alembert ones, or
+            None. Multipliers of a list are a tuple.
         forces: generalised forces Q(t, q, v, args), a pytree like q, positive along the motion they drive.
-        multiplier_solver: how the saddle-point system is solved; None is the dense saddle point.
+        multiplier_solver: how the saddle-point system is solved; None: `DenseByStructure`.
 
     The state is a `State` (q, v), (q, v, a, j) for order 2, (q, v, δ) for a vakonomic constraint. δ = λ/ϖ are the
     normalised multipliers.
     """
 
     lagrangian: Lagrangian
-    constraint: AbstractConstraint | None = None
+    constraint: AbstractConstraint | None = eqx.field(converter=as_constraint, default=None)  # pyright: ignore[reportAssignmentType]
     forces: Callable[..., PyTree] | None = eqx.field(converter=optional_module_named("forces"), default=None)
     multiplier_solver: AbstractMultiplierSolver = eqx.field(
-        converter=lambda solver: DenseSaddlePoint() if solver is None else solver, default=None
+        converter=lambda solver: DenseByStructure() if solver is None else solver, default=None
     )  # pyright: ignore[reportAssignmentType]
     gains: tuple[Array, Array] | None = None
     damps_drift: bool = eqx.field(static=True, default=False)

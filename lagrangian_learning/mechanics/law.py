@@ -33,8 +33,13 @@ class AbstractConstrainedPart(eqx.Module):
         """max |G| and max |DG|."""
 
     @abc.abstractmethod
-    def project(self, t: Any, state: PyTree, args: PyTree) -> tuple[PyTree, Bool[Array, ""]]:
-        """The state brought back onto its constraints, orthogonally in the mass metric, and whether that converged."""
+    def project(
+        self, t: Any, state: PyTree, args: PyTree, allowed: PyTree | None = None
+    ) -> tuple[PyTree, Bool[Array, ""]]:
+        """The state brought back onto its constraints, orthogonally in the mass metric, and whether that converged.
+
+        allowed: the largest last update that counts as converged, a pytree like the state; None: rounding.
+        """
 
     @abc.abstractmethod
     def baumgarte(self, alpha: Any, beta: Any) -> "AbstractLaw":

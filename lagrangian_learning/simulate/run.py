@@ -9,15 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
-from lagrangian_learning._arrays import all_finite, is_concrete, max_abs
+from lagrangian_learning._arrays import all_finite, is_concrete
 from lagrangian_learning._checks import require
 from lagrangian_learning._types import Args
+from lagrangian_learning.mechanics.cauchy import relative_size, rounding_of
 from lagrangian_learning.mechanics.law import AbstractLaw
+from lagrangian_learning.mechanics.state import State
 
 from .controllers import AdaptiveState
 from .nan_gradient import nan_gradient
 from .results import RESULTS, FailureCode, translate
 from .settings import Plan, Tolerances
+from .stabilisation import reach_of, rounding_of_sizes
 from .stepping import Statistics, observed, residual_of
 from .trajectory import Carry, FlatRecorder, Names, Record, Recorder, Trajectory, reached
 from .work import Worked, start_of, terms_of
@@ -97,16 +100,15 @@ def start_failure(law: AbstractLaw, t0: Array, y0: Worked, args: Args, *, resume
     law, y0, args = observed((law, y0, args))
     # Of constants and stimulus too: zero times NaN need not be NaN where a compiler knows of the zero.
     finite = all_finite((law, y0.state, args))
-    residual = residual_of(law, t0, y0, args)
-    if residual is None or resumed:
-        failure = jnp.where(finite, int(FailureCode.NONE), int(FailureCode.NON_FINITE))
-    else:
-        largest = jnp.maximum(residual.position, residual.velocity)
-        # Quadratic constraints of large coordinates round off in proportion to the square.
-        tolerance = jnp.finfo(t0.dtype).eps ** 0.75 * (1 + max_abs(y0.state)) ** 2
-        failure = jnp.where(largest > tolerance, int(FailureCode.INCONSISTENT_START), int(FailureCode.NONE))
-        failure = jnp.where(finite & jnp.isfinite(largest), failure, int(FailureCode.NON_FINITE))
-    return failure.astype(jnp.int32)
+    constraints = law.constrained_part
+    if constraints is None or resumed:
+        return jnp.where(finite, int(FailureCode.NONE), int(FailureCode.NON_FINITE)).astype(jnp.int32)
+    allowed = rounding_of(y0.state) if isinstance(y0.state, State) else rounding_of_sizes(reach_of(y0.state))
+    projected, converged = constraints.project(t0, y0.state, args)
+    moved = relative_size(jax.tree.map(jnp.subtract, projected, y0.state), allowed)
+    consistent = jnp.where(converged & (moved <= 1), int(FailureCode.NONE), int(FailureCode.INCONSISTENT_START))
+    finite = finite & jnp.isfinite(moved)
+    return jnp.where(finite, consistent, int(FailureCode.NON_FINITE)).astype(jnp.int32)
 
 
 def _solved(
@@ -119,7 +121,7 @@ def _solved(
     carry: Carry | None,
     start: Array,
 ) -> diffrax.Solution:
-    terms, solver = terms_of(law), plan.stepper(times.dtype)
+    terms, solver = terms_of(law), plan.stepper(times.dtype, tolerances)
     going_on: dict[str, Any] = {}
     if carry is not None:
         like = eqx.filter_eval_shape(solver.init, terms, times[0], times[1], y0, args)

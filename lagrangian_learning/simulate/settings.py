@@ -16,7 +16,7 @@ from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.steppers.defaults import default_stepper, trait
 
 from .controllers import AdaptiveState, AdaptiveSteps, FixedSteps, SubdividedSteps
-from .stabilisation import AbstractStabilisation, resolve
+from .stabilisation import AbstractStabilisation, Accuracy, resolve
 from .stepping import MonitoredStepper
 from .work import QuadratureOfPower
 
@@ -57,6 +57,13 @@ class StepChoice(eqx.Module):
             return FixedSteps(fixed, start)
         return AdaptiveSteps(self.adaptive_for(tolerances), times if self.lands else None, start, resume)
 
+    def accuracy(self, tolerances: Tolerances) -> Accuracy:
+        """How near to the constraints a projection must come: by the tolerances of the controller, if it has any."""
+        if not self.adaptive:
+            return Accuracy(None, None)
+        found = [getattr(self.adaptive_for(tolerances), name, None) for name in ("rtol", "atol")]
+        return Accuracy(None, None) if None in found else Accuracy(*found)
+
     def adaptive_for(self, tolerances: Tolerances) -> Any:
         """The user's adaptive controller, or Diffrax's integral controller at the tolerances."""
         if self.controller is not None:
@@ -93,11 +100,14 @@ class Plan(eqx.Module):
         stepper = {"stepper": f"{type(self.solver).__name__}, {self.steps.description}"}
         return stepper if law.constrained_part is None else stepper | {"stabilisation": self.stabilisation.description}
 
-    def stepper(self, dtype: Any) -> MonitoredStepper:
+    def stepper(self, dtype: Any, tolerances: Tolerances) -> MonitoredStepper:
         """The stepper that Diffrax is given."""
         inner = QuadratureOfPower(self.solver) if trait(self.solver, "motion_alone") else self.solver
         stabilisation, steps = self.stabilisation, self.steps
-        return MonitoredStepper(inner, stabilisation.projects, steps.lands, steps.adaptive, stabilisation.limit(dtype))
+        accuracy = steps.accuracy(tolerances)
+        return MonitoredStepper(
+            inner, stabilisation.projects, steps.lands, steps.adaptive, stabilisation.limit(dtype), accuracy
+        )
 
 
 class Settings(NamedTuple):

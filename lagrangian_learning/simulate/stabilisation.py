@@ -5,11 +5,48 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax import lax
+from jaxtyping import Array, Float, PyTree
 
+from lagrangian_learning._arrays import cast, max_abs
 from lagrangian_learning._checks import positive, shown
 from lagrangian_learning.mechanics.law import AbstractLaw
+
+
+class Accuracy(eqx.Module):
+    """How far a projected state may be from its constraints: a tenth of the error that its step may have.
+
+    rtol, atol: of adaptive steps; None: constant steps, whose states are projected to rounding.
+    """
+
+    rtol: PyTree
+    atol: PyTree
+
+    def allowed(self, before: PyTree, after: PyTree, reach: PyTree) -> PyTree:
+        """The largest last update of the projection; reach: the largest |entry| of the run so far, leaf by leaf."""
+        if self.rtol is None:
+            return jax.tree.map(lambda leaf, size: jnp.full_like(leaf, size), after, rounding_of_sizes(reach))
+
+        def of_leaf(start: Array, end: Array, most: Array) -> Array:
+            size = jnp.maximum(jnp.abs(start), jnp.abs(end))
+            rounding = 16 * jnp.finfo(end.dtype).eps * most
+            return (cast(self.atol, end) + cast(self.rtol, end) * size) / 10 + rounding
+
+        return lax.stop_gradient(jax.tree.map(of_leaf, before, after, reach))
+
+
+def reach_of(state: PyTree) -> PyTree:
+    """The largest |entry| of each leaf."""
+    return jax.tree.map(lambda leaf: lax.stop_gradient(jnp.max(jnp.abs(leaf), initial=0)), state)
+
+
+def rounding_of_sizes(reach: PyTree) -> PyTree:
+    """What may be called rounding of leaves of these sizes: eps^¾ of each, and eps of the largest, for what is zero."""
+    largest = max_abs(reach)
+    eps = jnp.finfo(largest.dtype).eps
+    return jax.tree.map(lambda size: eps**0.75 * size + 8 * eps * largest, reach)
 
 
 def _limit(value: Any) -> Array | None:

@@ -15,6 +15,7 @@ from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.law import AbstractLaw, Residual
 
 from .results import FailureCode
+from .stabilisation import Accuracy, reach_of
 from .work import Worked, law_of
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class MonitoredState(eqx.Module):
 
     inner: PyTree
     monitor: Monitor
+    reach: PyTree  # the largest |entry| of the run, leaf by leaf; None where nothing is projected
 
 
 class StepEnds(diffrax.AbstractLocalInterpolation):
@@ -182,6 +184,7 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
         lands: saved times are step ends.
         adaptive: whether the step controller reads the error estimate.
         drift_limit: largest residual before projection; None: any.
+        accuracy: how near to the constraints a projection must come.
     """
 
     solver: diffrax.AbstractSolver
@@ -189,10 +192,12 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
     lands: bool = eqx.field(static=True)
     adaptive: bool = eqx.field(static=True)
     drift_limit: Float[Array, ""] | None
+    accuracy: Accuracy
 
     def init(self, terms: Terms, t0: Array, t1: Array, y0: Worked, args: Args) -> MonitoredState:
         inner = self.solver.init(terms, t0, t1, y0, args)
-        return MonitoredState(inner, first_reading(law_of(terms), t0, y0, args))
+        reach = reach_of(y0.state) if self.projects else None
+        return MonitoredState(inner, first_reading(law_of(terms), t0, y0, args), reach)
 
     def step(
         self,
@@ -209,30 +214,31 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
         law = law_of(terms)
         finite = all_finite((y1, error)) if self.adaptive else all_finite(y1)
         failure = jnp.where(finite, int(FailureCode.NONE), int(FailureCode.NON_FINITE))
-        y1, stepped, failure = self._settled(law, t1, y0, y1, args, failure)
+        y1, stepped, failure, reach = self._settled(law, t1, y0, y1, args, failure, solver_state.reach)
         monitor = reading(solver_state.monitor, law, t1, y1, args, stepped)
         failure = self._drift(monitor.settled if stepped is None else stepped, failure)
         failure = _stopped(law, t1, y1, args, failure)
         report = StepReport(error.state if self.adaptive else None, failure.astype(t1.dtype))
         dense = {"y0": y0, "y1": y1} if self.lands else dense
-        return y1, report, dense, MonitoredState(inner, monitor), result
+        return y1, report, dense, MonitoredState(inner, monitor, reach), result
 
     def _settled(
-        self, law: AbstractLaw, t1: Array, y0: Worked, y1: Worked, args: Args, failure: Array
-    ) -> tuple[Worked, Residual | None, Array]:
+        self, law: AbstractLaw, t1: Array, y0: Worked, y1: Worked, args: Args, failure: Array, reach: PyTree
+    ) -> tuple[Worked, Residual | None, Array, PyTree]:
         """y1 brought back onto the constraints, and the residual it had before; a failed step is not projected."""
         constraints = law.constrained_part
         if not self.projects or constraints is None:
-            return y1, None, failure
+            return y1, None, failure, reach
         fine = failure == int(FailureCode.NONE)
         # Newton's method on a NaN would only spread it, and reverse mode would meet it again.
         start = tree_where(fine, y1.state, y0.state)
         still, there, given = observed((constraints, start, args))
         stepped = still.residual(t1, there, given)
-        state, converged = constraints.project(t1, start, args)
+        reach = jax.tree.map(jnp.maximum, reach, reach_of(start))
+        state, converged = constraints.project(t1, start, args, self.accuracy.allowed(y0.state, start, reach))
         converged = converged & all_finite(state)
         failure = jnp.where(fine & ~converged, int(FailureCode.PROJECTION_FAILED), failure)
-        return Worked(state, y1.work), stepped, failure
+        return Worked(state, y1.work), stepped, failure, reach
 
     def _drift(self, residual: Residual | None, failure: Array) -> Array:
         if self.drift_limit is None or residual is None:

@@ -4,26 +4,22 @@ from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, PyTree
 
-from lagrangian_learning._arrays import as_time, max_abs, tree_add, tree_scale, tree_sub, tree_zeros
-from lagrangian_learning._checks import positive_int, require
+from lagrangian_learning._arrays import as_time, max_abs, tree_add, tree_scale, tree_zeros
+from lagrangian_learning._checks import positive_int
 from lagrangian_learning._types import Args, Terms, Time
-from lagrangian_learning.mechanics.constraint import Holonomic, constraint_tower
+from lagrangian_learning.mechanics.constraint import Holonomic
+from lagrangian_learning.mechanics.dependence import Traced
 from lagrangian_learning.mechanics.equations import AbstractEquations
 from lagrangian_learning.mechanics.multipliers import SaddlePoint
 from lagrangian_learning.mechanics.state import State
 
+from .discrete_lagrangian import Instant, discrete_step
 from .terms import forward_only, law_in
-
-_ROUNDING = 32  # units in the last place that a constraint may be off after its iteration
-_NOT_SEPARABLE = (
-    "ll.Rattle needs masses that are constant and forces that depend on t and q alone, beside the dissipation: these "
-    "accelerations depend on the velocities in other ways. Use a Diffrax stepper, or ll.ExponentialRK4()."
-)
 
 
 class Rattle(diffrax.AbstractSolver):
@@ -33,7 +29,10 @@ class Rattle(diffrax.AbstractSolver):
         v½ = v₀ + (h/2) M⁻¹ (F(t₀, q₀) − G_q(t₀, q₀)ᵀ λ),   q₁ = q₀ + h v½,   λ such that G(t₁, q₁) = 0,
         v₁ = v½ + (h/2) M⁻¹ (F(t₁, q₁) − G_q(t₁, q₁)ᵀ μ),   μ such that DG = 0,
 
-    and Φ multiplies the part of v that is free to move by ϖ(t)/ϖ(t + h/2). Second order; time-reversible and symplectic
+    and Φ multiplies the part of v that is free to move by ϖ(t)/ϖ(t + h/2). Where the equations show that masses vary
+    with t, q or v, or forces with v (a magnetic field, drag), a step is that of the discrete Lagrangian of the
+    trapezoidal rule in its place, which is the same where both apply: implicit, by Newton's method on dense matrices of
+    all coordinates and multipliers. Second order; time-reversible and symplectic
     without dissipation, conformally symplectic with it: areas of phase space shrink by e^{−ϑt} to rounding, and energy
     has no drift of the method's own over any number of steps. Position and velocity constraints hold to rounding after
     each step, so that nothing is left to project. Constant steps, short against 1/ϑ; the exponential steppers are for
@@ -44,9 +43,9 @@ class Rattle(diffrax.AbstractSolver):
 
     Arguments:
         iterations: of the chord method that finds λ, by the multiplier solver of the law; each shrinks max |G| by a
-            factor of the order of h. A step whose G is not down to rounding after them ends the run: shorten dt0.
+            factor of the order of h. A step whose updates are not down to rounding after them ends the run: shorten dt0.
 
-    Raises ValueError for laws of another kind, and a run-time error for masses that vary or forces that depend on v.
+    Raises ValueError for laws of another kind. A step whose equations are not solved ends the run.
     """
 
     iterations: int = eqx.field(static=True, default=8)
@@ -62,9 +61,9 @@ class Rattle(diffrax.AbstractSolver):
         return 2
 
     def init(self, terms: Terms, t0: Time, t1: Time, y0: State, args: Args) -> PyTree:
-        """F at the start of the step, which the next step takes from the end of this one."""
+        """F at the start of the step, which the next step takes from the end of this one; None for implicit steps."""
         law, t0 = _mechanics(terms), as_time(t0, y0)
-        return require(_force(law, t0, y0, args), _separable(law, t0, y0, args), _NOT_SEPARABLE)
+        return _force(law, t0, y0, args) if is_separable(law, t0, y0, args) else None
 
     def step(
         self, terms: Terms, t0: Time, t1: Time, y0: State, args: Args, solver_state: PyTree, made_jump: Any
@@ -73,9 +72,13 @@ class Rattle(diffrax.AbstractSolver):
         law, y0 = _mechanics(terms), forward_only(terms, y0, "Rattle")
         t0, t1 = as_time(t0, y0), as_time(t1, y0)
         middle = t0 + (t1 - t0) / 2
-        state = _damped(law, t0, (t0, middle), y0, args)
-        state, force, found = self._conservative(law, t0, t1, state, args, solver_state)
-        y1 = _damped(law, t1, (middle, t1), state, args)
+        if solver_state is None:
+            decays = _decay(law, t0, middle), _decay(law, middle, t1)
+            (y1, found), force = discrete_step(law, t0, t1, y0, args, decays), None
+        else:
+            state = _damped(law, t0, (t0, middle), y0, args)
+            state, force, found = self._conservative(law, t0, t1, state, args, solver_state)
+            y1 = _damped(law, t1, (middle, t1), state, args)
         diverged = diffrax.RESULTS.nonlinear_divergence
         result = diffrax.RESULTS.where(found, diffrax.RESULTS.successful, diverged)
         return y1, None, {"y0": y0, "y1": y1}, force, result
@@ -106,13 +109,13 @@ class Rattle(diffrax.AbstractSolver):
         def left(v: PyTree) -> PyTree:
             return value(t1, (tree_add(state.q, tree_scale(h, v)),))
 
-        def corrected(v: PyTree, _: None) -> tuple[PyTree, None]:
+        def corrected(v: PyTree, _: None) -> tuple[PyTree, Array]:
             step, _ = law.multiplier_solver(start, tree_zeros(v), tree_scale(-1 / unit, left(v)))
-            return tree_add(v, step), None
+            return tree_add(v, step), max_abs(step)
 
-        v = lax.scan(corrected, v, None, length=self.iterations)[0]
-        size = 1 + max_abs(tree_add(state.q, tree_scale(h, v)))
-        return v, max_abs(left(v)) <= _ROUNDING * jnp.finfo(h.dtype).eps * size**2
+        v, updates = lax.scan(corrected, v, None, length=self.iterations)
+        size = jnp.maximum(max_abs(state.q), max_abs(tree_add(state.q, tree_scale(h, v))))
+        return v, h * updates[-1] <= jnp.finfo(h.dtype).eps ** 0.75 * size
 
 
 def _mechanics(terms: Terms) -> AbstractEquations:
@@ -133,23 +136,29 @@ def _force(law: AbstractEquations, t: Array, state: State, args: PyTree) -> PyTr
     return law.system(t, State(state.q, tree_zeros(state.v)), args)[1]
 
 
-def _separable(law: AbstractEquations, t: Array, state: State, args: PyTree) -> Bool[Array, ""]:
-    """Whether forces are F(t, q) − r M v, seen at one velocity whose entries all differ."""
-    flat, unravel = ravel_pytree(state.v)
-    probe = unravel(jnp.cos(jnp.arange(flat.size, dtype=flat.dtype)) + 1.5)
-    system, force, _ = law.system(t, State(state.q, probe), args)
-    momentum = system.inertia(probe)
-    still = _force(law, t, state, args)
-    damping = tree_scale(law.lagrangian.rate(t), momentum)
-    excess = max_abs(tree_sub(tree_add(force, damping), still))
-    scale = max_abs(still) + max_abs(damping) + max_abs(momentum)
-    return excess <= jnp.sqrt(jnp.finfo(flat.dtype).eps) * scale
+def is_separable(law: AbstractEquations, t: Array, state: State, args: PyTree) -> bool:
+    """Whether the equations show that masses are constant and that, damping aside, forces depend on t and q alone."""
+    probe = jax.tree.map(jnp.ones_like, state.q)
+
+    def mass(t: Array, q: PyTree, v: PyTree, args: PyTree) -> PyTree:
+        return jax.jvp(Instant(law, t, q, args).momentum, (v,), (probe,))[1]
+
+    def force(t: Array, q: PyTree, v: PyTree, args: PyTree) -> PyTree:
+        """∂L/∂q + Q, and the part of d/dt ∂L/∂v that q and t change."""
+        change = jax.jvp(lambda t, q: Instant(law, t, q, args).momentum(v), (t, q), (jnp.ones_like(t), v))[1]
+        return Instant(law, t, q, args).force(v), change
+
+    at = (t, state.q, state.v, args)
+    return not Traced(mass, *at).arguments & {0, 1, 2} and 2 not in Traced(force, *at).arguments
+
+
+def _decay(law: AbstractEquations, begin: Array, end: Array) -> Array:
+    return jnp.exp(-law.lagrangian.dissipation.log_growth(begin, end))
 
 
 def _damped(law: AbstractEquations, t: Array, span: tuple[Array, Array], state: State, args: PyTree) -> State:
     """Dissipation alone at a fixed point, exactly: the velocity that the constraint prescribes is not damped."""
-    decay = jnp.exp(-law.lagrangian.dissipation.log_growth(*span))
-    slowed = State(state.q, tree_scale(decay, state.v))
+    slowed = State(state.q, tree_scale(_decay(law, *span), state.v))
     return _kicked_onto_velocity(law, t, slowed, tree_zeros(state.v), args)
 
 
@@ -159,6 +168,6 @@ def _kicked_onto_velocity(law: AbstractEquations, t: Array, state: State, kick: 
     if law.constraint is None:
         left = system.multipliers
     else:
-        left = tree_scale(-1, constraint_tower(law.constraint, t, (state.q, state.v), args)[1])
+        left = tree_scale(-1, law.constraint.rows(t, (state.q, state.v), args)[1])
     change, _ = law.multiplier_solver(system, kick, left)
     return State(state.q, tree_add(state.v, change))

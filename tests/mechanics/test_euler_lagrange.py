@@ -180,7 +180,7 @@ def test_observables_and_description(pendulum, elastica):
     seen = pendulum.observables(0.0, state, None)
     np.testing.assert_allclose(seen["a"], [0, 4], atol=1e-14)  # centripetal
     np.testing.assert_allclose(seen["multipliers"], 4 + 9.81)  # m v²/l + m g
-    assert pendulum.description["multipliers"] == "dense saddle point"
+    assert pendulum.description["multipliers"] == "dense, by structure"
     assert pendulum.constrained_part is not None
     assert pendulum.aliases == {}
     assert elastica.linear_part is None

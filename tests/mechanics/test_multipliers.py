@@ -163,19 +163,22 @@ def test_dependent_constraints_are_reported():
     result = report(np.eye(3), np.array([[1.0, 2.0, 3.0], [0.0, 1.0, 0.0], [1.0, 1.0, 3.0]]))
     assert int(result.constraint_rank) == 2
     assert not bool(result.regular)
-    assert "SINGULAR: 3 coordinates, 3 constraints of rank 2" in str(result)
+    assert "REDUNDANT (least-norm multipliers): 3 coordinates, 3 constraints of rank 2" in str(result)
+    assert bool(result.determined)
 
 
 def test_a_constraint_that_vanishes_is_reported():
     result = report(np.eye(2), np.zeros((1, 2)))
     assert int(result.constraint_rank) == 0
     assert not bool(result.regular)
+    assert not bool(result.determined)
 
 
 def test_inertia_singular_on_the_kernel_of_the_constraints_is_reported():
     result = report(np.diag([1.0, 0.0, 0.0]), np.array([[0.0, 1.0, 0.0]]))
     assert int(result.constraint_rank) == 1
     assert not bool(result.regular)
+    assert not bool(result.determined)
 
 
 def test_more_free_weights_than_an_acceleration_term_of_x_alone_reaches():
@@ -188,8 +191,21 @@ def test_more_free_weights_than_an_acceleration_term_of_x_alone_reaches():
         law.initial_state(0.0, q, zero, a=zero, j=zero)
 
 
-def test_singular_start_is_an_error_with_its_remedy():
+def test_singular_start_is_an_error_with_its_remedy_and_the_rank():
     lagrangian = Lagrangian(lambda t, q, v, args: 0.5 * v @ v)
-    twice = EulerLagrange(lagrangian, Holonomic(lambda t, q, args: (q[0], q[0] + 0 * q[1])))
-    with pytest.raises(ValueError, match=r"constraints are dependent.*remove redundant"):
-        twice.initial_state(0.0, jnp.zeros(2), jnp.array([0.0, 1.0]))
+    vanishing = EulerLagrange(lagrangian, Holonomic(lambda t, q, args: (q[0], q[1] ** 2)))
+    with pytest.raises(ValueError, match=r"at the start \(constraints of rank 1 of 2\).*gradient of G vanishes"):
+        vanishing.initial_state(0.0, jnp.zeros(2), jnp.zeros(2))
+
+
+def test_redundant_constraints_start_and_have_the_shortest_multipliers():
+    """The same rod twice, once doubled: of all multipliers with that reaction the shortest, for rows of unit length."""
+    lagrangian = Lagrangian(lambda t, q, v, args: 0.5 * v @ v - 9.81 * q[1])
+    twice = EulerLagrange(lagrangian, Holonomic(lambda t, q, args: ((q @ q - 1) / 2, q @ q - 1)))
+    state = twice.initial_state(0.0, jnp.array([0.6, -0.8]), jnp.array([0.8, 0.6]))
+    top, delta = twice.accelerations(0.0, state)
+    tension = 1 + 9.81 * 0.8
+    np.testing.assert_allclose(top, tension * np.array([-0.6, 0.8]) - np.array([0, 9.81]), rtol=1e-12)
+    # scaled to unit rows the two share equally: the second, twice as long, has half the multiplier
+    np.testing.assert_allclose(delta, [tension / 2, tension / 4], rtol=1e-7)
+    assert "REDUNDANT" in str(twice.regularity(0.0, state))

@@ -30,7 +30,8 @@ def test_jit_changes_nothing(driven, driven_start, driven_args):
     compiled = eqx.filter_jit(driven.rates)(0.3, state, driven_args)
     np.testing.assert_allclose(flat(compiled), flat(eager), rtol=1e-13)
     inside = jax.jit(lambda t, y, a: driven.rates(t, y, a))(0.3, state, driven_args)
-    np.testing.assert_array_equal(flat(inside), flat(compiled))
+    # Here the law is a constant of the program, which XLA may fold: the last bit of a product may differ.
+    np.testing.assert_allclose(flat(inside), flat(compiled), rtol=1e-15)
 
 
 def test_vmap_equals_a_loop(driven, driven_start, driven_args, key):

@@ -2,6 +2,7 @@
 
 from lagrangian_learning.mechanics import (
     AbstractMultiplierSolver as AbstractMultiplierSolver,
+    DenseByStructure as DenseByStructure,
     DenseSaddlePoint as DenseSaddlePoint,
     DenseSchur as DenseSchur,
 )
