@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from lagrangian_learning._arrays import held, matmul, max_abs, tree_add, tree_scale, tree_sub, tree_zeros
 from lagrangian_learning.mechanics.equations import AbstractEquations
@@ -103,7 +103,7 @@ def _root(
     Scaled as the saddle point of `system`, and regularised like it, since the rank of constraints may drop. `rounding`
     is the size that velocities round off with. The derivative is that of the solution.
     """
-    matrix, column_scale, row_scale = held(scaled_matrix(system))
+    _, column_scale, row_scale = held(scaled_matrix(system))
     scale, n = jnp.concatenate([column_scale, row_scale]), column_scale.size
     _, unravel = ravel_pytree((system.coordinates, system.multipliers))
     eps = jnp.finfo(scale.dtype).eps

@@ -42,8 +42,8 @@ class Rattle(diffrax.AbstractSolver):
     none (then it is the conformal leapfrog).
 
     Arguments:
-        iterations: of the chord method that finds λ, by the multiplier solver of the law; each shrinks max |G| by a
-            factor of the order of h. A step whose updates are not down to rounding after them ends the run: shorten dt0.
+        iterations: of the chord method that finds λ, by the multiplier solver of the law; each shrinks max |G| by
+            the order of h. A step whose updates are not down to rounding after them ends the run: shorten dt0.
 
     Raises ValueError for laws of another kind. A step whose equations are not solved ends the run.
     """

@@ -270,7 +270,7 @@ def test_a_step_back_undoes_a_step_and_energy_does_not_drift():
 
 @pytest.mark.slow
 def test_a_charge_on_a_sphere_in_a_magnetic_field_and_its_gradient():
-    """Constraint and field together, of second order against Dopri8; the derivative by the start against differences."""
+    """Constraint and field together, of second order against Dopri8; the derivative against differences."""
 
     def density(t, q, v, args):
         return v @ v / 2 + 2 * (q[0] * v[1] - q[1] * v[0]) - q[2]
