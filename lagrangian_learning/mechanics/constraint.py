@@ -249,8 +249,6 @@ class Together(AbstractConstraint):
     def __check_init__(self) -> None:
         if not self.parts:
             raise ValueError("constraint is an empty list: for no constraints pass None.")
-        if not all(isinstance(part, AbstractOneConstraint) for part in self.parts):
-            raise ValueError("constraint must be a list of constraints: wrap each function, as ll.Holonomic(fn).")
         if any(part.carries_multipliers for part in self.parts):
             raise ValueError(
                 "ll.Vakonomic does not combine with other constraints: put all of them into its one function, a "
@@ -310,4 +308,6 @@ def as_constraint(given: object) -> object:
     """A list or tuple of constraints as `Together`, one alone as itself."""
     if not isinstance(given, list | tuple):
         return given
+    if not all(isinstance(part, AbstractOneConstraint) for part in given):
+        raise ValueError("constraint must be a list of constraints: wrap each function, as ll.Holonomic(fn).")
     return given[0] if len(given) == 1 else Together(tuple(given))

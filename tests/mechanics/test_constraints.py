@@ -1,0 +1,191 @@
+"""Constraints as mechanisms have them: rank that drops or is never full, any units, several kinds, none possible."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import lagrangian_learning as ll
+
+GRAVITY = 9.81
+TIMES = np.linspace(0.0, 8.0, 9)
+
+
+# -- parallel linkages -----------------------------------------------------------------------------------------------
+
+
+def cranks(count):
+    """Unit cranks from (k, 0), with unit masses at their ends, neighbours joined by unit rods: all move as one.
+
+    Where they all lie along the rods, the gradients are dependent and other branches (antiparallel) begin.
+    """
+    anchors = np.stack([np.arange(count), np.zeros(count)], axis=1)
+
+    def closed(t, q, args):
+        ends = q.reshape(count, 2)
+        rods = jnp.diff(ends, axis=0)
+        return (jnp.sum((ends - anchors) ** 2, axis=1) - 1) / 2, (jnp.sum(rods**2, axis=1) - 1) / 2
+
+    law = ll.EulerLagrange(
+        ll.Lagrangian(lambda t, q, v, args: v @ v / 2 - GRAVITY * jnp.sum(q[1::2])), ll.Holonomic(closed)
+    )
+    start = ll.State(jnp.asarray((anchors + np.array([0, 1])).ravel()), jnp.asarray(np.tile([1.0, 0.0], count)))
+    return law, start
+
+
+@pytest.fixture(scope="module")
+def turning():
+    """The first crank's end by SciPy: φ̈ = g sin φ from the vertical, speed 1; it turns over and over."""
+    run = solve_ivp(
+        lambda t, y: [y[1], GRAVITY * np.sin(y[0])], (0, 8), [0.0, 1.0], "DOP853", TIMES, rtol=1e-13, atol=1e-13
+    )
+    return np.stack([np.sin(run.y[0]), np.cos(run.y[0])], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("count", "solver"),
+    [(2, None), pytest.param(3, None, marks=pytest.mark.slow)]
+    + [pytest.param(2, each, marks=pytest.mark.slow) for each in (ll.multipliers.DenseSaddlePoint(),)],
+)
+def test_rank_that_drops_on_the_way_costs_no_tolerance(turning, count, solver):
+    """A parallel linkage passes its dead points some ten times: errors fall with the tolerance down to 1e-12."""
+    law, start = cranks(count)
+    law = ll.EulerLagrange(law.lagrangian, law.constraint, multiplier_solver=solver)
+    run = jax.jit(lambda rtol: ll.simulate(law, start, TIMES, rtol=rtol, max_steps=4096))
+    errors = []
+    for rtol in (1e-6, 1e-8, 1e-10, 1e-12):
+        path = run(rtol)
+        errors.append(float(np.max(np.abs(path.q[:, :2] - turning))))
+    assert errors[0] < 1e-3
+    assert all(finer < coarser / 10 for coarser, finer in itertools.pairwise(errors))
+    assert errors[-1] < 2e-10
+    dead = ll.State(jnp.asarray(np.tile([1.0, 0.0], count) + np.repeat(np.arange(count), 2) * np.tile([1, 0], count)),
+                    jnp.asarray(np.tile([0.0, 1.0], count)))  # fmt: skip
+    assert int(law.regularity(0.0, dead).constraint_rank) < 2 * count - 1
+
+
+def platform():
+    """A bar of unit length, centre and angle as coordinates, on three parallel unit rods: one row is redundant."""
+    places = np.array([-0.5, 0.1, 0.5])
+
+    def closed(t, q, args):
+        joints = q[:2] + places[:, None] * jnp.stack([jnp.cos(q[2]), jnp.sin(q[2])])
+        feet = np.stack([places, np.zeros(3)], axis=1)
+        return (jnp.sum((joints - feet) ** 2, axis=1) - 1) / 2
+
+    masses = np.array([1.0, 1.0, 1 / 12])
+    lagrangian = ll.Lagrangian(lambda t, q, v, args: jnp.sum(masses * v**2) / 2 - GRAVITY * q[1])
+    return ll.EulerLagrange(lagrangian, ll.Holonomic(closed))
+
+
+def test_redundant_constraints_run_by_default_and_their_rank_is_reported():
+    """The bar moves as a pendulum of unit length, without turning."""
+    law = platform()
+    start = law.initial_state(0.0, np.array([0.6, -0.8, 0.0]), np.zeros(3))
+    assert "3 coordinates, 3 constraints of rank 2" in str(law.regularity(0.0, start))
+    path = ll.simulate(law, start, [0.0, 2.0], rtol=1e-10)
+    run = solve_ivp(
+        lambda t, y: [y[1], -GRAVITY * np.cos(y[0])],
+        (0, 2),
+        [np.arctan2(-0.8, 0.6), 0.0],
+        "DOP853",
+        rtol=1e-12,
+        atol=1e-12,
+    )
+    exact = [np.cos(run.y[0, -1]), np.sin(run.y[0, -1]), 0.0]
+    np.testing.assert_allclose(path.q[-1], exact, atol=2e-8)
+    assert path.stats["max_constraint_residual"] < 1e-13
+
+
+# -- units -----------------------------------------------------------------------------------------------------------
+
+
+def scaled_density(t, q, v, args):
+    length, _ = args
+    return (v / length) @ (v / length) / 2 - 9 * q[1] / length
+
+
+def scaled_rod(t, q, args):
+    length, unit = args
+    return unit * ((q / length) @ (q / length) - 1)
+
+
+def position(t, observables):
+    return observables["q"]
+
+
+SCALED = ll.EulerLagrange(ll.Lagrangian(scaled_density), ll.Holonomic(scaled_rod))
+UNITS = ((1.0, 1.0), (1e-9, 1.0), (1e9, 1.0), (1.0, 1e-12), (1.0, 1e12), (1e-9, 1e12))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)])
+def test_lengths_and_the_units_of_a_constraint_change_no_step(dtype):
+    """Lengths 1e-9 to 1e9 and G scaled by 1e±12: as many steps within two, the same relative accuracy.
+
+    Times stay, so that g scales with the length; a start that is a ten-thousandth off is refused in every unit.
+    """
+    rtol, found = dtype(1e-9 if dtype is np.float64 else 1e-5), []
+    for length, unit in UNITS:
+        args = (dtype(length), dtype(unit))
+        q, v = np.array([0.6, -0.8], dtype) * args[0], np.array([0.8, 0.6], dtype) * args[0]
+        start = SCALED.initial_state(0.0, q, v, args)
+        path = ll.simulate(SCALED, start, [0.0, 3.0], args, rtol=rtol, atol=rtol * args[0], save=position)
+        found.append((path.saved[-1] / args[0], int(path.stats["num_steps"])))
+        with pytest.raises(ValueError, match="off the constraint"):
+            SCALED.initial_state(0.0, q * dtype(1 + 1e-4), v, args)
+    for q, steps in found[1:]:
+        assert abs(steps - found[0][1]) <= 2, found
+        np.testing.assert_allclose(q, found[0][0], atol=3 * rtol)
+
+
+# -- several kinds ---------------------------------------------------------------------------------------------------
+
+
+def test_a_blade_on_a_sphere_against_equations_written_out():
+    """(x, y, z) on the unit sphere and a blade that must follow its own turning angle φ: holonomic and d'Alembert.
+
+    The blade's plane is turned by φ about the vertical: ẋ sin φ = ẏ cos φ. φ = ωt turns freely, and a = −δ q + μ n with
+    n = (sin φ, −cos φ, 0) and multipliers from the two differentiated constraints, a two by two system.
+    """
+    omega = 0.7
+    lagrangian = ll.Lagrangian(lambda t, q, v, args: v @ v / 2 - GRAVITY * q[2])
+    sphere = ll.Holonomic(lambda t, q, args: (q[:3] @ q[:3] - 1) / 2)
+    blade = ll.DAlembert(lambda t, q, v, args: v[0] * jnp.sin(q[3]) - v[1] * jnp.cos(q[3]))
+    law = ll.EulerLagrange(lagrangian, [sphere, blade])
+    q, v = np.array([0.6, 0.0, -0.8, 0.0]), np.array([0.8, 0.0, 0.6, omega])
+    start = law.initial_state(0.0, q, v)
+
+    def rates(t, y):
+        q, v = y[:3], y[3:]
+        n, turned = (
+            np.array([np.sin(omega * t), -np.cos(omega * t), 0.0]),
+            np.array([np.cos(omega * t), np.sin(omega * t), 0]),
+        )
+        weight = np.array([0, 0, -GRAVITY])
+        matrix = np.array([[q @ q, q @ n], [q @ n, n @ n]])
+        right = [-(v @ v) - q @ weight, -omega * turned @ v - n @ weight]
+        delta, mu = np.linalg.solve(matrix, right)
+        return [*v, *(weight + delta * q + mu * n)]
+
+    exact = solve_ivp(rates, (0, 2), [*q[:3], *v[:3]], "DOP853", rtol=1e-12, atol=1e-12).y[:, -1]
+    path = ll.simulate(law, start, [0.0, 2.0], rtol=1e-10)
+    np.testing.assert_allclose(path.q[-1], [*exact[:3], 2 * omega], atol=1e-7)
+    assert path.stats["max_constraint_residual"] < 1e-12
+    delta, mu = path.multipliers
+    assert delta.shape == mu.shape == (2,)
+    assert float(path.stats["max_energy_defect_absolute"]) < 1e-7  # the reactions do no work
+
+
+def test_kinds_that_do_not_combine_are_refused_by_name():
+    lagrangian = ll.Lagrangian(lambda t, q, v, args: v @ v / 2)
+    rod, blade = ll.Holonomic(lambda t, q, args: q @ q - 1), ll.Vakonomic(lambda t, q, v, args: v[0])
+    with pytest.raises(ValueError, match="Vakonomic does not combine with other constraints: put all of them into"):
+        ll.EulerLagrange(lagrangian, [rod, blade])
+    with pytest.raises(ValueError, match="constraint is an empty list: for no constraints pass None"):
+        ll.EulerLagrange(lagrangian, [])
+    with pytest.raises(ValueError, match=r"wrap each function, as ll\.Holonomic"):
+        ll.EulerLagrange(lagrangian, [rod, lambda t, q, args: q[0]])
+    assert ll.EulerLagrange(lagrangian, [rod]).constraint is rod
