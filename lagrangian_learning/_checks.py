@@ -92,6 +92,23 @@ def nonnegative(value: Any, name: str, meaning: str = "") -> Inexact[Array, ""]:
     return require(constant, _isfinite(known) & (known >= 0), _message(f"{name} must be finite and >= 0", meaning))
 
 
+def constants_in_range(
+    value: PyTree, holder: Any, *, above_zero: tuple[str, ...] = (), from_zero: tuple[str, ...] = ()
+) -> PyTree:
+    """`value`, if the constants that `holder` has under these names are real numbers in range.
+
+    They were in range when the holder was built, but a tree map or `eqx.tree_at` puts in what it likes.
+    """
+    for name in (*above_zero, *from_zero):
+        constant = getattr(holder, name, None)
+        if constant is not None:
+            known = _known(constant, _scalar(constant, name), jnp.result_type(constant), name)
+            bound, allowed = ("> 0", known > 0) if name in above_zero else (">= 0", known >= 0)
+            message = f"{name} must be finite and {bound}: it was changed after {type(holder).__name__} was built."
+            value = require(value, _isfinite(known) & allowed, message)
+    return value
+
+
 def real(value: Any, name: str, form: str) -> Inexact[Array, "..."]:
     """Real numbers of any shape as a floating array, NaN and inf among them; ValueError for anything else."""
     refusal = f"{name} must be {form}, got {kind_of(value)}."

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import tree_zeros
-from lagrangian_learning._checks import about, reals
+from lagrangian_learning._checks import about, constants_in_range, reals
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
@@ -29,6 +29,14 @@ def check_stimulus(
     stimulus.check(network.input_shape, smoothness, times[0], times[-1])
     outputs = jax.ShapeDtypeStruct(network.output_shape, times.dtype)
     jax.eval_shape(lambda x_out, t: potential(x_out, stimulus.target(t)), outputs, times[0])
+
+
+def check_constants(state: State, *holders: Any) -> State:
+    """The state, if masses, speeds and frictions of a law or an action, and ϑ of its dissipation, are in range."""
+    for holder in (*holders, *(getattr(holder, "dissipation", None) for holder in holders)):
+        above, least = ("mass_W", "gamma", "speed"), ("mass_x", "theta")
+        state = constants_in_range(state, holder, above_zero=above, from_zero=least)
+    return state
 
 
 def checked_velocities(network: AbstractNetwork, W: PyTree, W_dot: PyTree, name: str = "v") -> PyTree:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import Function, cast, tree_dot
-from lagrangian_learning._checks import flag, function, module_named, nonnegative, one_of
+from lagrangian_learning._checks import flag, function, module_named, nonnegative, one_of, real_result
 
 
 class AbstractPotential(eqx.Module):
@@ -50,7 +50,7 @@ class FunctionPotential(AbstractPotential):
     fn: Callable[..., Array]
 
     def __call__(self, x_out: Float[Array, "..."], y: Any) -> Float[Array, ""]:
-        value = jnp.asarray(self.fn(x_out, y))
+        value = real_result(self.fn(x_out, y), "the potential", x_out.dtype)
         if value.shape != ():
             raise ValueError(f"a potential must return a scalar, got shape {value.shape}: sum over the outputs.")
         return value
@@ -114,7 +114,7 @@ class Term(eqx.Module):
         """F on the jet ((x, W), (ẋ, Ẇ)[, (ẍ, Ẅ)])."""
         known = [jet[k] if k <= self.order else (None, None) for k in range(3)]
         (x, W), (x_dot, W_dot), (x_ddot, W_ddot) = known
-        return jnp.asarray(self.fn(t, x, x_dot, x_ddot, W, W_dot, W_ddot, args))
+        return real_result(self.fn(t, x, x_dot, x_ddot, W, W_dot, W_ddot, args), "fn of a term", t.dtype)
 
 
 class _Decay(eqx.Module):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lagrangian_learning._arrays import cast
-from lagrangian_learning._checks import module_named, nonnegative
+from lagrangian_learning._checks import module_named, nonnegative, real_result
 
 
 class AbstractDissipation(eqx.Module):
@@ -81,10 +81,14 @@ class ScheduledDissipation(AbstractDissipation):
         return self._value(t) - self._value(jnp.zeros_like(t))
 
     def rate(self, t: Float[Array, ""]) -> Float[Array, ""]:
-        return jax.jvp(self._value, (t,), (jnp.ones_like(t),))[1]
+        value, rate = jax.jvp(self._value, (t,), (jnp.ones_like(t),))
+        return jnp.where(jnp.isfinite(value), rate, jnp.nan)  # a constant infinity has a rate of 0
 
     def log_growth(self, t0: Float[Array, ""], t1: Float[Array, ""]) -> Float[Array, ""]:
         return self._value(t1) - self._value(t0)
 
     def _value(self, t: Array) -> Array:
-        return jnp.asarray(self.log_weight_fn(t)).astype(t.dtype)
+        value = real_result(self.log_weight_fn(t), "log_weight_fn", t.dtype)
+        if value.shape:
+            raise ValueError(f"log_weight_fn must return one number, got shape {value.shape}.")
+        return value

@@ -8,7 +8,7 @@ import equinox as eqx
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import as_time, tree_scale, tree_zeros
-from lagrangian_learning._checks import nonnegative, optional_module_named
+from lagrangian_learning._checks import constants_in_range, nonnegative, optional_module_named
 
 from .cauchy import consistent_state, initial_state
 from .constraint import AbstractConstraint, as_constraint
@@ -80,7 +80,7 @@ class AbstractEulerLagrange(AbstractEquations, AbstractEnergyPart, AbstractConst
     def check(self, ts: Array, state: State, args: PyTree) -> State:
         if not isinstance(state, State) or (self.lagrangian.order == 2 and (state.a is None or state.j is None)):
             raise ValueError("the state of an Euler–Lagrange law comes from law.initial_state(t0, ..., args).")
-        return state
+        return constants_in_range(state, self.lagrangian.dissipation, from_zero=("theta",))
 
     @property
     def constrained_part(self) -> "AbstractEulerLagrange | None":

@@ -10,7 +10,13 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from lagrangian_learning._arrays import all_finite, as_time, cast, max_abs, tree_scale, tree_zeros
 from lagrangian_learning._checks import about, flag, instance, nonnegative, one_of, positive, require, time
-from lagrangian_learning.learning.checks import check_state, check_stimulus, like_neurons, without_velocities
+from lagrangian_learning.learning.checks import (
+    check_constants,
+    check_state,
+    check_stimulus,
+    like_neurons,
+    without_velocities,
+)
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, potential_gradient
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
 from lagrangian_learning.mechanics import AbstractBoundaryLaw, Decay, Rates, State
@@ -209,6 +215,7 @@ class BackpropDiffusion(AbstractBoundaryLaw):
         check_stimulus(self.network, self.potential, _SMOOTHNESS, ts, args)
         check_state(state, 0, whole=True, multipliers=True)
         self.network.check_weights(state.q[1])
+        state = check_constants(state, self)
         return refuse_unstable(state, self.growth_rate(state), cast(self.speed, ts), cast(self.theta, ts))
 
     # -- the boundary-value reading --------------------------------------------------------------------------------
@@ -222,7 +229,7 @@ class BackpropDiffusion(AbstractBoundaryLaw):
             )
         if W_dot is not None:
             raise ValueError("the weights of (20) have no mass, so that Ẇ follows: leave W_dot out.")
-        state = self.initial_state(ts[0], W, args=args, x=x)
+        state = check_constants(self.initial_state(ts[0], W, args=args, x=x), self)
         check_stimulus(self.network, self.potential, _SMOOTHNESS, ts, args)
         return refuse_fast_dissipation(state, cast(self.speed, ts), cast(self.theta, ts))
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from lagrangian_learning._arrays import as_time, cast, tree_scale
 from lagrangian_learning._checks import about, time
 from lagrangian_learning.learning.abstract_action import AbstractAction
-from lagrangian_learning.learning.checks import check_state, checked_velocities, like_neurons
+from lagrangian_learning.learning.checks import check_constants, check_state, checked_velocities, like_neurons
 from lagrangian_learning.learning.delta_errors import potential_gradient
 from lagrangian_learning.mechanics import (
     AbstractBoundaryLaw,
@@ -177,6 +177,7 @@ class FiniteSpeedDynamics(AbstractFullDynamics, AbstractBoundaryLaw):
         self.check_stimulus(ts, args)
         check_state(state, 1, whole=True, multipliers=True)
         self.network.check_weights(state.q[1])
+        state = check_constants(state, self.action)
         t0 = as_time(jnp.ravel(ts)[0], state.q)
         theta = self.lagrangian.rate(t0)
         return refuse_unstable(state, self.growth_rate(t0, state), cast(self.speed, theta), theta)
@@ -185,7 +186,7 @@ class FiniteSpeedDynamics(AbstractFullDynamics, AbstractBoundaryLaw):
 
     def boundary_state(self, ts: Array, W: PyTree, args: Stimulus, *, x: PyTree, W_dot: PyTree) -> State:
         W_dot = checked_velocities(self.network, self.network.check_weights(W), W_dot, "W_dot")
-        state = self.initial_state(ts[0], W, W_dot, args, x=x)
+        state = check_constants(self.initial_state(ts[0], W, W_dot, args, x=x), self.action)
         self.check_stimulus(ts, args)
         return refuse_fast_dissipation(state, cast(self.speed, ts), jax.vmap(self.lagrangian.rate)(ts))
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning._arrays import all_finite, as_time
 from lagrangian_learning._checks import require
 from lagrangian_learning.learning.abstract_action import AbstractAction
-from lagrangian_learning.learning.checks import check_state
+from lagrangian_learning.learning.checks import check_constants, check_state
 from lagrangian_learning.learning.multipliers import NetworkStructure
 from lagrangian_learning.mechanics import (
     AbstractEulerLagrange,
@@ -91,7 +91,7 @@ class FullDynamics(AbstractFullDynamics):
         self.check_stimulus(ts, args)
         check_state(state, 2 * self.action.order - 1, whole=True)
         self.network.check_weights(state.q[1])
-        return state
+        return check_constants(state, self.action)
 
     @property
     def description(self) -> dict[str, str]:

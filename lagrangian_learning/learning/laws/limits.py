@@ -9,7 +9,13 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, tree_add, tree_dot, tree_scale
 from lagrangian_learning._checks import about, instance, positive, time
-from lagrangian_learning.learning.checks import check_state, check_stimulus, checked_velocities, without_velocities
+from lagrangian_learning.learning.checks import (
+    check_constants,
+    check_state,
+    check_stimulus,
+    checked_velocities,
+    without_velocities,
+)
 from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, loss
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
 from lagrangian_learning.mechanics import (
@@ -51,7 +57,7 @@ class AbstractDescent(AbstractLaw, AbstractEnergyPart):
         self._check_stimulus(ts, args)
         check_state(state, self.velocities_held)
         self.network.check_weights(state.q)
-        return state
+        return check_constants(state, self)
 
     @property
     def aliases(self) -> dict[str, tuple[str, int | None]]:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, matmul, tree_add, tree_dot, tree_scale, tree_sub
 from lagrangian_learning.learning.abstract_action import AbstractAction
-from lagrangian_learning.learning.checks import check_state
+from lagrangian_learning.learning.checks import check_constants, check_state
 from lagrangian_learning.learning.delta_errors import potential_gradient
 from lagrangian_learning.learning.multipliers import AbstractNetworkMultipliers
 from lagrangian_learning.mechanics import (
@@ -75,7 +75,7 @@ class AbstractReducedDynamics(AbstractActionLaw, AbstractEnergyPart):
         self.check_stimulus(ts, args)
         check_state(state, 2 * self.action.order - 1)
         self.network.check_weights(state.q)
-        return state
+        return check_constants(state, self.action)
 
     @property
     def solves_multipliers(self) -> bool:
