@@ -30,7 +30,7 @@ def test_constants_out_of_range_are_refused_before_the_first_step(law, where, na
         changed = eqx.tree_at(where, law, jnp.asarray(bad))
         with pytest.raises(ValueError, match=f"{name} {message}"):
             ll.simulate(changed, state, TS, STIMULUS)
-    with pytest.raises(ValueError, match="changed after .* was built"):
+    with pytest.raises(ValueError, match=r"changed after .* was built"):
         ll.simulate(jax.tree.map(jnp.negative, law), state, TS, STIMULUS)
 
 
