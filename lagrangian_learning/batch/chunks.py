@@ -1,13 +1,13 @@
 """How many lanes make a chunk: as many as fit the memory, and no more than repay being computed at once."""
 
 import functools
-import os
 from typing import Any
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, PyTree
 
+from lagrangian_learning._memory import device_memory
 from lagrangian_learning._tuning import FEWEST_LANES, VECTOR_OF_LANES
 from lagrangian_learning.costs.memory import (
     LaneMemory,
@@ -38,7 +38,7 @@ def chunk_size(
     """
     small = is_small(lane.state)
     most = most_lanes(cpu=jax.default_backend() == "cpu", in_blocks=one_core and small)
-    placing = Placing(_memory(), most, workers, devices)
+    placing = Placing(device_memory(), most, workers, devices)
     if chunk is not None:
         return placing._replace(workers=1).chunk(lanes, chunk, small=small)
     most = _most_of_a_chunk(placing, lane, times, plan, in_turn=one_core and not small)
@@ -85,9 +85,3 @@ def _lane_memory(structure: Any, kinds: tuple[Kind, ...], in_turn: bool, evaluat
 
 def _rates(t: Any, lane: Inputs) -> PyTree:
     return lane.law.rates(t, lane.state, lane.args)
-
-
-def _memory() -> int:
-    """Bytes of the device, or of the host where the device does not report its own."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    return stats.get("bytes_limit") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

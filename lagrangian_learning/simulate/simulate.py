@@ -11,6 +11,7 @@ from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import collected_verdicts, flag, raised, refused
 from lagrangian_learning.mechanics.law import AbstractLaw
 
+from .room import check_room
 from .run import checked_start, integrate_compiled, resumed, trajectory_of
 from .settings import MAX_STEPS, Settings, check_law, checked_state, checked_times
 from .stabilisation import AbstractStabilisation
@@ -79,6 +80,7 @@ def simulate(
         solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress)
     )
     tolerances, plan = settings.prepared(law, times)
+    check_room(state, times, save)
     # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.
     with collected_verdicts() as verdicts:
         if resume is not None:

@@ -31,7 +31,7 @@ def setting():
     ],
 )
 def test_engines_of_one_core_take_larger_chunks_and_one_a_worker(setting, one_core, workers, lanes, size, monkeypatch):
-    monkeypatch.setattr(chunks, "_memory", lambda: 2**34)
+    monkeypatch.setattr(chunks, "device_memory", lambda: 2**34)
     assert chunks.chunk_size(None, lanes, 1, *setting, workers=workers, one_core=one_core) == size
 
 
@@ -40,7 +40,7 @@ def total(lane):
 
 
 def test_few_fit_a_small_memory(setting, monkeypatch):
-    monkeypatch.setattr(chunks, "_memory", lambda: 100 * 2 * total(chunks.lane_memory(*setting)))
+    monkeypatch.setattr(chunks, "device_memory", lambda: 100 * 2 * total(chunks.lane_memory(*setting)))
     assert (
         chunks.chunk_size(None, 4096, 1, *setting, workers=1, one_core=True) == 32
     )  # at most 50, of which two are held

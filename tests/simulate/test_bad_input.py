@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lagrangian_learning._checks import require
-from lagrangian_learning.simulate import RESULTS, Baumgarte, Projection, simulate as checked_simulate
+from lagrangian_learning.mechanics import State
+from lagrangian_learning.simulate import RESULTS, Baumgarte, Projection, room, simulate as checked_simulate
 from tests.laws import Motion, Oscillator, Pendulum, array, at_rest, released
 
 TS = np.linspace(0, 1, 3)
@@ -177,3 +178,13 @@ def test_what_a_law_checks_of_traced_values_is_told_where_nothing_is_thrown():
 def test_a_save_that_returns_no_arrays(returned):
     with pytest.raises(ValueError, match="save must return arrays or numbers"):
         simulate(LAW, START, TS, dt0=0.1, save=lambda t, observables: {"q": observables["q"], "more": returned})
+
+
+def test_a_run_beyond_the_memory_is_refused_before_it_starts(monkeypatch):
+    """A million times of 10⁵ numbers are 800 GB, of which a run would find out when the process is killed."""
+    state, ts = State(jnp.zeros(50_000), jnp.zeros(50_000)), np.linspace(0.0, 1.0, 1_000_000)
+    monkeypatch.setattr(room, "device_memory", lambda: 64_000_000_000)
+    message = r"needs 800 GB at least.*0\.8 MB at 1000000 times of ts.*has 64 GB: give fewer ts.*or ask ll\.estimate"
+    with pytest.raises(ValueError, match=message):
+        simulate(LAW, state, ts, rtol=1e-3)
+    room.check_room(state, ts, lambda t, observables: t)  # where save keeps less, nothing is known
