@@ -110,7 +110,8 @@ def simulate_batch(
     times = checked_times(ts, dtype)
     settings = Settings(solver, rtol, atol, dt0, stepsize_controller, stabilisation, None, save, max_steps)
     tolerances, plan = settings.prepared(law, times)
-    state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused as such
+        state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
     row = lane_mesh(mesh)
     batch = lanes_of(Inputs(law, state, args, None if resume is None else resume.carry), in_axes)
     with _noted(in_axes):

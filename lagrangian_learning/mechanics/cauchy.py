@@ -35,7 +35,8 @@ _ENTRIES = ("q", "v", "a", "j")
 _NOT_FINITE = "the start (t0, q, v, a, j or multipliers) may not contain NaN or inf: give finite data."
 _SINGULAR = (
     "the equations are singular at the start{found}: the inertia is not regular on the kernel of G_q, or a gradient of "
-    "G vanishes (see law.regularity(t0, state, args)). Give a mass to every coordinate that the constraints leave free."
+    "G vanishes (see law.regularity(t0, state, args)). Give a mass to every coordinate that the constraints leave "
+    "free, or another q."
 )
 
 

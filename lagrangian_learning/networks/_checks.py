@@ -35,7 +35,8 @@ def check_leaves(what: str, got: PyTree, shapes: PyTree, remedy: str) -> PyTree:
         raise ValueError(
             f"{what}: expected one floating dtype, got {', '.join(sorted(dtypes))}; cast all leaves to one"
         )
-    arrays = jax.tree.map(jnp.asarray, got)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused below
+        arrays = jax.tree.map(jnp.asarray, got)
     return require(arrays, all_finite(arrays), f"{what}: NaN or infinity; give finite values")
 
 

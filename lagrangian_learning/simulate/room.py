@@ -3,7 +3,7 @@
 from typing import Any
 
 import jax
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from lagrangian_learning._memory import device_memory
 
@@ -11,13 +11,13 @@ _FEWEST_STATES = 4  # that a step holds: the state, its rate, the next state and
 _NEVER_TOO_MUCH = 2**28  # bytes, which every device has
 
 
-def check_room(state: PyTree, times: Array, save: Any) -> None:
+def check_room(state: PyTree, count: int, save: Any) -> None:
     """ValueError where even the states are more than the memory: those of a step, and, without save, the saved ones."""
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    needed = size * (_FEWEST_STATES + (times.shape[0] if save is None else 0))
-    if needed < _NEVER_TOO_MUCH or needed <= device_memory():
+    needed = size * (_FEWEST_STATES + (count if save is None else 0))
+    if needed < _NEVER_TOO_MUCH or needed <= (there := device_memory()):
         return
     raise ValueError(
-        f"this run needs {needed / 1e9:.3g} GB at least, for states of {size / 1e6:.3g} MB at {times.shape[0]} times of "
-        f"ts, and the device has {device_memory() / 1e9:.3g} GB: give fewer ts, keep less by save=, or ask ll.estimate."
+        f"this run needs {needed / 1e9:.3g} GB at least, for states of {size / 1e6:.3g} MB at {count} times of ts, and "
+        f"the device has {there / 1e9:.3g} GB: give fewer ts, keep less by save=, or ask ll.estimate."
     )

@@ -215,7 +215,8 @@ def check_law(law: Any, save: Any) -> None:
 def checked_state(state: PyTree) -> tuple[PyTree, Any]:
     """The state as strongly typed arrays, and its one dtype."""
     dtype = state_dtype(state)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), state), dtype
+    with np.errstate(over="ignore"):  # what becomes infinite is refused as such
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), state), dtype
 
 
 def state_dtype(state: PyTree) -> Any:

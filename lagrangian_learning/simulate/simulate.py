@@ -80,7 +80,7 @@ def simulate(
         solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress)
     )
     tolerances, plan = settings.prepared(law, times)
-    check_room(state, times, save)
+    check_room(state, times.shape[0], save)
     # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.
     with collected_verdicts() as verdicts:
         if resume is not None:

@@ -187,4 +187,4 @@ def test_a_run_beyond_the_memory_is_refused_before_it_starts(monkeypatch):
     message = r"needs 800 GB at least.*0\.8 MB at 1000000 times of ts.*has 64 GB: give fewer ts.*or ask ll\.estimate"
     with pytest.raises(ValueError, match=message):
         simulate(LAW, state, ts, rtol=1e-3)
-    room.check_room(state, ts, lambda t, observables: t)  # where save keeps less, nothing is known
+    room.check_room(state, ts.size, lambda t, observables: t)  # where save keeps less, nothing is known
