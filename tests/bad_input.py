@@ -431,6 +431,9 @@ def runs() -> list[Case]:
         "max_steps": count.optional(),
         "progress": thing,
         "throw": thing,
+        "watch": thing,
+        "event": thing.optional(),
+        "kinks": Kind(REAL | {"empty"}).optional(),
     }
     net = ll.Layered((2, 2, 1))
     W = net.init(jax.random.key(0))

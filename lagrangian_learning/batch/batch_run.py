@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array
 
 from lagrangian_learning.costs.hardware import usable_cores
+from lagrangian_learning.simulate.plan import Plan, Tolerances
 from lagrangian_learning.simulate.run import Outcome
-from lagrangian_learning.simulate.settings import Plan, Tolerances
 from lagrangian_learning.simulate.table import message_of
 
 from .checkpoint import Checkpoint

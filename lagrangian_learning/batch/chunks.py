@@ -18,8 +18,8 @@ from lagrangian_learning.costs.memory import (
     most_lanes,
     num_bytes,
 )
-from lagrangian_learning.simulate.settings import Plan
-from lagrangian_learning.simulate.trajectory import Recorder
+from lagrangian_learning.simulate.plan import Plan
+from lagrangian_learning.simulate.records import Recorder
 from lagrangian_learning.simulate.work import start_of
 
 from .lanes import Inputs, Kind, kinds_of

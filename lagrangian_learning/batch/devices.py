@@ -10,8 +10,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.costs.memory import is_small
+from lagrangian_learning.simulate.plan import Plan, Tolerances
 from lagrangian_learning.simulate.run import Outcome
-from lagrangian_learning.simulate.settings import Plan, Tolerances
 
 from .engines import AbstractEngine
 from .lanes import Inputs, has_dtype

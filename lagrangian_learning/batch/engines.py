@@ -12,8 +12,8 @@ from jaxtyping import Array
 
 from lagrangian_learning._checks import collected_verdicts, kind_of, refused
 from lagrangian_learning.costs.memory import is_small
+from lagrangian_learning.simulate.plan import Plan, Tolerances
 from lagrangian_learning.simulate.run import Outcome, checked_start, integrate
-from lagrangian_learning.simulate.settings import Plan, Tolerances
 
 from .lanes import Inputs
 

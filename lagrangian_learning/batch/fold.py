@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from lagrangian_learning._checks import kind_of
+from lagrangian_learning.simulate.monitor import Statistics
+from lagrangian_learning.simulate.plan import Tolerances
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import Outcome, trajectory_of
-from lagrangian_learning.simulate.settings import Tolerances
-from lagrangian_learning.simulate.stepping import Statistics
 from lagrangian_learning.simulate.table import outcome_rows, run_title, table, value_rows
 from lagrangian_learning.simulate.trajectory import Names, Trajectory
 

@@ -59,6 +59,9 @@ def simulate_batch(
     checkpoint: str | Path | None = None,
     max_steps: int | None = MAX_STEPS,
     progress: bool = True,
+    watch: Any = "steps",
+    event: Any = None,
+    kinks: Any = None,
     throw: bool = False,
 ) -> Trajectory | Reduction:
     """ẏ_k = f_k(t, y_k, args_k), y_k(ts[0]) = state_k for lanes k = 0, 1, …: `simulate` of many runs in one call.
@@ -85,7 +88,8 @@ def simulate_batch(
             serial one for states of more than 1024 numbers; otherwise Diffrax's, and for a batch that is resumed the
             engine of its first part; the printed batch names it. Give the engine where bits of small and large batches
             are to be compared.
-        solver, rtol, atol, dt0, stepsize_controller, stabilisation, save, max_steps: as for `simulate`, for all lanes.
+        solver, rtol, atol, dt0, stepsize_controller, stabilisation, save, max_steps, watch, event, kinks: as for
+            `simulate`, for all lanes.
         reduce: (start, fn): keep no records, but fold them, value = fn(value, path) for one lane after the other; path
             is the trajectory of one lane. Fold little, and let `save` work lane by lane in parallel.
         resume: an earlier batch to go on from, as for `simulate`; state may be None.
@@ -108,7 +112,8 @@ def simulate_batch(
         engine = resume.engine if engine is None else engine
     dtype = state_dtype(state)
     times = checked_times(ts, dtype)
-    settings = Settings(solver, rtol, atol, dt0, stepsize_controller, stabilisation, None, save, max_steps)
+    given = (solver, rtol, atol, dt0, stepsize_controller, stabilisation, None, save, max_steps)
+    settings = Settings(*given, watch=watch, event=event, kinks=kinks)
     tolerances, plan = settings.prepared(law, times)
     with np.errstate(over="ignore"):  # what becomes infinite is refused as such
         state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)

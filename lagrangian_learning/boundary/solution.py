@@ -9,10 +9,11 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import positive, positive_int, require
+from lagrangian_learning.simulate.records import Record
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.stepping import observed
 from lagrangian_learning.simulate.table import Row, most, result_row, saved_row, span, steps_row, table, times_row
-from lagrangian_learning.simulate.trajectory import AbstractSolution, Names, Record
+from lagrangian_learning.simulate.trajectory import AbstractSolution, Names
 
 from .collocation import BoundaryProblem, Path, with_times
 from .continuation import search

@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning._tuning import BLOCK, MOST_OPERATIONS
 from lagrangian_learning.batch.lanes import Inputs, Kind, kinds_of
-from lagrangian_learning.simulate.settings import Plan, Tolerances
+from lagrangian_learning.simulate.plan import Plan, Tolerances
 
 from .engine import FusedEngine
 from .internals import untested

@@ -13,10 +13,11 @@ from lagrangian_learning._tuning import BLOCK, MAX_STATE
 from lagrangian_learning.batch.engines import AbstractEngine
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.simulate.controllers import FixedState, GridState
+from lagrangian_learning.simulate.monitor import Statistics
+from lagrangian_learning.simulate.plan import Plan, Tolerances
+from lagrangian_learning.simulate.records import Record, reached
 from lagrangian_learning.simulate.run import Outcome, outcome_of
-from lagrangian_learning.simulate.settings import Plan, Tolerances
-from lagrangian_learning.simulate.stepping import Statistics
-from lagrangian_learning.simulate.trajectory import Carry, Record, reached
+from lagrangian_learning.simulate.trajectory import Carry
 
 from .internals import untested
 from .lane_step import LanePlan, Running
@@ -38,6 +39,10 @@ class FusedEngine(AbstractEngine):
         versions = untested()
         if versions is not None:
             return f"it reads insides of other libraries, and its tests have not run with {versions}."
+        if plan.event is not None:
+            return "it looks for no event."
+        if plan.steps.kinks is not None:
+            return "its steps end on saved times alone, not on kinks."
         if not plan.steps.lands or (plan.steps.controller is not None and not plan.steps.adaptive):
             return "its steps end on saved times, and this stepsize_controller has its own."
         if isinstance(plan.solver, diffrax.AbstractImplicitSolver):
@@ -69,7 +74,7 @@ def _outcome(running: Running, failure: Array, there: Array, records: Record, gi
     short = (failure == 0) & (running.t < given.times[-1])
     result = diffrax.RESULTS.where(short, diffrax.RESULTS.max_steps_reached, diffrax.RESULTS.successful)
     counts = (running.steps, running.accepted, running.steps - running.accepted)
-    statistics = Statistics(*counts, running.solver_state.monitor)
+    statistics = Statistics(*counts, running.solver_state.monitor, given.plan.kind)
     end = Carry(running.t, running.y, running.solver_state, _control(running, given), jnp.asarray(False))
     return outcome_of(reached(records, there), end, failure, result, statistics, given.plan)
 

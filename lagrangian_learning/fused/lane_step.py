@@ -4,6 +4,7 @@ The same stepper, projection, monitor and step controller as in an ordinary run,
 Diffrax's loop around them is left out, and Diffrax's rule that a first stage may have to be evaluated again.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import diffrax
@@ -16,11 +17,11 @@ from lagrangian_learning._checks import collected_verdicts, refused
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.simulate.controllers import AdaptiveState, AdaptiveSteps, land
+from lagrangian_learning.simulate.plan import Plan, Tolerances
+from lagrangian_learning.simulate.records import Record, Recorder
 from lagrangian_learning.simulate.results import FailureCode
 from lagrangian_learning.simulate.run import checked_start, diagnosed, start_failure
-from lagrangian_learning.simulate.settings import Plan, Tolerances
 from lagrangian_learning.simulate.stepping import MonitoredState, MonitoredStepper
-from lagrangian_learning.simulate.trajectory import Record, Recorder
 from lagrangian_learning.simulate.work import Worked, start_of, terms_of
 
 from .internals import keeps_last_stage, with_first_stage, without_first_step
@@ -57,7 +58,7 @@ def begin(inputs: Inputs, given: LanePlan) -> Running:
     times, tolerances, plan = given
     law = law_of_lane(inputs, given)
     is_refused, state = _checked(inputs, times)
-    y, carry = start_of(law, times[0], state, inputs.args), inputs.carry
+    y, carry = start_of(law, times[0], state, inputs.args, works=plan.reads), inputs.carry
     failure = start_failure(law, times[0], y, inputs.args, resumed=carry is not None)
     failure = jnp.where(is_refused & (failure == 0), int(FailureCode.REFUSED_START), failure)
     terms, solver = terms_of(law), plan.stepper(times.dtype, tolerances)
@@ -100,7 +101,7 @@ def _primed(
     """The first stage in the place of the last one of the step before, so that no step is a special first one."""
     if not _keeps_last_stage(solver, made.inner):
         return made
-    return MonitoredState(with_first_stage(made.inner, terms.vf(t, y, args)), made.monitor)
+    return dataclasses.replace(made, inner=with_first_stage(made.inner, terms.vf(t, y, args)))
 
 
 def _stepped(
@@ -111,7 +112,7 @@ def _stepped(
     terms, solver = terms_of(law), given.plan.stepper(given.times.dtype, given.tolerances)
     state = running.solver_state
     if _keeps_last_stage(solver, state.inner):
-        state = MonitoredState(without_first_step(state.inner), state.monitor)
+        state = dataclasses.replace(state, inner=without_first_step(state.inner))
     y1, report, _, made, result = solver.step(terms, running.t, t1, running.y, inputs.args, state, False)
     failure = jnp.where(result == diffrax.RESULTS.successful, report.failure, int(FailureCode.NON_FINITE))
     return y1, eqx.tree_at(lambda r: r.failure, report, failure), made, terms, solver
@@ -161,7 +162,8 @@ def enter(running: Running, inputs: Inputs, given: LanePlan, interval: Array) ->
 
 def recorded(t: Array, y: Worked, inputs: Inputs, given: LanePlan) -> Record:
     """What is kept of a saved state."""
-    return Recorder(law_of_lane(inputs, given), given.plan.save)(t, y, inputs.args)
+    recorder = Recorder(law_of_lane(inputs, given), given.plan.save, given.plan.watch)
+    return recorder(t, y, inputs.args)
 
 
 def failure_of(running: Running, inputs: Inputs, given: LanePlan) -> Array:

@@ -30,6 +30,7 @@ from .law import (
     AbstractEnergyPart as AbstractEnergyPart,
     AbstractLaw as AbstractLaw,
     AbstractMechanicalPart as AbstractMechanicalPart,
+    EnergyReading as EnergyReading,
     Rates as Rates,
     Residual as Residual,
 )

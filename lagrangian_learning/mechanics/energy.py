@@ -8,6 +8,7 @@ from lagrangian_learning._arrays import tree_dot, tree_sub
 
 from .constraint import AbstractConstraint
 from .lagrangian import Jet, Lagrangian, weighted_derivative
+from .law import EnergyReading
 
 
 def momenta(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> tuple[PyTree, ...]:
@@ -44,8 +45,15 @@ def energy(
 
     A vakonomic constraint adds −G_vᵀδ to p.
     """
+    return energy_reading(lagrangian, t, jet, args, constraint, delta).energy
+
+
+def energy_reading(
+    lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree, constraint: AbstractConstraint | None, delta: PyTree
+) -> EnergyReading:
+    """E = p·v − ℓ, and p·v."""
     pairing = _pairing(lagrangian, constraint, t, jet, args, delta)
-    return pairing - lagrangian.normalised(t, jet[: lagrangian.order + 1], args)
+    return EnergyReading(pairing - lagrangian.normalised(t, jet[: lagrangian.order + 1], args), pairing)
 
 
 def power(

@@ -12,10 +12,10 @@ from lagrangian_learning._checks import constants_in_range, nonnegative, optiona
 
 from .cauchy import consistent_state, initial_state
 from .constraint import AbstractConstraint, as_constraint
-from .energy import energy, power
+from .energy import energy, energy_reading, power
 from .equations import AbstractEquations
 from .lagrangian import Lagrangian
-from .law import AbstractConstrainedPart, AbstractEnergyPart, AbstractMechanicalPart, Rates, Residual
+from .law import AbstractConstrainedPart, AbstractEnergyPart, AbstractMechanicalPart, EnergyReading, Rates, Residual
 from .linear_part import AbstractLinearPart, DampedMotion
 from .method import compiled
 from .multipliers import AbstractMultiplierSolver, DenseByStructure
@@ -57,6 +57,10 @@ class AbstractEulerLagrange(AbstractEquations, AbstractEnergyPart, AbstractConst
         """E = p·v − ℓ (docs/theory.md §3)."""
         t = as_time(t, state.q)
         return energy(self.lagrangian, t, self.jet(state), args, self.constraint, state.multipliers)
+
+    def reading(self, t: Any, state: State, args: PyTree = None) -> EnergyReading:
+        t = as_time(t, state.q)
+        return energy_reading(self.lagrangian, t, self.jet(state), args, self.constraint, state.multipliers)
 
     def project(self, t: Any, state: State, args: PyTree = None, allowed: State | None = None) -> tuple[State, Array]:
         """The state on G = DG = 0, and whether the last update of Newton's method was within `allowed`, a State of

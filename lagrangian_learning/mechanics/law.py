@@ -46,12 +46,23 @@ class AbstractConstrainedPart(eqx.Module):
         """The law with D²G + 2α DG + β² G = 0 in place of D²G = 0."""
 
 
+class EnergyReading(NamedTuple):
+    """E, and p·v, which is twice the kinetic energy where that is quadratic; None: the law does not say."""
+
+    energy: Float[Array, ""]
+    moving: Float[Array, ""] | None
+
+
 class AbstractEnergyPart(eqx.Module):
     """The energy of a law, whose rate of change is the power of `AbstractLaw.rates`."""
 
     @abc.abstractmethod
     def energy(self, t: Any, state: PyTree, args: PyTree) -> Float[Array, ""]:
         """E, in units of action over time."""
+
+    def reading(self, t: Any, state: PyTree, args: PyTree) -> EnergyReading:
+        """E with p·v, against which a run measures the defect of its energy balance; by default E alone."""
+        return EnergyReading(self.energy(t, state, args), None)
 
 
 class AbstractMechanicalPart(eqx.Module):

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.steppers.terms import unwrapped
 
+from .kinks import Kinks
 from .results import STOP, FailureCode
 from .stepping import StepReport
 from .work import Worked
@@ -39,6 +40,7 @@ class SubdividedSteps(diffrax.AbstractStepSizeController):
 
     times: Float[Array, " times"]
     dt: Float[Array, ""]
+    kinks: Kinks | None = None
 
     def wrap(self, direction: Any) -> "SubdividedSteps":
         del direction
@@ -48,23 +50,32 @@ class SubdividedSteps(diffrax.AbstractStepSizeController):
         self, terms: Terms, t0: Time, t1: Time, y0: PyTree, dt0: Any, args: Args, func: Any, error_order: Any
     ) -> tuple[Array, GridState]:
         del terms, t0, t1, y0, dt0, args, func, error_order
-        first = GridState(jnp.asarray(0, jnp.int32), jnp.asarray(0, jnp.int32))
+        start = jnp.asarray(0, jnp.int32) if self.kinks is None else self._after(self.times[0])
+        first = GridState(start, jnp.asarray(0, jnp.int32))
         return self._end(first), first
 
     def adapt_step_size(
         self, t0: Array, t1: Array, y0: PyTree, y1_candidate: PyTree, args: Args, y_error: Any, error_order: Any,
         controller_state: GridState,
-    ) -> tuple[bool, Array, Array, bool, GridState, diffrax.RESULTS]:  # fmt: skip
+    ) -> tuple[bool, Array, Array, Any, GridState, diffrax.RESULTS]:  # fmt: skip
         del t0, y0, y1_candidate, args, y_error, error_order
         state = self._advanced(controller_state)
-        return True, t1, self._end(state), False, state, diffrax.RESULTS.successful
+        begin, jump = (t1, False) if self.kinks is None else self.kinks.passed(t1)
+        return True, begin, self._end(state), jump, state, diffrax.RESULTS.successful
 
     def _advanced(self, state: GridState) -> GridState:
         through = state.step + 1 >= self.count(state.interval)
+        following = state.interval + 1 if self.kinks is None else self._after(self.times[state.interval + 1])
         return GridState(
-            jnp.minimum(state.interval + through.astype(jnp.int32), self.times.shape[0] - 2),
+            jnp.minimum(jnp.where(through, following, state.interval), self.times.shape[0] - 2),
             jnp.where(through, 0, state.step + 1),
         )
+
+    def _after(self, t: Array) -> Int[Array, ""]:
+        """The interval that begins at t, or after the kink there, past those of no length."""
+        assert self.kinks is not None
+        begin, _ = self.kinks.passed(t)
+        return jnp.searchsorted(self.times, begin, side="right").astype(jnp.int32) - 1
 
     def _end(self, state: GridState) -> Array:
         """Where the step ends; the last of an interval ends exactly on the saved time."""
@@ -82,29 +93,31 @@ class SubdividedSteps(diffrax.AbstractStepSizeController):
 
 
 class FixedState(eqx.Module):
-    """State of the controller inside, and the `FailureCode` that ends the run."""
+    """State of the controller inside, the `FailureCode` that ends the run, and the end of the last step tried."""
 
     inner: PyTree
     failure: Int[Array, ""]
+    tried: Array | None = None
 
 
 class FixedSteps(diffrax.AbstractStepSizeController):
     """Steps of a controller that reads no error; the first one that fails ends the run, and the state before it stays.
 
-    start: a failure known before the first step, which then is not taken.
+    start: a failure known before the first step, which then is not taken. events: whether steps may end in an event.
     """
 
     controller: diffrax.AbstractStepSizeController
     start: Int[Array, ""]
+    events: bool = eqx.field(static=True, default=False)
 
     def wrap(self, direction: Any) -> "FixedSteps":
-        return FixedSteps(self.controller.wrap(direction), self.start)
+        return FixedSteps(self.controller.wrap(direction), self.start, self.events)
 
     def init(
         self, terms: Terms, t0: Array, t1: Array, y0: Worked, dt0: Any, args: Args, func: Any, error_order: Any
     ) -> tuple[Array, FixedState]:
         end, inner = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
-        return end, FixedState(inner, self.start)
+        return end, FixedState(inner, self.start, end if self.events else None)
 
     def adapt_step_size(
         self, t0: Array, t1: Array, y0: Worked, y1_candidate: Worked, args: Args, y_error: StepReport,
@@ -117,7 +130,8 @@ class FixedSteps(diffrax.AbstractStepSizeController):
         failed = failure > 0
         begin, end = jnp.where(failed, t0, begin), jnp.where(failed, t1, end)
         result = diffrax.RESULTS.where(failed, STOP, result)
-        return keep & ~failed, begin, end, jump, FixedState(inner, failure), result
+        state = FixedState(inner, failure, t1 if self.events else None)
+        return keep & ~failed, begin, end, jump, state, result
 
 
 # -- adaptive steps ------------------------------------------------------------------------------------------------
@@ -155,6 +169,7 @@ class AdaptiveState(eqx.Module):
     """State of the controller inside, the `FailureCode` that ends the run, and the step.
 
     rejected_in_a_row: steps since the time last advanced; last_failure: the last `FailureCode` among them.
+    tried: the end of the last step, where steps may end in an event.
     """
 
     inner: PyTree
@@ -162,6 +177,7 @@ class AdaptiveState(eqx.Module):
     step: Landing
     rejected_in_a_row: Int[Array, ""]
     last_failure: Int[Array, ""]
+    tried: Array | None = None
 
 
 class AdaptiveSteps(diffrax.AbstractAdaptiveStepSizeController):
@@ -169,9 +185,11 @@ class AdaptiveSteps(diffrax.AbstractAdaptiveStepSizeController):
 
     Arguments:
         controller: any adaptive controller of Diffrax.
-        times: saved times that must be step ends; None: none.
+        times: saved times that must be step ends, and times before kinks; None: none.
         start: a failure known before the first step, which then is not taken.
         resume: where an earlier run ended.
+        events: whether steps may end in an event.
+        kinks: times that no step reaches over.
 
     A step that fails is rejected, so that the next is shorter. The run ends when steps no longer advance the time, or
     when the controller would accept a step that failed.
@@ -181,6 +199,8 @@ class AdaptiveSteps(diffrax.AbstractAdaptiveStepSizeController):
     times: Array | None
     start: Int[Array, ""]
     resume: AdaptiveState | None
+    events: bool = eqx.field(static=True, default=False)
+    kinks: Kinks | None = None
 
     @property
     def rtol(self) -> Any:
@@ -195,7 +215,8 @@ class AdaptiveSteps(diffrax.AbstractAdaptiveStepSizeController):
         return self.controller.norm  # pyright: ignore[reportAttributeAccessIssue]
 
     def wrap(self, direction: Any) -> "AdaptiveSteps":
-        return AdaptiveSteps(self.controller.wrap(direction), self.times, self.start, self.resume)
+        inner = self.controller.wrap(direction)
+        return AdaptiveSteps(inner, self.times, self.start, self.resume, self.events, self.kinks)
 
     def init(
         self, terms: Terms, t0: Array, t1: Array, y0: Worked, dt0: Any, args: Args, func: Any, error_order: Any
@@ -211,31 +232,45 @@ class AdaptiveSteps(diffrax.AbstractAdaptiveStepSizeController):
         known = jnp.where(jnp.isfinite(wanted), int(FailureCode.NONE), int(FailureCode.NON_FINITE))
         failure = jnp.where(self.start > 0, self.start, known).astype(jnp.int32)
         wanted = jnp.where(jnp.isfinite(wanted), wanted, (t1 - t0) / 1024)
-        end, step = land(self.times, t0, wanted, jnp.asarray(1, jnp.int32))
-        return end, AdaptiveState(inner, failure, step, jnp.asarray(0, jnp.int32), jnp.asarray(0, jnp.int32))
+        end, step = land(self.times, t0, wanted, self._target(t0, jnp.asarray(1, jnp.int32)))
+        none, tried = jnp.asarray(0, jnp.int32), end if self.events else None
+        return end, AdaptiveState(inner, failure, step, none, none, tried)
 
     def adapt_step_size(
         self, t0: Array, t1: Array, y0: Worked, y1_candidate: Worked, args: Args, y_error: StepReport,
         error_order: Any, controller_state: AdaptiveState,
     ) -> tuple[Bool[Array, ""], Array, Array, Any, AdaptiveState, diffrax.RESULTS]:  # fmt: skip
         failure = _first(controller_state.failure, y_error)
-        failed = failure > 0
+        happened = (failure == int(FailureCode.EVENT_OCCURRED)) & self.events
+        failed = (failure > 0) & ~happened
         begin, y1, error = lax.stop_gradient(_harmless(failed, y0.state, y1_candidate.state, y_error.error))
         accepted, begin, end, jump, inner, result = self.controller.adapt_step_size(
             t0, t1, begin, y1, args, error, error_order, controller_state.inner
         )
-        keep = accepted & ~failed
+        keep = accepted & ~failed & ~happened
         begin = jnp.where(keep, begin, t0)
         wanted = _remembered(controller_state.step, keep, end - begin)
-        end, step = land(self.times, begin, wanted, controller_state.step.target)
+        if self.kinks is not None:
+            after, kink = self.kinks.passed(begin)
+            begin, jump = jnp.where(keep, after, begin), jump | (keep & kink)
+        end, step = land(self.times, begin, wanted, self._target(begin, controller_state.step.target))
         advanced = keep & _advances(begin, wanted)
         rejected = jnp.where(advanced, 0, controller_state.rejected_in_a_row + 1)
         last = jnp.where(failed, failure, jnp.where(advanced, 0, controller_state.last_failure))
         over = (controller_state.failure > 0) | (accepted & failed) | (rejected >= _MOST_REJECTED_IN_A_ROW)
         known = jnp.where(last > 0, last, int(FailureCode.STEP_UNDERFLOW)).astype(jnp.int32)
+        if self.events:
+            over, known = over | (accepted & happened), jnp.where(accepted & happened, failure, known)
         result = diffrax.RESULTS.where(over, STOP, result)
-        state = AdaptiveState(inner, jnp.where(over, known, 0), step, rejected, last)
+        tried = t1 if self.events else None
+        state = AdaptiveState(inner, jnp.where(over, known, 0), step, rejected, last, tried)
         return keep, begin, end, jump, state, result
+
+    def _target(self, t: Array, counted: Int[Array, ""]) -> Int[Array, ""]:
+        """The saved time that comes next: counted, and searched for where a kink may be a saved time too."""
+        if self.kinks is None or self.times is None:
+            return counted
+        return jnp.searchsorted(self.times, t, side="right").astype(jnp.int32)
 
 
 def _first(known: Int[Array, ""], report: StepReport) -> Int[Array, ""]:

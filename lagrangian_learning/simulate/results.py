@@ -47,6 +47,14 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "The costate law is unstable as an initial-value problem and grows exponentially. Choose a causal costate, or "
         "solve it as a boundary-value problem with ll.solve_boundary."
     )
+    unstable_step = (
+        "Constant steps were longer than the stability of this explicit stepper allows, and errors grow by a factor at "
+        "each. Shorten dt0, give rtol in its place, or take ll.ExponentialRK4() where dissipation is what is fast."
+    )
+    event_not_located = (
+        "A condition of the event changed sign in a step, but its root finder found no time for it there. Give "
+        "diffrax.Event(cond_fn, optimistix.Bisection(rtol, atol)), or shorter steps."
+    )
     boundary_not_converged = (
         "The boundary-value problem was not solved: its iteration did not converge, or diverged. Likely causes: "
         "learning so fast, over so long a time, that solutions are lost or many. With ll.boundary.Sweeps lower the "
@@ -60,7 +68,7 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
 
 
 class FailureCode(enum.IntEnum):
-    """Why a step or a start fails, as a number small enough to travel as a float; zero: it does not."""
+    """Why a step or a start fails or ends the run, as a number small enough to travel as a float; zero: it does not."""
 
     NONE = 0
     NON_FINITE = 1
@@ -71,6 +79,9 @@ class FailureCode(enum.IntEnum):
     SINGULAR_MULTIPLIERS = 6
     UNSTABLE_COSTATE = 7
     REFUSED_START = 8
+    UNSTABLE_STEP = 9
+    EVENT_OCCURRED = 10
+    EVENT_NOT_LOCATED = 11
 
 
 # Steps and controllers may only return codes of Diffrax itself: this one ends the loop, and the failure kept beside it

@@ -1,5 +1,6 @@
 """The compiled run: a law, its settings, one call of Diffrax, and what came of it."""
 
+import dataclasses
 from typing import Any
 
 import diffrax
@@ -17,12 +18,14 @@ from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.mechanics.state import State
 
 from .controllers import AdaptiveState
+from .events import Conditions, Event, Search, placed
+from .monitor import Statistics, observed, over_records, residual_of
 from .nan_gradient import nan_gradient
+from .plan import Plan, Tolerances
+from .records import FlatRecorder, Record, Recorder, reached
 from .results import RESULTS, FailureCode, translate
-from .settings import Plan, Tolerances
 from .stabilisation import reach_of, rounding_of_sizes
-from .stepping import Statistics, observed, residual_of
-from .trajectory import Carry, FlatRecorder, Names, Record, Recorder, Trajectory, reached
+from .trajectory import Carry, Names, Trajectory
 from .work import Worked, start_of, terms_of
 
 
@@ -34,6 +37,7 @@ class Outcome(eqx.Module):
     failed: Bool[Array, ""]
     statistics: Statistics
     carry: Carry
+    event: Event | None = None
 
 
 def integrate(
@@ -49,7 +53,7 @@ def integrate(
     """One run. A carry continues an earlier one, whose start is not checked again; a refused run takes no step."""
     given = (law, state, times, args, tolerances, plan, carry)
     law = plan.stabilisation.stabilised(law)
-    y0 = start_of(law, times[0], state, args)
+    y0 = start_of(law, times[0], state, args, works=plan.reads)
     start = start_failure(law, times[0], y0, args, resumed=carry is not None)
     if refused is not None:
         start = jnp.where(refused & (start == 0), int(FailureCode.REFUSED_START), start)
@@ -58,9 +62,16 @@ def integrate(
     failure = diagnosed(law, end.t, end.y, end.controller_state.failure, args)
     names = ("num_steps", "num_accepted_steps", "num_rejected_steps")
     counts = [jnp.where(start > 0, 0, solution.stats[name]) for name in names]
-    statistics = Statistics(*counts, end.solver_state.monitor)
+    happening = None
+    if plan.event is not None:
+        records, end, failure, happening, moved = _at_event(law, records, end, failure, times, args, tolerances, plan)
+        counts[1:] = [counts[1] + moved, counts[2] - moved]
+    if plan.watch == "saved":
+        read = over_records(end.solver_state.monitor, times, records)
+        end = eqx.tree_at(lambda e: e.solver_state.monitor, end, read)
+    statistics = Statistics(*counts, end.solver_state.monitor, plan.kind)
     outcome = outcome_of(records, end, failure, solution.result, statistics, plan)
-    return _derivable(outcome, given, resumed=carry is not None)
+    return _derivable(dataclasses.replace(outcome, event=happening), given, resumed=carry is not None)
 
 
 integrate_compiled = eqx.filter_jit(integrate)
@@ -73,26 +84,28 @@ def outcome_of(
     broken = (result == diffrax.RESULTS.successful) & ~records.finite(plan.save)
     failure = jnp.where(broken & (failure == 0), int(FailureCode.NON_FINITE), failure)
     ours = translate(failure, result)
-    return Outcome(records, ours, ours != RESULTS.successful, statistics, end)
+    failed = (ours != RESULTS.successful) & (ours != RESULTS.event_occurred)
+    return Outcome(records, ours, failed, statistics, end)
 
 
 def _derivable(outcome: Outcome, given: PyTree, *, resumed: bool) -> Outcome:
     """The outcome, where the run failed with a derivative of NaN, and E(t0) with one for the energy balance."""
-
-    def parts(outcome: Outcome) -> PyTree:
-        return outcome.records, outcome.statistics, outcome.carry.t, outcome.carry.y
-
     if not resumed and outcome.records.energy is not None:
         first = outcome.records.energy[0]
         moving = jnp.where(jnp.isfinite(first), first - jax.lax.stop_gradient(first), 0)
         outcome = eqx.tree_at(lambda o: o.statistics.monitor.energy.start, outcome, replace_fn=lambda e: e + moving)
-    return eqx.tree_at(parts, outcome, nan_gradient(parts(outcome), given, outcome.failed))
+    end = outcome.carry
+    left = (outcome.records, outcome.statistics, end.t, end.y, outcome.event)
+    records, statistics, t, y, event = nan_gradient(left, given, outcome.failed)
+    carry = Carry(t, y, end.solver_state, end.controller_state, end.made_jump)
+    return Outcome(records, outcome.result, outcome.failed, statistics, carry, event)
 
 
 def trajectory_of(times: Any, tolerances: Tolerances, outcome: Outcome, names: Names) -> Trajectory:
     """The outcome under the names of its law."""
     steps = {name: value for name, value in tolerances._asdict().items() if value is not None}
-    return Trajectory(times, outcome.records, outcome.result, outcome.statistics, steps, outcome.carry, names)
+    left = (outcome.records, outcome.result, outcome.statistics, steps, outcome.carry, names)
+    return Trajectory(times, *left, event=outcome.event)
 
 
 def start_failure(law: AbstractLaw, t0: Array, y0: Worked, args: Args, *, resumed: bool) -> Array:
@@ -122,6 +135,8 @@ def _solved(
     start: Array,
 ) -> diffrax.Solution:
     terms, solver = terms_of(law), plan.stepper(times.dtype, tolerances)
+    before, events = _controller_before(carry, plan), plan.event is not None
+    controller = plan.steps.controller_for(times, tolerances, start, before, events=events)
     going_on: dict[str, Any] = {}
     if carry is not None:
         like = eqx.filter_eval_shape(solver.init, terms, times[0], times[1], y0, args)
@@ -135,7 +150,7 @@ def _solved(
         y0,
         args,
         saveat=_saveat(law, times, plan),
-        stepsize_controller=plan.steps.controller_for(times, tolerances, start, _controller_before(carry, plan)),
+        stepsize_controller=controller,
         adjoint=plan.adjoint,
         max_steps=plan.max_steps,
         throw=False,
@@ -157,7 +172,7 @@ def _saveat(law: AbstractLaw, times: Array, plan: Plan) -> diffrax.SaveAt:
     kept = {"solver_state": True, "controller_state": True, "made_jump": True}
     if plan.backsolves:  # it takes nothing but states
         return diffrax.SaveAt(ts=times, **kept)
-    recorder = FlatRecorder(Recorder(law, plan.save))
+    recorder = FlatRecorder(Recorder(law, plan.save, plan.watch))
     recorded = diffrax.SubSaveAt(ts=times, **({} if plan.records_afterwards else {"fn": recorder}))
     return diffrax.SaveAt(subs=(recorded, diffrax.SubSaveAt(t1=True)), **kept)
 
@@ -173,7 +188,7 @@ def _recorded(
         (ts, end), (records, ys) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues]
         t, y = end[0], jax.tree.map(lambda leaf: leaf[0], ys)
     if plan.records_afterwards:
-        record = Recorder(law, plan.save)
+        record = Recorder(law, plan.save, plan.watch)
         states = _unreached(records, y, jnp.isfinite(ts))
         # One by one: a batch of multiplier solves would take the memory of all saved times at once.
         records = jax.lax.map(lambda saved: record(*saved, args), (times, states))
@@ -181,6 +196,42 @@ def _recorded(
         records = records.record
     carry = Carry(t, y, solution.solver_state, solution.controller_state, jnp.asarray(solution.made_jump))
     return reached(records, jnp.isfinite(ts)), carry
+
+
+def _at_event(
+    law: AbstractLaw,
+    records: Record,
+    end: Carry,
+    failure: Array,
+    times: Array,
+    args: Args,
+    tolerances: Tolerances,
+    plan: Plan,
+) -> tuple[Record, Carry, Array, Event, Array]:
+    """Records, end and failure of a run that stands before its event, moved on to the event, with its own record.
+
+    The last is 1 where it moved.
+    """
+    assert plan.event is not None
+    happened = failure == int(FailureCode.EVENT_OCCURRED)
+    conditions = Conditions(plan.event)
+    stepper = plan.stepper_to_differentiate(times.dtype, tolerances)
+    search = Search(conditions, terms_of(law), stepper, end, args)
+    place = placed(search, end.controller_state.tried, happened)
+    moved = happened & place.found
+    failure = jnp.where(happened & ~place.found, int(FailureCode.EVENT_NOT_LOCATED), failure)
+    end = Carry(place.t, place.y, place.solver_state, end.controller_state, end.made_jump & ~moved)
+    record = Recorder(law, plan.save, plan.watch)(end.t, end.y, args)
+    failure = jnp.where(moved & ~record.finite(plan.save), int(FailureCode.NON_FINITE), failure)
+    here = (times == end.t) & moved  # a saved time is the end of the step in which the event was
+    records = jax.tree.map(lambda rows, one: jnp.where(_rows(here, rows), one, rows), records, record)
+    lost = jnp.where(moved, 0, jnp.nan)
+    event = Event(end.t + lost, conditions.mask(place.flags), end.y.state, record.saved)
+    return records, end, failure, event, moved.astype(int)
+
+
+def _rows(which: Array, leaf: Array) -> Array:
+    return which.reshape(which.shape + (1,) * (leaf.ndim - 1))
 
 
 def _unreached(states: PyTree, end: PyTree, there: Bool[Array, " times"]) -> PyTree:

@@ -4,110 +4,28 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import is_concrete
-from lagrangian_learning._checks import kind_of, positive, positive_int, require
+from lagrangian_learning._checks import kind_of, one_of, positive, positive_int, require
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.steppers.defaults import default_stepper, trait
 
-from .controllers import AdaptiveState, AdaptiveSteps, FixedSteps, SubdividedSteps
-from .stabilisation import AbstractStabilisation, Accuracy, resolve
-from .stepping import MonitoredStepper
-from .work import QuadratureOfPower
+from .events import checked_event
+from .kinks import checked_kinks
+from .plan import Plan, StepChoice, Tolerances, scanned
+from .stabilisation import resolve
 
 MAX_STEPS = 2**20
+_MOST_STEPS = 2**30  # that a grid counts by an integer of 32 bits
 
 # rtol = atol when neither is given: four digits above rounding in float32, six in float64.
 DEFAULT_TOLERANCE = {jnp.dtype("float32"): 1e-5, jnp.dtype("float64"): 1e-10}
 
-
-class Tolerances(NamedTuple):
-    """rtol and atol, or the constant step dt0; what is not used is None. dt0 beside tolerances is the first step."""
-
-    rtol: Float[Array, ""] | None
-    atol: Float[Array, ""] | None
-    dt0: Float[Array, ""] | None
-
-
-class StepChoice(eqx.Module):
-    """The user's controller (None: ours), whether it is adaptive, and whether saved times are step ends."""
-
-    controller: diffrax.AbstractStepSizeController | None
-    adaptive: bool = eqx.field(static=True)
-    lands: bool = eqx.field(static=True)
-
-    @property
-    def description(self) -> str:
-        """How the printed trajectory calls it."""
-        if self.controller is not None:
-            return type(self.controller).__name__
-        return "adaptive steps" if self.adaptive else "constant steps"
-
-    def controller_for(
-        self, times: Array, tolerances: Tolerances, start: Array, resume: AdaptiveState | None
-    ) -> diffrax.AbstractStepSizeController:
-        """The controller that Diffrax is given; start: a failure known before the first step."""
-        if not self.adaptive:
-            fixed = SubdividedSteps(times, tolerances.dt0) if self.controller is None else self.controller
-            return FixedSteps(fixed, start)
-        return AdaptiveSteps(self.adaptive_for(tolerances), times if self.lands else None, start, resume)
-
-    def accuracy(self, tolerances: Tolerances) -> Accuracy:
-        """How near to the constraints a projection must come: by the tolerances of the controller, if it has any."""
-        if not self.adaptive:
-            return Accuracy(None, None)
-        found = [getattr(self.adaptive_for(tolerances), name, None) for name in ("rtol", "atol")]
-        return Accuracy(None, None) if None in found else Accuracy(*found)
-
-    def adaptive_for(self, tolerances: Tolerances) -> Any:
-        """The user's adaptive controller, or Diffrax's integral controller at the tolerances."""
-        if self.controller is not None:
-            return self.controller
-        return diffrax.PIDController(rtol=tolerances.rtol, atol=tolerances.atol)
-
-
-class Plan(eqx.Module):
-    """Settings resolved for a law and its times; what varies without a new compilation stands in `Tolerances`."""
-
-    solver: diffrax.AbstractSolver
-    steps: StepChoice
-    stabilisation: AbstractStabilisation
-    adjoint: diffrax.AbstractAdjoint
-    max_steps: int | None = eqx.field(static=True)
-    save: Callable[..., PyTree] | None
-    progress: diffrax.AbstractProgressMeter
-
-    @property
-    def backsolves(self) -> bool:
-        """Whether the derivative is integrated backward in time, which takes nothing but states."""
-        return isinstance(self.adjoint, diffrax.BacksolveAdjoint)
-
-    @property
-    def records_afterwards(self) -> bool:
-        """Whether records are made of the saved states at the end: one copy of the law less to compile in the loop.
-
-        A user's save function may keep far less than the states, and is called on the way.
-        """
-        return self.backsolves or self.save is None
-
-    def description_of(self, law: AbstractLaw) -> dict[str, str]:
-        """What a printed trajectory of the law says of the settings."""
-        stepper = {"stepper": f"{type(self.solver).__name__}, {self.steps.description}"}
-        return stepper if law.constrained_part is None else stepper | {"stabilisation": self.stabilisation.description}
-
-    def stepper(self, dtype: Any, tolerances: Tolerances) -> MonitoredStepper:
-        """The stepper that Diffrax is given."""
-        inner = QuadratureOfPower(self.solver) if trait(self.solver, "motion_alone") else self.solver
-        stabilisation, steps = self.stabilisation, self.steps
-        accuracy = steps.accuracy(tolerances)
-        return MonitoredStepper(
-            inner, stabilisation.projects, steps.lands, steps.adaptive, stabilisation.limit(dtype), accuracy
-        )
+WATCHES = ("steps", "saved", "nothing")
 
 
 class Settings(NamedTuple):
@@ -123,24 +41,33 @@ class Settings(NamedTuple):
     save: Callable[[Array, dict[str, PyTree]], PyTree] | None = None
     max_steps: int | None = MAX_STEPS
     progress: diffrax.AbstractProgressMeter = diffrax.NoProgressMeter()
+    watch: str = "steps"
+    event: diffrax.Event | None = None
+    kinks: Any = None
 
     def prepared(self, law: AbstractLaw, times: Array) -> tuple[Tolerances, Plan]:
         """Tolerances and plan of runs of this law over these times; ValueError for what does not fit."""
         tolerances = self._tolerances(times.dtype)
         kept = isinstance(self.solver, diffrax.AbstractSolver) and trait(self.solver, "keeps_constraints")
         stabiliser = resolve(self.stabilisation, law, kept_by_stepper=kept)
-        steps = self._steps(tolerances, times, projects=stabiliser.projects)
+        event = checked_event(self.event)
+        steps = self._steps(tolerances, times, lands=stabiliser.projects or event is not None)
+        if steps.controller is None and not steps.adaptive:
+            assert tolerances.dt0 is not None
+            tolerances = tolerances._replace(dt0=_countable(tolerances.dt0, times))
+        steps = self._with_kinks(steps, times, kept=kept)
         stepper = self._stepper(times.dtype, adaptive=steps.adaptive)
         adjoint, stepper = self._adjoint(stepper, steps, tolerances, projects=stabiliser.projects)
         max_steps = None if self.max_steps is None else positive_int(self.max_steps, "max_steps")
-        return tolerances, Plan(stepper, steps, stabiliser, adjoint, max_steps, self.save, self.progress)
+        watch = one_of(self.watch, "watch", WATCHES)
+        return tolerances, Plan(stepper, steps, stabiliser, adjoint, max_steps, self.save, self.progress, watch, event)
 
     def _tolerances(self, dtype: Any) -> Tolerances:
         """In the dtype of the state; no tolerances where dt0 alone or a controller sets the steps."""
         rtol, atol, dt0, controller = self.rtol, self.atol, self.dt0, self.stepsize_controller
         if controller is not None and (rtol is not None or atol is not None):
             raise ValueError("give tolerances to the stepsize_controller, or give rtol and atol without one, not both.")
-        step = None if dt0 is None else _positive(dt0, "dt0", dtype)
+        step = None if dt0 is None else _step(dt0, dtype)
         if controller is not None or (dt0 is not None and rtol is None and atol is None):
             return Tolerances(None, None, step)
         if rtol is None and atol is None:
@@ -151,18 +78,32 @@ class Settings(NamedTuple):
         relative = _relative(rtol, dtype)
         return Tolerances(relative, relative if absolute is None else absolute, step)
 
-    def _steps(self, tolerances: Tolerances, times: Float[Array, " times"], *, projects: bool) -> StepChoice:
-        """ValueError for a controller that cannot end its steps on the saved times where projection requires it."""
+    def _steps(self, tolerances: Tolerances, times: Float[Array, " times"], *, lands: bool) -> StepChoice:
+        """ValueError for a controller whose steps cannot end on the saved times where they must (`lands`)."""
         controller = self.stepsize_controller
         if controller is None:
             return StepChoice(None, tolerances.rtol is not None, True)
         if not isinstance(controller, diffrax.AbstractStepSizeController):
             raise ValueError(f"stepsize_controller must be a Diffrax controller, got {kind_of(controller)}.")
+        _check_tolerances(controller)
         if isinstance(controller, diffrax.ConstantStepSize) and tolerances.dt0 is None:
             raise ValueError("diffrax.ConstantStepSize needs the step: give dt0.")
         if isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
-            return StepChoice(controller, True, projects)
-        return StepChoice(_meeting(controller, times) if projects else controller, False, projects)
+            return StepChoice(controller, True, lands)
+        return StepChoice(_meeting(controller, times) if lands else controller, False, lands)
+
+    def _with_kinks(self, steps: StepChoice, times: Float[Array, " times"], *, kept: bool) -> StepChoice:
+        """The steps, all of which end before kinks; ValueError for steppers and controllers that cannot."""
+        kinks = checked_kinks(self.kinks, times)
+        if kinks is None:
+            return steps
+        if kept or isinstance(self.adjoint, diffrax.BacksolveAdjoint):
+            raise ValueError("kinks are for steps that begin afresh: not for ll.Rattle or diffrax.BacksolveAdjoint.")
+        if steps.controller is not None and not steps.adaptive:
+            raise ValueError(
+                "kinks need steps that can end on them: give dt0 without a controller, or an adaptive one."
+            )
+        return StepChoice(steps.controller, steps.adaptive, True, kinks)
 
     def _stepper(self, dtype: Any, *, adaptive: bool) -> diffrax.AbstractSolver:
         solver = self.solver
@@ -195,10 +136,12 @@ class Settings(NamedTuple):
                     "diffrax.BacksolveAdjoint integrates an equation without projection, so its gradient would be "
                     "wrong: use the default adjoint, or stabilisation=ll.NoStabilisation()."
                 )
+            if self.event is not None:
+                raise ValueError("diffrax.BacksolveAdjoint looks for no event: use the default adjoint.")
             return _backsolve(adjoint, solver, steps, tolerances), solver
         if isinstance(adjoint, diffrax.DirectAdjoint):
-            return adjoint, _scanned(solver, "bounded")
-        return adjoint, _scanned(solver, "lax") if isinstance(adjoint, diffrax.ForwardMode) else solver
+            return adjoint, scanned(solver, "bounded")
+        return adjoint, scanned(solver, "lax") if isinstance(adjoint, diffrax.ForwardMode) else solver
 
 
 # -- law, state and times ------------------------------------------------------------------------------------------
@@ -271,6 +214,36 @@ def _finest(dtype: Any) -> float:
     return 10 * float(jnp.finfo(dtype).eps)
 
 
+def _step(dt0: Any, dtype: Any) -> Float[Array, ""]:
+    step = _positive(dt0, "dt0", dtype)
+    message = f"dt0 is below the smallest number that {dtype} holds ({jnp.finfo(dtype).tiny:.1e}): give a longer step."
+    return require(step, _concrete(step) >= jnp.finfo(dtype).tiny, message)
+
+
+def _countable(step: Array, times: Array) -> Array:
+    """A constant step of which a run takes no more than can be counted, each longer than the rounding of time."""
+    short, row = _concrete(step), _concrete(times)
+    fine = (row[-1] - row[0] < _MOST_STEPS * short) & (short > np.finfo(row.dtype).eps * abs(row).max())
+    message = f"dt0 is too short: more than 2**30 steps from ts[0] to ts[-1], or below the rounding of {row.dtype}."
+    return require(step, fine, message)
+
+
+def _concrete(value: Array) -> Any:
+    """In NumPy where it is known: under jit even an operation on constants would be traced."""
+    return np.asarray(value) if is_concrete(value) else value
+
+
+def _check_tolerances(controller: Any) -> None:
+    """ValueError for a controller whose tolerances are known to be no tolerances, through wrappers of Diffrax."""
+    for name in ("rtol", "atol"):
+        value = getattr(controller, name, None)
+        known = isinstance(value, int | float | np.ndarray | jax.Array) and is_concrete(value)
+        if known and not (np.isfinite(value).all() and (np.asarray(value) >= 0).all()):
+            raise ValueError(f"{name} of the stepsize_controller must be finite and >= 0.")
+    if getattr(controller, "controller", None) is not None:
+        _check_tolerances(controller.controller)
+
+
 def _positive(value: Any, name: str, dtype: Any) -> Float[Array, ""]:
     return positive(value, name).astype(dtype)
 
@@ -286,12 +259,13 @@ def _relative(rtol: Any, dtype: Any) -> Float[Array, ""]:
 def _meeting(controller: diffrax.AbstractStepSizeController, times: Array) -> diffrax.StepTo:
     if not isinstance(controller, diffrax.StepTo):
         raise ValueError(
-            f"with projection saved times must be step ends, which {type(controller).__name__} cannot promise: give "
-            "dt0 without a controller, an adaptive controller, or diffrax.StepTo with times that include ts."
+            f"with projection or an event saved times must be step ends, which {type(controller).__name__} cannot "
+            "promise: give dt0 without a controller, an adaptive one, or diffrax.StepTo with times that include ts."
         )
     xp = np if is_concrete(controller.ts, times) else jnp
     met = xp.isin(xp.asarray(times), xp.asarray(controller.ts))
-    return diffrax.StepTo(require(controller.ts, met, "with projection the times of diffrax.StepTo must include ts."))
+    message = "with projection or an event the times of diffrax.StepTo must include ts."
+    return diffrax.StepTo(require(controller.ts, met, message))
 
 
 def _backsolve(
@@ -302,16 +276,3 @@ def _backsolve(
     if controller is None:
         controller = steps.adaptive_for(tolerances) if steps.adaptive else diffrax.ConstantStepSize()
     return diffrax.BacksolveAdjoint(**{"solver": solver, "stepsize_controller": controller, **adjoint.kwargs})
-
-
-def _scanned(solver: diffrax.AbstractSolver, kind: str) -> diffrax.AbstractSolver:
-    """A stepper whose stages run in a loop of the kind; Diffrax would set it, but does not look inside wrappers."""
-    if hasattr(solver, "scan_kind"):
-        return solver if solver.scan_kind is not None else _with_scan_kind(solver, kind)
-    if isinstance(solver, diffrax.AbstractWrappedSolver):
-        return eqx.tree_at(lambda s: s.solver, solver, _scanned(solver.solver, kind))
-    return solver
-
-
-def _with_scan_kind(solver: Any, kind: str) -> diffrax.AbstractSolver:
-    return eqx.tree_at(lambda s: s.scan_kind, solver, kind, is_leaf=lambda leaf: leaf is None)

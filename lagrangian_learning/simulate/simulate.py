@@ -35,6 +35,9 @@ def simulate(
     resume: Trajectory | None = None,
     max_steps: int | None = MAX_STEPS,
     progress: bool | diffrax.AbstractProgressMeter = False,
+    watch: Any = "steps",
+    event: Any = None,
+    kinks: Any = None,
     throw: bool = True,
 ) -> Trajectory:
     """ẏ = f(t, y, args), y(ts[0]) = state, for any law, recorded at ts.
@@ -63,6 +66,15 @@ def simulate(
         max_steps: the run ends as `max_steps_reached` after so many steps, 2**20 by default; None: no limit, and no
             reverse mode.
         progress: print how far the run is, every two percent of it; or a progress meter of Diffrax.
+        watch: how often energy and residuals are read: after all "steps", at "saved" times, which costs no step
+            anything, or "nothing": then there are none, and no energy balance is integrated.
+        event: `diffrax.Event(cond_fn, root_finder, direction)` ends the run where cond_fn(t, state, args), looked at
+            after every step, becomes true or changes sign: with a root finder at that time, found by stepping again
+            (and projecting) from the start of the step; otherwise, and for booleans, at the end of the step.
+            `path.event` is a record of its own, `path.result` is `event_occurred`, and `resume` goes on without meeting
+            it again.
+        kinks: times at which a force or a signal jumps, or has a kink. No step reaches over one, none reads the jump
+            itself, and first stages are evaluated afresh after it; a pulse between two of them is not stepped over.
         throw: raise if the run fails; otherwise `path.result` reports it.
 
     Returns a `Trajectory`. Raises ValueError for arguments that do not fit, and a run-time error of Equinox (when
@@ -76,9 +88,8 @@ def simulate(
             raise ValueError("the trajectory to resume is a batch: go on with it by ll.simulate_batch, or jax.vmap.")
     state, dtype = checked_state(state)
     times = checked_times(ts, dtype)
-    settings = Settings(
-        solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress)
-    )
+    given = (solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress))
+    settings = Settings(*given, watch, event, kinks)
     tolerances, plan = settings.prepared(law, times)
     check_room(state, times.shape[0], save)
     # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.

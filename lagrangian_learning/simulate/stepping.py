@@ -1,140 +1,23 @@
 """Any Diffrax stepper, made to project, to watch what a run should conserve, and to report why a step fails."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
 from lagrangian_learning._arrays import all_finite, tree_where
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.law import AbstractLaw, Residual
 
+from .events import Conditions
+from .monitor import Monitor, first_reading, observed, reading, residual_of
 from .results import FailureCode
 from .stabilisation import Accuracy, reach_of
+from .stability import Stability
 from .work import Worked, law_of
-
-if TYPE_CHECKING:
-    Values = Array  # NumPy's arrays, which a batch leaves, support whatever is asked of records
-else:
-    Values = Array | np.ndarray
-
-# -- what is watched -----------------------------------------------------------------------------------------------
-
-
-class EnergyRange(eqx.Module):
-    """Energy at the start, its extrema, and the largest |E − E(t0) − work|; defect is None where there is no power."""
-
-    start: Values
-    least: Values
-    most: Values
-    defect: Values | None
-
-    def including(self, energy: Float[Array, ""], work: Float[Array, ""] | None) -> "EnergyRange":
-        """The range with one more step end."""
-        defect = None if work is None else jnp.maximum(self.defect, jnp.abs(energy - self.start - work))
-        return EnergyRange(self.start, jnp.minimum(self.least, energy), jnp.maximum(self.most, energy), defect)
-
-    @property
-    def relative_defect(self) -> Values | None:
-        """The largest defect over max |E|; where E is zero throughout, the defect itself."""
-        if self.defect is None:
-            return None
-        xp = jnp if isinstance(self.defect, jax.Array) else np
-        scale = xp.maximum(xp.abs(self.least), xp.abs(self.most))
-        return self.defect / xp.where(scale > 0, scale, 1)
-
-
-class Monitor(eqx.Module):
-    """Largest residuals at step ends, as the stepper left them and after stabilisation, and the energy's range.
-
-    Extrema over accepted steps only. Residuals are None for a law that has no constraints to drift off, energy for a
-    law without one.
-    """
-
-    stepped: Residual | None
-    settled: Residual | None
-    energy: EnergyRange | None
-
-    def including(self, stepped: Residual | None, settled: Residual | None, energy: EnergyRange | None) -> "Monitor":
-        """The extrema with one more step end."""
-        return Monitor(_larger(self.stepped, stepped), _larger(self.settled, settled), energy)
-
-
-class Statistics(eqx.Module):
-    """Steps taken, and what the monitor has seen over all accepted ones."""
-
-    num_steps: Values
-    num_accepted_steps: Values
-    num_rejected_steps: Values
-    monitor: Monitor
-
-    def as_dict(self) -> dict[str, Values]:
-        """By name, those that the law has."""
-        counts = ("num_steps", "num_accepted_steps", "num_rejected_steps")
-        stats: dict[str, Any] = {name: getattr(self, name) for name in counts}
-        settled, stepped, energy = self.monitor.settled, self.monitor.stepped, self.monitor.energy
-        if settled is not None and stepped is not None:
-            stats |= {
-                "max_constraint_residual": settled.position,
-                "max_velocity_residual": settled.velocity,
-                "max_constraint_residual_before_projection": stepped.position,
-                "max_velocity_residual_before_projection": stepped.velocity,
-            }
-        if energy is not None:
-            stats |= {"energy_min": energy.least, "energy_max": energy.most}
-            if energy.defect is not None:
-                stats |= {"max_energy_defect": energy.relative_defect, "max_energy_defect_absolute": energy.defect}
-        return stats
-
-
-def residual_of(law: AbstractLaw, t: Array, y: Worked, args: Args) -> Residual | None:
-    """max |G| and max |DG|; None where nothing drifts."""
-    constraints = law.constrained_part
-    return None if constraints is None else constraints.residual(t, y.state, args)
-
-
-def energy_of(law: AbstractLaw, t: Array, y: Worked, args: Args) -> Float[Array, ""] | None:
-    """E; None where the law has none."""
-    return None if law.energy_part is None else law.energy_part.energy(t, y.state, args)
-
-
-def first_reading(law: AbstractLaw, t: Array, y: Worked, args: Args) -> Monitor:
-    """The monitor at the start of a run."""
-    law, y, args = observed((law, y, args))
-    residual, energy = residual_of(law, t, y, args), energy_of(law, t, y, args)
-    if energy is None:
-        return Monitor(residual, residual, None)
-    return Monitor(residual, residual, EnergyRange(energy, energy, energy, None if y.work is None else y.work * 0))
-
-
-def reading(monitor: Monitor, law: AbstractLaw, t: Array, y: Worked, args: Args, stepped: Residual | None) -> Monitor:
-    """The monitor after a step that ended, stabilised, in y; `stepped` is the residual before, None: the same."""
-    law, y, args = observed((law, y, args))
-    settled = residual_of(law, t, y, args)
-    energy = monitor.energy
-    if energy is not None:
-        energy = energy.including(energy_of(law, t, y, args), y.work)
-    return monitor.including(settled if stepped is None else stepped, settled, energy)
-
-
-def observed(tree: PyTree) -> PyTree:
-    """The same values, out of the derivative: watching a run must neither cost nor change its gradient."""
-    arrays, rest = eqx.partition(tree, eqx.is_array)
-    return eqx.combine(lax.stop_gradient(arrays), rest)
-
-
-def _larger(largest: Residual | None, new: Residual | None) -> Residual | None:
-    if largest is None or new is None:
-        return largest
-    return Residual(jnp.maximum(largest.position, new.position), jnp.maximum(largest.velocity, new.velocity))
-
-
-# -- the stepper ---------------------------------------------------------------------------------------------------
 
 
 class StepReport(eqx.Module):
@@ -149,11 +32,14 @@ class StepReport(eqx.Module):
 
 
 class MonitoredState(eqx.Module):
-    """State of the stepper inside, and the monitor; Diffrax restores both when a step is rejected."""
+    """State of the stepper inside, the monitor, and the conditions of an event; Diffrax restores them when a step is
+    rejected.
+    """
 
     inner: PyTree
     monitor: Monitor
     reach: PyTree  # the largest |entry| of the run, leaf by leaf; None where nothing is projected
+    sides: list[Array] | None = None
 
 
 class StepEnds(diffrax.AbstractLocalInterpolation):
@@ -185,6 +71,8 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
         adaptive: whether the step controller reads the error estimate.
         drift_limit: largest residual before projection; None: any.
         accuracy: how near to the constraints a projection must come.
+        conditions: of an event, whose step fails as `EVENT_OCCURRED`, so that the run stands before it.
+        watch: where the monitor reads energy and residuals: at "steps", at "saved" times or "nothing".
     """
 
     solver: diffrax.AbstractSolver
@@ -193,11 +81,17 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
     adaptive: bool = eqx.field(static=True)
     drift_limit: Float[Array, ""] | None
     accuracy: Accuracy
+    watch: str = eqx.field(static=True, default="steps")
+    conditions: Conditions | None = None
 
     def init(self, terms: Terms, t0: Array, t1: Array, y0: Worked, args: Args) -> MonitoredState:
         inner = self.solver.init(terms, t0, t1, y0, args)
         reach = reach_of(y0.state) if self.projects else None
-        return MonitoredState(inner, first_reading(law_of(terms), t0, y0, args), reach)
+        stability = None if self.adaptive else Stability.at_start(self.solver, y0.state)
+        sides = None if self.conditions is None else self.conditions.at_start(t0, y0.state, args)
+        if self.watch == "nothing":
+            return MonitoredState(inner, Monitor(None, None, None, stability), reach, sides)
+        return MonitoredState(inner, first_reading(law_of(terms), t0, y0, args, stability), reach, sides)
 
     def step(
         self,
@@ -214,13 +108,31 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
         law = law_of(terms)
         finite = all_finite((y1, error)) if self.adaptive else all_finite(y1)
         failure = jnp.where(finite, int(FailureCode.NONE), int(FailureCode.NON_FINITE))
+        monitor = solver_state.monitor
+        if monitor.stability is not None:
+            monitor, failure = _steady(monitor, monitor.stability.after(self.solver, y0, y1, dense), failure)
         y1, stepped, failure, reach = self._settled(law, t1, y0, y1, args, failure, solver_state.reach)
-        monitor = reading(solver_state.monitor, law, t1, y1, args, stepped)
-        failure = self._drift(monitor.settled if stepped is None else stepped, failure)
+        if self.watch == "steps":
+            monitor = reading(monitor, law, (t0, t1), (y0, y1), args, stepped)
+        if self.drift_limit is not None:
+            failure = self._drift(residual_of(law, t1, y1, args) if stepped is None else stepped, failure)
         failure = _stopped(law, t1, y1, args, failure)
+        sides, failure = self._events(solver_state.sides, t1, y1, args, failure)
         report = StepReport(error.state if self.adaptive else None, failure.astype(t1.dtype))
         dense = {"y0": y0, "y1": y1} if self.lands else dense
-        return y1, report, dense, MonitoredState(inner, monitor, reach), result
+        return y1, report, dense, MonitoredState(inner, monitor, reach, sides), result
+
+    def _events(
+        self, before: list[Array] | None, t1: Array, y1: Worked, args: Args, failure: Array
+    ) -> tuple[list[Array] | None, Array]:
+        """The conditions at the end of a step, and the failure where one of them ends the run."""
+        if self.conditions is None or before is None:
+            return before, failure
+        conditions, t1, y1, args = observed((self.conditions, t1, y1, args))
+        sides = conditions.values(t1, y1.state, args)
+        crossed = jnp.any(jnp.stack(conditions.crossed(before, sides)))
+        happened = (failure == int(FailureCode.NONE)) & crossed
+        return sides, jnp.where(happened, int(FailureCode.EVENT_OCCURRED), failure)
 
     def _settled(
         self, law: AbstractLaw, t1: Array, y0: Worked, y1: Worked, args: Args, failure: Array, reach: PyTree
@@ -276,6 +188,13 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
     @property
     def root_find_max_steps(self) -> int:
         return self.solver.root_find_max_steps  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _steady(monitor: Monitor, stability: Stability, failure: Array) -> tuple[Monitor, Array]:
+    """The monitor, and the failure where steps have been too long for an explicit stepper for some time."""
+    monitor = eqx.tree_at(lambda m: m.stability, monitor, stability)
+    beyond = (failure == int(FailureCode.NONE)) & stability.lost
+    return monitor, jnp.where(beyond, int(FailureCode.UNSTABLE_STEP), failure)
 
 
 def _stopped(law: AbstractLaw, t1: Array, y1: Worked, args: Args, failure: Array) -> Array:

@@ -9,14 +9,13 @@ from jaxtyping import PyTree
 from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning.mechanics.law import Residual
 
+from .monitor import EnergyRange, Monitor, Statistics, StepKind
 from .results import RESULTS
-from .stepping import EnergyRange, Monitor, Statistics
 
 Row = tuple[str, str]
 
 _WIDTH = 16
 _MOST_LANES_NAMED = 8
-_UNBALANCED = 0.1  # of max |E|: more than a coarse tolerance leaves, less than a run that went wrong
 
 
 def table(title: str, rows: list[Row]) -> str:
@@ -58,7 +57,7 @@ def outcome_rows(statistics: Statistics, result: RESULTS) -> list[Row]:
         return [("result", "traced: values are known once the compiled function has run")]
     counts = f"{span(statistics.num_accepted_steps)} steps, {span(statistics.num_rejected_steps)} rejected"
     monitor = statistics.monitor
-    return [("taken", counts), *_residual_rows(monitor), *_energy_rows(monitor.energy), result_row(result)]
+    return [("taken", counts), *_residual_rows(monitor), *_energy_rows(monitor.energy, statistics), result_row(result)]
 
 
 def result_row(result: RESULTS) -> Row:
@@ -96,47 +95,47 @@ def most(value: Any) -> str:
 
 
 def _residual_rows(monitor: Monitor) -> list[Row]:
-    if monitor.settled is None or monitor.stepped is None:
+    if monitor.settled is None:
         return []
-    return [
-        ("max |G|, |DG|", f"{_residual(monitor.settled)} at step ends"),
-        ("", f"{_residual(monitor.stepped)} before stabilisation of the step"),
-    ]
+    rows = [("max |G|, |DG|", f"{_residual(monitor.settled)} at step ends")]
+    if monitor.stepped is None:
+        return rows
+    return [*rows, ("", f"{_residual(monitor.stepped)} before stabilisation of the step")]
 
 
 def _residual(residual: Residual) -> str:
     return f"{most(residual.position)}, {most(residual.velocity)}"
 
 
-def _energy_rows(energy: EnergyRange | None) -> list[Row]:
+def _energy_rows(energy: EnergyRange | None, statistics: Statistics) -> list[Row]:
     if energy is None:
         return []
     low, high = np.fmin.reduce(energy.least, axis=None), np.fmax.reduce(energy.most, axis=None)
     rows = [("energy", f"{low:.6g} to {high:.6g}")]
-    if energy.defect is None:
+    if energy.balance is None:
         return rows
-    relative = np.asarray(energy.relative_defect)
-    rows.append(("energy balance", f"closed to {most(energy.defect)}, {most(relative)} of max |E|"))
-    return [*rows, *_unbalanced(relative)]
+    relative = most(energy.relative_defect)
+    rows.append(("energy balance", f"closed to {most(energy.balance.defect)}, {relative} of the energy that moves"))
+    return [*rows, *_unbalanced(np.asarray(statistics.unbalanced), statistics.kind)]
 
 
-def _unbalanced(defects: np.ndarray) -> list[Row]:
+def _unbalanced(alarms: np.ndarray, kind: StepKind) -> list[Row]:
     """A warning where energy comes from nowhere: constant steps succeed however badly they resolve the motion."""
-    count = np.count_nonzero(defects > _UNBALANCED)
+    count = np.count_nonzero(alarms)
     if not count:
         return []
-    runs = f" in {count:,} of {defects.size:,} runs" if defects.size > 1 else ""
-    return [
-        ("", f"over a tenth of max |E|{runs}: the step is too long for the motion; shorten dt0, or give rtol"),
-        ("", "(where E is zero by the choice of its origin, this says nothing)"),
-    ]
+    runs = f" in {count:,} of {alarms.size:,} runs" if alarms.size > 1 else ""
+    return [("", f"over {100 * kind.alarm:g} % of it{runs}: the motion is not resolved; {kind.advice}")]
 
 
 def _results(result: RESULTS) -> str:
     codes = np.ravel(np.asarray(jax.tree.leaves(result)[0]))
-    failed = np.flatnonzero(codes != jax.tree.leaves(RESULTS.successful)[0])
+    well = [jax.tree.leaves(code)[0] for code in (RESULTS.successful, RESULTS.event_occurred)]
+    failed, ended = np.flatnonzero(~np.isin(codes, well)), np.count_nonzero(codes == well[1])
     if not failed.size:
-        return "successful" if codes.size == 1 else f"all {codes.size:,} successful"
+        events = f", {ended:,} of them ended by an event" if ended else ""
+        alone = "ended by an event" if ended else "successful"
+        return alone if codes.size == 1 else f"all {codes.size:,} successful{events}"
     if codes.size == 1:
         return f"FAILED: {message_of(result, 0)}"
     groups = [failed[codes[failed] == code] for code in dict.fromkeys(codes[failed].tolist())]

@@ -1,121 +1,23 @@
 """`Trajectory`: what a run leaves, by name; prints itself."""
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import all_finite
-from lagrangian_learning._types import Args
-from lagrangian_learning.mechanics.law import AbstractLaw, Residual
+from lagrangian_learning.mechanics.law import AbstractLaw
 
+from .events import Event
+from .monitor import Statistics, Values
+from .records import Record, aliased
 from .results import RESULTS
-from .stepping import Statistics, Values, energy_of, residual_of
 from .table import outcome_rows, run_title, saved_row, steps_row, table, times_row
-from .work import Worked
 
 
 class NotSavedError(AttributeError):
     """The trajectory was asked for what it does not hold; the message lists what it holds and how to save more."""
-
-
-# -- records -------------------------------------------------------------------------------------------------------
-
-
-class Record(eqx.Module):
-    """One saved time: what the user asked for (default: all observables), and the scalars that are always kept.
-
-    residual: None for a law that cannot drift.
-    """
-
-    saved: PyTree
-    residual: Residual | None
-    energy: Array | None
-    work: Array | None
-
-    def finite(self, save: Any) -> Array:
-        """Whether it is finite; what a user's own save function returns may mean anything."""
-        return all_finite((self.residual, self.energy, self.work, self.saved if save is None else None))
-
-
-class Recorder(eqx.Module):
-    """Makes a record of a state; save(t, observables) replaces the observables."""
-
-    law: AbstractLaw
-    save: Callable[[Array, dict[str, PyTree]], PyTree] | None
-
-    def __call__(self, t: Array, y: Worked, args: Args) -> Record:
-        saved = self.law.observables(t, y.state, args)
-        if self.save is not None:
-            saved = _as_arrays(_chosen(self.save, t, with_aliases(saved, self.law.aliases)))
-        return Record(saved, residual_of(self.law, t, y, args), energy_of(self.law, t, y, args), y.work)
-
-
-class Flat(eqx.Module):
-    """A record as a list of its arrays: Equinox's loops carry no empty tuple, which a save function may return."""
-
-    leaves: list[Array]
-    structure: Any = eqx.field(static=True)
-
-    @property
-    def record(self) -> Record:
-        return jax.tree.unflatten(self.structure, self.leaves)
-
-
-class FlatRecorder(eqx.Module):
-    """A recorder, as Diffrax calls it."""
-
-    recorder: Recorder
-
-    def __call__(self, t: Array, y: Worked, args: Args) -> Flat:
-        return Flat(*jax.tree.flatten(self.recorder(t, y, args)))
-
-
-def reached(records: Record, saved: Array) -> Record:
-    """NaN at the times that the run did not reach, where Diffrax leaves inf."""
-
-    def masked(leaf: Array) -> Array:
-        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
-            return leaf
-        return jnp.where(saved.reshape(saved.shape + (1,) * (leaf.ndim - 1)), leaf, jnp.nan)
-
-    return jax.tree.map(masked, records)
-
-
-def with_aliases(observables: Mapping[str, PyTree], aliases: Mapping[str, tuple[str, int | None]]) -> dict[str, PyTree]:
-    """Observables under their further names too: {"x": ("q", 0)} adds x = q[0], unless there is an x already."""
-    further = {name: aliased(observables, where) for name, where in aliases.items() if where[0] in observables}
-    return {**further, **observables}
-
-
-def aliased(observables: Mapping[str, PyTree], where: tuple[str, int | None]) -> PyTree:
-    """The observable, or its component, that an alias stands for."""
-    name, component = where
-    return observables[name] if component is None else observables[name][component]
-
-
-def _chosen(save: Callable, t: Array, observables: dict[str, PyTree]) -> PyTree:
-    try:
-        return save(t, observables)
-    except KeyError as error:
-        name = error.args[0] if error.args else None
-        if name in observables or not isinstance(name, str):
-            raise
-        raise ValueError(f"save asks for {name!r}, and this law records {', '.join(sorted(observables))}.") from None
-
-
-def _as_arrays(saved: PyTree) -> PyTree:
-    try:
-        return jax.tree.map(jnp.asarray, saved)
-    except TypeError as error:
-        raise ValueError(f"save must return arrays or numbers, in any pytree: {error}") from None
-
-
-# -- what a run leaves ---------------------------------------------------------------------------------------------
 
 
 class Names(NamedTuple):
@@ -149,6 +51,12 @@ class Carry(eqx.Module):
     solver_state: PyTree
     controller_state: PyTree
     made_jump: Array
+
+
+_NO_ENERGY = "there is no energy: only laws with a Lagrangian of finite mass have one, and watch='nothing' reads none."
+
+
+_BESIDE = "Beside records there are ts, energy, result, stats and final_state, of which print(path) shows the most."
 
 
 class AbstractSolution(eqx.Module):
@@ -217,21 +125,23 @@ class AbstractSolution(eqx.Module):
     def energy(self) -> Values:
         """E at the saved times."""
         if self.record.energy is None:
-            raise NotSavedError("this law has no energy: only laws with a Lagrangian of finite mass have one.")
+            raise NotSavedError(_NO_ENERGY)
         return self.record.energy
 
     @property
     def energy_start(self) -> Values:
         """E(t0) of the run, or of the run that it resumes."""
         if self.record.energy is None:
-            raise NotSavedError("this law has no energy: only laws with a Lagrangian of finite mass have one.")
+            raise NotSavedError(_NO_ENERGY)
         return self._energy_start
 
     @property
     def energy_balance(self) -> Values:
         """E(t) − E(t0) − ∫ power dt at the saved times: zero for the exact motion."""
         if self.record.energy is None or self.record.work is None:
-            raise NotSavedError("there is no energy balance: the law has no energy or no power, or was not integrated.")
+            raise NotSavedError(
+                "there is no energy balance: the law has no energy or no power, was not integrated, or watch='nothing'."
+            )
         return self.energy - self._energy_start[..., None] - self.record.work
 
     @property
@@ -252,10 +162,10 @@ class AbstractSolution(eqx.Module):
         held = held or "one unnamed record (path.saved)"
         if self.names.custom_save:
             return (
-                f"{name} was not saved: this run's save function kept {held}. Where {name} is an observable of the "
-                f'law, return it too, for instance save=lambda t, observables: {{"{name}": observables["{name}"]}}.'
+                f"there is no {name}: this run's save function kept {held}. An observable of the law must be returned "
+                f'by it to be kept: save=lambda t, observables: {{"{name}": observables["{name}"]}}. {_BESIDE}'
             )
-        return f"this law has no observable called {name}; saved are {held}."
+        return f"there is no {name}: this run recorded {held}. {_BESIDE}"
 
     def __getattr__(self, name: str) -> Any:
         """Further records by name: path.loss for what `save` returned as {"loss": ...}."""
@@ -281,17 +191,22 @@ class Trajectory(AbstractSolution):
     energy_start: E(t0). energy_balance: E(t) − E(t0) − ∫ power dt [T].
     result: a code of `ll.RESULTS`.
     final_state: the law's state where the run ended.
-    stats: steps taken, and extrema over all accepted steps (not only saved times): largest residuals after and before
-    projection, energy_min, energy_max, and the largest |energy_balance| as max_energy_defect, relative to max|E|, and
-    max_energy_defect_absolute (where E is zero by the choice of its origin, only this one is meaningful).
+    stats: steps taken, accepted and rejected, evaluations of the law in them (where the stepper specifies how many a
+    step takes), and extrema over all accepted steps (with watch="saved" over saved times): largest residuals after and
+    before projection, energy_min, energy_max, and the largest |energy_balance| as max_energy_defect_absolute and, over
+    the energy that moves, as max_energy_defect: over the mean of p·v, twice the kinetic energy, or the energy
+    exchanged, whichever is larger, neither of which depends on the origin of E.
 
+    event: where an event ended the run, with t (NaN: it was not met), mask, state and saved, a record of its own; None:
+    no event was asked for. Records after it are NaN.
     engine: what integrated a batch, an `ll.batch.AbstractEngine`; None: one run.
 
     Records at times that a failed run did not reach are NaN. So is every derivative of what a failed run leaves, unless
     its cotangent is zero: jnp.where(path.result == ll.RESULTS.successful, loss, 0) leaves a lane out, where the loss
     itself has a derivative at NaN (otherwise put `where` on the records). To a derivative the extrema in stats are
-    constants; records, final_state, energy_start and energy_balance are not. What was not saved raises `NotSavedError`, which is an
-    AttributeError.
+    constants; records, final_state, energy_start and energy_balance are not.
+
+    What was not saved raises `NotSavedError`, which is an AttributeError.
     """
 
     ts: Values
@@ -302,6 +217,7 @@ class Trajectory(AbstractSolution):
     carry: Carry
     names: Names = eqx.field(static=True)
     engine: Any = eqx.field(static=True, default=None)
+    event: Event | None = None
 
     @property
     def final_state(self) -> PyTree:

@@ -28,7 +28,7 @@ class WithWork(AbstractLaw):
 
     def rates(self, t: Time, state: Worked, args: Args) -> Rates:
         rates = self.law.rates(t, state.state, args)
-        return Rates(Worked(rates.state, rates.power))
+        return Rates(Worked(rates.state, None if state.work is None else rates.power))
 
     def splitting(self, given: AbstractLinearPart | None = None) -> tuple[AbstractLinearPart | None, AbstractLaw]:
         part, law = self.law.splitting(given)
@@ -126,15 +126,15 @@ def law_of(terms: Terms) -> AbstractLaw:
     return found.law
 
 
-def start_of(law: AbstractLaw, t0: Array, state: PyTree, args: Args) -> Worked:
-    """The start of a run. ValueError where the law's rates do not look like its state."""
+def start_of(law: AbstractLaw, t0: Array, state: PyTree, args: Args, *, works: bool = True) -> Worked:
+    """The start of a run, its work being integrated if it `works`. ValueError where rates do not look like a state."""
     rates = eqx.filter_eval_shape(law.rates, t0, state, args)
     if _shapes(rates.state) != _shapes(state):
         raise ValueError(
             f"the law's rates do not look like its state: rates {_shapes(rates.state)}, state {_shapes(state)}. "
             "Make the state by law.initial_state, and check the dtypes of the law's constants and of the stimulus."
         )
-    return Worked(state, None if rates.power is None else jnp.zeros((), rates.power.dtype))
+    return Worked(state, None if rates.power is None or not works else jnp.zeros((), rates.power.dtype))
 
 
 def _alone(law: AbstractLaw) -> diffrax.ODETerm:

@@ -23,6 +23,7 @@ from lagrangian_learning.mechanics import (
     AbstractEnergyPart,
     AbstractLaw,
     DampedMotion,
+    EnergyReading,
     ExponentialDissipation,
     Rates,
     State,
@@ -129,6 +130,10 @@ class GradientFlow(AbstractDescent):
         """V itself: dV/dt = V_t − γ |Ẇ|²."""
         return self._loss(as_time(t, state.q), state.q, args)
 
+    def reading(self, t: Any, state: State, args: Any = None) -> EnergyReading:
+        energy = self.energy(t, state, args)
+        return EnergyReading(energy, jnp.zeros_like(energy))  # nothing has mass
+
     @property
     def description(self) -> dict[str, str]:
         return {"equation": "gradient flow (14)", "multipliers": "one adjoint sweep, (17)"}
@@ -195,6 +200,10 @@ class DampedDescent(AbstractDescent):
         """½ m_W |Ẇ|² + V."""
         t = as_time(t, state.q)
         return cast(self.mass_W, t) * tree_dot(state.v, state.v) / 2 + self._loss(t, state.q, args)
+
+    def reading(self, t: Any, state: State, args: Any = None) -> EnergyReading:
+        moving = cast(self.mass_W, as_time(t, state.q)) * tree_dot(state.v, state.v)
+        return EnergyReading(self.energy(t, state, args), moving)
 
     @property
     def linear_part(self) -> DampedMotion:

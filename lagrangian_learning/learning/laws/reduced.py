@@ -16,6 +16,7 @@ from lagrangian_learning.mechanics import (
     AbstractEulerLagrange,
     AbstractMultiplierSolver,
     DampedMotion,
+    EnergyReading,
     Rates,
     State,
     compiled,
@@ -70,6 +71,9 @@ class AbstractReducedDynamics(AbstractActionLaw, AbstractEnergyPart):
     def energy(self, t: Any, state: State, args: Any = None) -> Array:
         """½ m_x |ẋ|² + ½ m_W |Ẇ|² + V − F, or its like for an action of second order (docs/theory.md §3)."""
         return self.equations.energy(t, self.full_state(t, state, args), args)
+
+    def reading(self, t: Any, state: State, args: Any = None) -> EnergyReading:
+        return self.equations.reading(t, self.full_state(t, state, args), args)
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self.check_stimulus(ts, args)

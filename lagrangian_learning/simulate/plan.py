@@ -1,0 +1,156 @@
+"""`Plan`: the settings of a run, resolved for a law and its times, and what Diffrax is given for them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+from jaxtyping import Array, Float, PyTree
+
+from lagrangian_learning.mechanics.law import AbstractLaw
+from lagrangian_learning.steppers import AbstractExponentialRungeKutta, KickDrift
+from lagrangian_learning.steppers.defaults import evaluations, num_stages, trait
+
+from .controllers import AdaptiveState, AdaptiveSteps, FixedSteps, SubdividedSteps
+from .events import Conditions
+from .kinks import Kinks
+from .monitor import StepKind
+from .stabilisation import AbstractStabilisation, Accuracy
+from .stepping import MonitoredStepper
+from .work import QuadratureOfPower
+
+# Relative defects of the energy balance from which on a printed run warns. Between the runs of tests/simulate/alarms.py
+# that are wrong, and those that are right.
+_ALARM_CONSTANT, _ALARM_ADAPTIVE = 0.02, 0.05
+
+
+class Tolerances(NamedTuple):
+    """rtol and atol, or the constant step dt0; what is not used is None. dt0 beside tolerances is the first step."""
+
+    rtol: Float[Array, ""] | None
+    atol: Float[Array, ""] | None
+    dt0: Float[Array, ""] | None
+
+
+class StepChoice(eqx.Module):
+    """The user's controller (None: ours), whether it is adaptive, and whether saved times are step ends."""
+
+    controller: diffrax.AbstractStepSizeController | None
+    adaptive: bool = eqx.field(static=True)
+    lands: bool = eqx.field(static=True)
+    kinks: Kinks | None = None
+
+    @property
+    def description(self) -> str:
+        """How the printed trajectory calls it."""
+        if self.controller is not None:
+            return type(self.controller).__name__
+        return "adaptive steps" if self.adaptive else "constant steps"
+
+    def controller_for(
+        self, times: Array, tolerances: Tolerances, start: Array, resume: AdaptiveState | None, *, events: bool = False
+    ) -> diffrax.AbstractStepSizeController:
+        """The controller that Diffrax is given; start: a failure known before the first step; events: one may come."""
+        stops = times if self.kinks is None else self.kinks.stops(times)
+        if not self.adaptive:
+            ours = self.controller is None
+            return FixedSteps(
+                SubdividedSteps(stops, tolerances.dt0, self.kinks) if ours else self.controller, start, events
+            )
+        stops = stops if self.lands else None
+        return AdaptiveSteps(self.adaptive_for(tolerances), stops, start, resume, events, self.kinks)
+
+    def accuracy(self, tolerances: Tolerances) -> Accuracy:
+        """How near to the constraints a projection must come: by the tolerances of the controller, if it has any."""
+        if not self.adaptive:
+            return Accuracy(None, None)
+        found = [getattr(self.adaptive_for(tolerances), name, None) for name in ("rtol", "atol")]
+        return Accuracy(None, None) if None in found else Accuracy(*found)
+
+    def adaptive_for(self, tolerances: Tolerances) -> Any:
+        """The user's adaptive controller, or Diffrax's integral controller at the tolerances."""
+        if self.controller is not None:
+            return self.controller
+        return diffrax.PIDController(rtol=tolerances.rtol, atol=tolerances.atol)
+
+
+class Plan(eqx.Module):
+    """Settings resolved for a law and its times; what varies without a new compilation stands in `Tolerances`."""
+
+    solver: diffrax.AbstractSolver
+    steps: StepChoice
+    stabilisation: AbstractStabilisation
+    adjoint: diffrax.AbstractAdjoint
+    max_steps: int | None = eqx.field(static=True)
+    save: Callable[..., PyTree] | None
+    progress: diffrax.AbstractProgressMeter
+    watch: str = eqx.field(static=True)
+    event: diffrax.Event | None
+
+    @property
+    def kind(self) -> StepKind:
+        """What a run may say of its steps."""
+        return step_kind(self.solver, adaptive=self.steps.adaptive, projects=self.stabilisation.projects)
+
+    @property
+    def reads(self) -> bool:
+        """Whether energy, its work and residuals are read at all."""
+        return self.watch != "nothing"
+
+    @property
+    def backsolves(self) -> bool:
+        """Whether the derivative is integrated backward in time, which takes nothing but states."""
+        return isinstance(self.adjoint, diffrax.BacksolveAdjoint)
+
+    @property
+    def records_afterwards(self) -> bool:
+        """Whether records are made of the saved states at the end: one copy of the law less to compile in the loop.
+
+        A user's save function may keep far less than the states, and is called on the way.
+        """
+        return self.backsolves or self.save is None
+
+    def description_of(self, law: AbstractLaw) -> dict[str, str]:
+        """What a printed trajectory of the law says of the settings."""
+        stepper = {"stepper": f"{type(self.solver).__name__}, {self.steps.description}"}
+        return stepper if law.constrained_part is None else stepper | {"stabilisation": self.stabilisation.description}
+
+    def stepper(self, dtype: Any, tolerances: Tolerances) -> MonitoredStepper:
+        """The stepper that Diffrax is given."""
+        inner = QuadratureOfPower(self.solver) if trait(self.solver, "motion_alone") else self.solver
+        stabilisation, steps = self.stabilisation, self.steps
+        fixed = (inner, stabilisation.projects, steps.lands, steps.adaptive, stabilisation.limit(dtype))
+        conditions = None if self.event is None else Conditions(self.event)
+        return MonitoredStepper(*fixed, steps.accuracy(tolerances), self.watch, conditions)
+
+    def stepper_to_differentiate(self, dtype: Any, tolerances: Tolerances) -> MonitoredStepper:
+        """The same, its stages in a loop that forward and reverse mode can differentiate."""
+        stepper = self.stepper(dtype, tolerances)
+        return eqx.tree_at(lambda s: s.solver, stepper, scanned(stepper.solver, "bounded"))
+
+
+def step_kind(solver: diffrax.AbstractSolver, *, adaptive: bool, projects: bool) -> StepKind:
+    """What is known of steps beforehand: their evaluations, and what to do where they do not resolve the motion."""
+    count = None
+    if num_stages(solver) is not None and not isinstance(solver, diffrax.AbstractImplicitSolver):
+        count = num_stages(solver) if projects else evaluations(solver)
+    if adaptive:
+        return StepKind(count, _ALARM_ADAPTIVE, "give smaller rtol and atol")
+    if isinstance(solver, AbstractExponentialRungeKutta | KickDrift):
+        return StepKind(
+            count, _ALARM_CONSTANT, "shorten dt0 against the forces and the signals; dissipation needs no step"
+        )
+    return StepKind(count, _ALARM_CONSTANT, "shorten dt0, or give rtol")
+
+
+def scanned(solver: diffrax.AbstractSolver, kind: str) -> diffrax.AbstractSolver:
+    """A stepper whose stages run in a loop of the kind; Diffrax would set it, but does not look inside wrappers."""
+    if hasattr(solver, "scan_kind"):
+        return solver if solver.scan_kind is not None else _with_scan_kind(solver, kind)
+    if isinstance(solver, diffrax.AbstractWrappedSolver):
+        return eqx.tree_at(lambda s: s.solver, solver, scanned(solver.solver, kind))
+    return solver
+
+
+def _with_scan_kind(solver: Any, kind: str) -> diffrax.AbstractSolver:
+    return eqx.tree_at(lambda s: s.scan_kind, solver, kind, is_leaf=lambda leaf: leaf is None)
