@@ -46,5 +46,6 @@ def checked_kinks(kinks: Any, times: Float[Array, " times"]) -> Kinks | None:
         raise ValueError("kinks must be finite times, one number or a row of them, at which a force or signal jumps.")
     if row.size == 0:
         return None
-    at = jnp.asarray(np.sort(row), times.dtype)
+    with np.errstate(over="ignore"):
+        at = jnp.asarray(np.sort(row).astype(times.dtype))
     return Kinks(jnp.where((at > times[0]) & (at < times[-1]), at, jnp.nan))

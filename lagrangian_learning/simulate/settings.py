@@ -223,7 +223,7 @@ def _step(dt0: Any, dtype: Any) -> Float[Array, ""]:
 def _countable(step: Array, times: Array) -> Array:
     """A constant step of which a run takes no more than can be counted, each longer than the rounding of time."""
     short, row = _concrete(step), _concrete(times)
-    fine = (row[-1] - row[0] < _MOST_STEPS * short) & (short > np.finfo(row.dtype).eps * abs(row).max())
+    fine = ((row[-1] - row[0]) / _MOST_STEPS < short) & (short > np.finfo(row.dtype).eps * abs(row).max())
     message = f"dt0 is too short: more than 2**30 steps from ts[0] to ts[-1], or below the rounding of {row.dtype}."
     return require(step, fine, message)
 
