@@ -8,7 +8,10 @@ from tests.pages import DOCS
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 
-@pytest.mark.parametrize("room", bad_input.ROOMS)
+ROOMS = [pytest.param(room, marks=pytest.mark.slow if room == "runs" else ()) for room in bad_input.ROOMS]
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_every_argument_answers_for_itself(room):
     defects = {
         f"{name}({argument}={column})": verdict

@@ -13,8 +13,8 @@ def speech(
     seed: int = 0,
     output: Path | None = Path("speech.png"),
     json: Path | None = None,
-    passes: int | None = None,
-    recordings: int | None = None,
+    passes: int = 20,
+    recordings: int = 30,
 ) -> None:
     """Learn to tell nine speakers apart from a stream of real speech, and judge it on recordings not learned from.
 
@@ -23,7 +23,7 @@ def speech(
         seed: The first seed.
         output: The picture to write; None: no picture.
         json: Write all numbers to this file too.
-        passes: Passes over the training recordings; 20 if not given.
+        passes: Passes over the training recordings.
         recordings: Use only so many training recordings a speaker (there are 30).
     """
     from lagrangian_learning.commands.speech.command import speech_command
@@ -36,7 +36,7 @@ def digits(
     seed: int = 0,
     output: Path | None = Path("digits.png"),
     json: Path | None = None,
-    passes: int | None = None,
+    passes: int = 10,
 ) -> None:
     """Let a convolutional network of a million weights learn digits in mini-batches that share its weights.
 
@@ -45,7 +45,7 @@ def digits(
         seed: The first seed.
         output: The picture to write; None: no picture.
         json: Write all numbers to this file too.
-        passes: Passes over the training images; 10 if not given.
+        passes: Passes over the training images.
     """
     from lagrangian_learning.commands.digits.command import digits_command
 
@@ -53,7 +53,7 @@ def digits(
 
 
 def xor(
-    seed: int = 0, duration: float | None = None, output: Path | None = Path("xor.png"), json: Path | None = None
+    seed: int = 0, duration: float = 1000.0, output: Path | None = Path("xor.png"), json: Path | None = None
 ) -> None:
     """Let the paper's network of five neurons learn XOR, and show its motion, its energy and its residuals.
 

@@ -1,5 +1,6 @@
 import dataclasses
 import importlib.util
+import inspect
 import io
 import json
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 import lagrangian_learning as ll
-from lagrangian_learning.commands import cli, output
+from lagrangian_learning.commands import cli, output, xor
 from lagrangian_learning.commands.digits import command as digits_run, task as digits
 from lagrangian_learning.commands.speech import command as speech_command
 from lagrangian_learning.verify import verification
@@ -229,3 +230,12 @@ def test_verify_exits_with_1_when_a_claim_surprises(monkeypatch, capsys):
 def test_verify_names_what_there_is_for_an_unknown_equation():
     with pytest.raises(SystemExit, match=r"no check is about '99'. There are checks about: 1, 2, 3, .*Erratum 1"):
         cli.main(["verify", "--equation", "99"])
+
+
+def test_the_defaults_are_those_of_the_commands():
+    """The command line writes them out, since it imports nothing before it is needed."""
+    defaults = {name: inspect.signature(getattr(cli, name)).parameters for name in ("speech", "digits", "xor")}
+    assert defaults["speech"]["passes"].default == speech_command.PASSES
+    assert defaults["speech"]["recordings"].default == np.bincount(ll.data.japanese_vowels("train").labels).min()
+    assert defaults["digits"]["passes"].default == digits.PASSES
+    assert defaults["xor"]["duration"].default == xor.DURATION
