@@ -60,6 +60,8 @@ def initial_state(
     t0 = time(t0, "t0", state.q)
     state = State(state.q, state.v, state.a, state.j, _multipliers(law, t0, state, args, multipliers))
     state = require(state, all_finite((state, t0)), _NOT_FINITE)
+    if law.constraint is not None:
+        law.constraint.check(t0, law.jet(state), args)
     state, start = _prepared(law, t0, state, args, consistent == "project", tolerance)
     state = require(state, start.regular, _singular(start))
     if start.residual is None:

@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning._arrays import tree_add, tree_dot, tree_scale
 from lagrangian_learning._checks import module_named
 
+from .dependence import Traced
 from .lagrangian import Jet, JetFunction, total_derivative, weighted_derivative
 
 Rate = Callable[[Array], Array]
@@ -50,6 +51,10 @@ class AbstractConstraint(eqx.Module):
     @abc.abstractmethod
     def row_of(self, t: Array, jet: Jet, args: PyTree, index: int) -> PyTree:
         """The total derivatives of G whose highest entry is jet[index]."""
+
+    @abc.abstractmethod
+    def check(self, t: Array, jet: Jet, args: PyTree) -> None:
+        """ValueError where the equations of G show that it does not depend on what it constrains."""
 
     @abc.abstractmethod
     def starts_at(self, level: int) -> bool:
@@ -100,6 +105,16 @@ class AbstractOneConstraint(AbstractConstraint):
 
     def row_of(self, t: Array, jet: Jet, args: PyTree, index: int) -> PyTree:
         return total_derivative(self.value(args), index - self.level)(t, jet[: index + 1])
+
+    def check(self, t: Array, jet: Jet, args: PyTree) -> None:
+        value = self.value(args)
+        if Traced(lambda entry: value(t, (*jet[: self.level], entry)), jet[self.level]).arguments:
+            return
+        if self.level == 0:
+            raise ValueError("a Holonomic constraint does not depend on q: it holds always or never. Leave it out.")
+        raise ValueError(
+            f"a {type(self).__name__} constraint does not depend on the velocities v: use ll.Holonomic for G(t, q) = 0."
+        )
 
     def starts_at(self, level: int) -> bool:
         return self.level == level
@@ -280,6 +295,10 @@ class Together(AbstractConstraint):
 
     def row_of(self, t: Array, jet: Jet, args: PyTree, index: int) -> PyTree:
         return tuple(part.row_of(t, jet, args, index) for part in self.parts)
+
+    def check(self, t: Array, jet: Jet, args: PyTree) -> None:
+        for part in self.parts:
+            part.check(t, jet, args)
 
     def starts_at(self, level: int) -> bool:
         return any(part.starts_at(level) for part in self.parts)

@@ -82,8 +82,16 @@ class AbstractEulerLagrange(AbstractEquations, AbstractEnergyPart, AbstractConst
         return dataclasses.replace(self, damps_drift=True)
 
     def check(self, ts: Array, state: State, args: PyTree) -> State:
-        if not isinstance(state, State) or (self.lagrangian.order == 2 and (state.a is None or state.j is None)):
-            raise ValueError("the state of an Euler–Lagrange law comes from law.initial_state(t0, ..., args).")
+        carried = self.constraint is not None and self.constraint.carries_multipliers
+        needed = ("q", "v", *("a", "j") * (self.lagrangian.order == 2), *("multipliers",) * carried)
+        given = [name for name in _FIELDS if getattr(state, name, None) is not None]
+        if not isinstance(state, State) or given != list(needed):
+            raise ValueError(
+                "the state of an Euler–Lagrange law comes from law.initial_state(t0, ..., args): this law's has "
+                f"{', '.join(needed)}, and this one {', '.join(given) or 'none of them'}."
+            )
+        if self.constraint is not None:
+            self.constraint.check(ts[0], self.jet(state), args)
         return constants_in_range(state, self.lagrangian.dissipation, from_zero=("theta",))
 
     @property
@@ -188,3 +196,4 @@ class EulerLagrange(AbstractEulerLagrange):
 
 
 _GAIN = "other gains would drive the state off its constraints."
+_FIELDS = ("q", "v", "a", "j", "multipliers")

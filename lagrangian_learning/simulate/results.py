@@ -30,7 +30,7 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "neighbourhood of the constraint (shorten dt0 or tighten rtol), or constraints that become dependent."
     )
     constraint_drift = (
-        "max|G| exceeded drift_limit. Integration errors carry the state off its constraints: use stabilisation="
+        "max|G| exceeded drift_limit, or the run ended far off its constraints. Integration errors carry the state off its constraints: use stabilisation="
         "ll.Projection(), shorten the steps, raise the gains of Baumgarte, or raise drift_limit."
     )
     step_underflow = (

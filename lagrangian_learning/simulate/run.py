@@ -24,7 +24,7 @@ from .nan_gradient import nan_gradient
 from .plan import Plan, Tolerances
 from .records import FlatRecorder, Record, Recorder, reached
 from .results import RESULTS, FailureCode, translate
-from .stabilisation import reach_of, rounding_of_sizes
+from .stabilisation import has_drifted, reach_of, rounding_of_sizes
 from .trajectory import Carry, Names, Trajectory
 from .work import Worked, start_of, terms_of
 
@@ -60,6 +60,9 @@ def integrate(
     solution = _solved(law, times, y0 if carry is None else carry.y, args, tolerances, plan, carry, start)
     records, end = _recorded(law, solution, times, args, plan)
     failure = diagnosed(law, end.t, end.y, end.controller_state.failure, args)
+    if law.constrained_part is not None and plan.stabilisation.drifts:
+        drifted = has_drifted(law, end.t, end.y.state, args)
+        failure = jnp.where((failure == 0) & drifted, int(FailureCode.CONSTRAINT_DRIFT), failure)
     names = ("num_steps", "num_accepted_steps", "num_rejected_steps")
     counts = [jnp.where(start > 0, 0, solution.stats[name]) for name in names]
     happening = None

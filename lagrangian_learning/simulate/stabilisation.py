@@ -10,9 +10,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import cast, max_abs
+from lagrangian_learning._arrays import cast, held, max_abs
 from lagrangian_learning._checks import positive, shown
 from lagrangian_learning.mechanics.law import AbstractLaw
+
+
+DRIFT_LIMIT = 0.01  # of the largest entry of the state: what drifts further is no motion of the system any more
 
 
 class Accuracy(eqx.Module):
@@ -35,6 +38,16 @@ class Accuracy(eqx.Module):
             return (cast(self.atol, end) + cast(self.rtol, end) * size) / 10 + rounding
 
         return lax.stop_gradient(jax.tree.map(of_leaf, before, after, reach))
+
+
+def has_drifted(law: AbstractLaw, t: Array, state: PyTree, args: PyTree) -> Array:
+    """Whether a state that nothing projects is off its constraints by over a hundredth of its size, or out of reach."""
+    law, state, args = held((law, state, args))
+    constraints = law.constrained_part
+    assert constraints is not None
+    projected, converged = constraints.project(t, state, args)
+    distance = max_abs(jax.tree.map(jnp.subtract, projected, state))
+    return ~converged | ~(distance <= DRIFT_LIMIT * max_abs(state))
 
 
 def reach_of(state: PyTree) -> PyTree:
@@ -69,6 +82,11 @@ class AbstractStabilisation(eqx.Module):
     projects: eqx.AbstractClassVar[bool]
     corrects: eqx.AbstractClassVar[bool]
     description: eqx.AbstractClassVar[str]
+
+    @property
+    def drifts(self) -> bool:
+        """Whether a state may end off its constraints."""
+        return not self.projects and not isinstance(self, KeptByStepper)
 
     @abc.abstractmethod
     def stabilised(self, law: AbstractLaw) -> AbstractLaw:
@@ -115,7 +133,11 @@ class Baumgarte(AbstractStabilisation):
 
 
 class NoStabilisation(AbstractStabilisation):
-    """Nothing: the residual is only recorded, and grows with time for a law with constraints."""
+    """Nothing: the residual is only recorded, and grows with time for a law with constraints.
+
+    A run that ends over a hundredth of its size off the constraints, or where they cannot be reached, is a
+    `constraint_drift`; so is one by Baumgarte's method. Where branches of a mechanism meet it may change to another.
+    """
 
     drift_limit: Float[Array, ""] | None = eqx.field(converter=_limit, default=None)
     projects: ClassVar[bool] = False
