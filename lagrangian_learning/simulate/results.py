@@ -30,8 +30,8 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "neighbourhood of the constraint (shorten dt0 or tighten rtol), or constraints that become dependent."
     )
     constraint_drift = (
-        "max|G| exceeded drift_limit, or the run ended far off its constraints. Integration errors carry the state off its constraints: use stabilisation="
-        "ll.Projection(), shorten the steps, raise the gains of Baumgarte, or raise drift_limit."
+        "max|G| exceeded drift_limit, or the run ended far off its constraints. Integration errors carry the state off "
+        "them: use ll.Projection(), shorten the steps, raise the gains of Baumgarte's method, or raise drift_limit."
     )
     step_underflow = (
         "The step size shrank to the rounding error of the time. Likely causes: the solution blows up at a finite "

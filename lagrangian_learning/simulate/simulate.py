@@ -11,6 +11,7 @@ from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import collected_verdicts, flag, raised, refused
 from lagrangian_learning.mechanics.law import AbstractLaw
 
+from .backward import decreases, in_tau, turned_round
 from .room import check_room
 from .run import checked_start, integrate_compiled, resumed, trajectory_of
 from .settings import MAX_STEPS, Settings, check_law, checked_state, checked_times
@@ -47,7 +48,8 @@ def simulate(
     Arguments:
         law: what is integrated; made by `action.law()`, or an `EulerLagrange`.
         state: as `law.initial_state` makes it, all float32 or all float64.
-        ts: times to record [T], strictly increasing; the first is the start. They are cast to the dtype of the state.
+        ts: times to record [T], strictly increasing, or where they are known outside jit strictly decreasing (dt0 stays
+            positive); the first is the start. They are cast to the dtype of the state.
         args: what the law's equations take; the `Stimulus` of a learning law.
         solver: a Diffrax stepper. Default: `Dopri8` in float64, `Tsit5` in float32.
         rtol, atol: tolerances of the local error of the state. Default 1e-10 in float64, 1e-5 in float32; the one not
@@ -82,6 +84,14 @@ def simulate(
     """
     check_law(law, save)
     flag(throw, "throw")
+    if decreases(ts):
+        given = {
+            "solver": solver, "rtol": rtol, "atol": atol, "dt0": dt0, "stepsize_controller": stepsize_controller,
+            "stabilisation": stabilisation, "adjoint": adjoint, "save": save, "resume": resume, "max_steps": max_steps,
+            "progress": progress, "watch": watch, "event": event, "kinks": kinks, "throw": throw,
+        }  # fmt: skip
+        backward, taus, given = in_tau(law, ts, given)
+        return turned_round(simulate(backward, state, taus, args, **given))
     if resume is not None:
         state = resumed(resume, state)
         if np.ndim(resume.carry.t):

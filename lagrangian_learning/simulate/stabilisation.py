@@ -14,7 +14,6 @@ from lagrangian_learning._arrays import cast, held, max_abs
 from lagrangian_learning._checks import positive, shown
 from lagrangian_learning.mechanics.law import AbstractLaw
 
-
 DRIFT_LIMIT = 0.01  # of the largest entry of the state: what drifts further is no motion of the system any more
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -189,3 +190,50 @@ def test_kinds_that_do_not_combine_are_refused_by_name():
     with pytest.raises(ValueError, match=r"wrap each function, as ll\.Holonomic"):
         ll.EulerLagrange(lagrangian, [rod, lambda t, q, args: q[0]])
     assert ll.EulerLagrange(lagrangian, [rod]).constraint is rod
+
+
+# -- what cannot be ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"), [({"dt0": 0.01}, "projection_failed"), ({}, "step_underflow")], ids=["constant", "adaptive"]
+)
+def test_a_constraint_that_becomes_impossible_is_never_successful(settings, code):
+    """A rod that shrinks to nothing at t = 1."""
+    law = ll.EulerLagrange(
+        ll.Lagrangian(lambda t, q, v, args: v @ v / 2), ll.Holonomic(lambda t, q, args: q @ q - (1 - t))
+    )
+    state = ll.State(jnp.array([1.0, 0.0]), jnp.array([-0.5, 0.0]))
+    path = ll.simulate(law, state, [0.0, 1.1], throw=False, max_steps=2000, **settings)
+    assert bool(path.result == getattr(ll.RESULTS, code)), path.result
+
+
+def test_without_stabilisation_a_run_that_drifts_away_says_so():
+    """A turning rod by Euler's method: |q| grows by the factor √(1 + h²) a step, to 1.28 in fifty."""
+    law = ll.EulerLagrange(ll.Lagrangian(lambda t, q, v, args: v @ v / 2), ll.Holonomic(lambda t, q, args: q @ q - 1))
+    start = law.initial_state(0.0, np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    run = {"solver": diffrax.Euler(), "stabilisation": ll.NoStabilisation(), "throw": False}
+    assert bool(ll.simulate(law, start, [0.0, 5.0], dt0=0.1, **run).result == ll.RESULTS.constraint_drift)
+    assert bool(ll.simulate(law, start, [0.0, 0.5], dt0=0.01, **run).result == ll.RESULTS.successful)
+
+
+def test_contradictory_constraints_have_no_start():
+    """q₀ = 0 and q₀ = 1e-3: the shortest update of least squares is zero halfway between the two."""
+    law = ll.EulerLagrange(
+        ll.Lagrangian(lambda t, q, v, args: v @ v / 2), ll.Holonomic(lambda t, q, args: (q[0], q[0] - 1e-3))
+    )
+    with pytest.raises(ValueError, match="did not converge"):
+        law.initial_state(0.0, np.array([0.3, 1.0]), np.zeros(2), consistent="project")
+
+
+def test_velocity_constraints_without_velocities_and_states_of_other_laws_are_named():
+    lagrangian = ll.Lagrangian(lambda t, q, v, args: v @ v / 2)
+    q, v = np.array([1.0, 0.0]), np.zeros(2)
+    for rule in (ll.DAlembert, ll.Vakonomic):
+        law = ll.EulerLagrange(lagrangian, rule(lambda t, q, v, args: q @ q - 1))
+        given = {"multipliers": np.zeros(())} if rule is ll.Vakonomic else {}
+        with pytest.raises(ValueError, match=r"does not depend on the velocities v: use ll\.Holonomic"):
+            law.initial_state(0.0, q, v, **given)
+    blade = ll.EulerLagrange(lagrangian, ll.Vakonomic(lambda t, q, v, args: v[0] - q[1] * v[1]))
+    with pytest.raises(ValueError, match="this law's has q, v, multipliers, and this one q, v"):
+        ll.simulate(blade, ll.State(jnp.asarray(q), jnp.asarray(v)), [0.0, 1.0])

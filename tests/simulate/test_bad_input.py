@@ -69,7 +69,7 @@ TIMES = [
     ([0.0], "at least two"),
     ([], "at least two"),
     ([0.0, 1.0, 1.0], "increase strictly"),
-    ([1.0, 0.0], "increase strictly"),
+    ([1.0, 0.0, 0.5], "increase strictly"),
     ([0.0, NAN, 1.0], "NaN"),
     ([0.0, np.inf], "NaN or inf"),
     ([0.0, 1j], "real numbers"),
