@@ -14,6 +14,7 @@ from lagrangian_learning.mechanics.law import (
     AbstractEnergyPart,
     AbstractLaw,
     AbstractMechanicalPart,
+    EnergyReading,
     Rates,
     Residual,
 )
@@ -97,6 +98,9 @@ class BackwardEnergy(AbstractEnergyPart):
 
     def energy(self, t: Any, state: PyTree, args: PyTree) -> Array:
         return self.part.energy(-t, state, args)
+
+    def reading(self, t: Any, state: PyTree, args: PyTree) -> EnergyReading:
+        return self.part.reading(-t, state, args)
 
 
 class SaveBackward(eqx.Module):
