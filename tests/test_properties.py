@@ -61,9 +61,14 @@ def energy_of(args, q, v):
     return np.sum(masses * np.sum(v**2, axis=-1), axis=-1) / 2 + gravity * np.sum(masses * q[..., 1], axis=-1)
 
 
-def swung(args, q, v, times):
+def swung(args, q, v, times, stabilisation=None, tolerance=1e-10):
     state = DOUBLE_PENDULUM.initial_state(times[0], q, v, args)
-    return ll.simulate(DOUBLE_PENDULUM, state, times, args, rtol=1e-10, atol=1e-10)
+    accuracy = {"rtol": tolerance, "atol": tolerance, "stabilisation": stabilisation}
+    return ll.simulate(DOUBLE_PENDULUM, state, times, args, **accuracy)
+
+
+def off_the_rods(path, args):
+    return np.array([np.max(np.abs(rods(0.0, at, args))) for at in path.q])
 
 
 @few_and_many(6, 60)
@@ -75,9 +80,11 @@ def test_mechanisms_hold_their_constraints_and_energy_and_say_no_less_than_is_tr
         path = swung(args, q, v, np.linspace(0.0, 1.0, 5))
         assert path.q.dtype == path.ts.dtype == jnp.float64
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((path.q, path.v, path.a, path.multipliers)))
-        off = np.array([np.max(np.abs(rods(0.0, at, args))) for at in path.q])
-        assert np.max(off) < 1e-9 * np.max(args[1]) ** 2
-        assert np.all(off <= np.asarray(path.constraint_residual) + 1e-13 * np.max(args[1]) ** 2)
+        assert np.max(off_the_rods(path, args)) < 1e-9 * np.max(args[1]) ** 2
+        drifting = swung(args, q, v, np.linspace(0.0, 1.0, 5), ll.NoStabilisation(), 1e-6)
+        drift, rounding = off_the_rods(drifting, args), 1e-14 * np.max(args[1]) ** 2
+        assert np.all(drift <= np.asarray(drifting.constraint_residual) + rounding)
+        assert np.max(drift) <= drifting.stats["max_constraint_residual"] + rounding
         energies = energy_of(args, np.asarray(path.q), np.asarray(path.v))
         start, scale = energy_of(args, q, v), np.sum(args[0]) * (np.max(args[1]) * (args[2] + 20.0))
         assert np.max(np.abs(energies - start)) < 1e-6 * scale
@@ -152,7 +159,7 @@ def test_learning_depends_neither_on_the_clock_nor_on_the_names_of_neurons(count
 @few_and_many(10, 200)
 def test_success_has_no_nan_whatever_the_constants_and_weights(count):
     @examples(count)
-    @given(samples(), seeds, between(-8.0, 8.0), between(-2.0, 6.0))
+    @given(samples(), seeds, between(-8.0, 8.0), between(-2.0, 307.0))
     def holds(drawn, seed, gamma, size):
         path = learned(weights(seed, 10.0**size), ll.Sampled(*drawn), 10.0**gamma)
         finite = all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((path.saved, path.energy, path.final_state)))
