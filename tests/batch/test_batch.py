@@ -149,7 +149,7 @@ def test_progress_is_sparse(capfd):
 def test_prints_as_a_batch(batch):
     for words in ("a batch of 11 runs", "engine          diffrax", "400 steps", "all 11 successful"):
         assert words in str(batch)
-    with pytest.raises(NotSavedError, match="no observable"):
+    with pytest.raises(NotSavedError, match="there is no multipliers"):
         _ = batch.multipliers
 
 
