@@ -69,7 +69,7 @@ class Stimulus(eqx.Module):
         return Stimulus(_shift("input", self.input, frames), _shift("target", self.target, frames))
 
     def check(
-        self, inputs: int | tuple[int, ...], smoothness: float, t0: ArrayLike, t1: ArrayLike | None = None
+        self, inputs: int | tuple[int, ...], smoothness: int | float, t0: ArrayLike, t1: ArrayLike | None = None
     ) -> "Stimulus":
         """The stimulus itself, once it is known to fit.
 
@@ -127,7 +127,7 @@ def _check_shape(signal: AbstractSignal, expected: tuple[int, ...], t0: Array) -
         )
 
 
-def _check_smoothness(signal: AbstractSignal, needed: float) -> None:
+def _check_smoothness(signal: AbstractSignal, needed: int | float) -> None:
     if signal.smoothness < needed:
         raise ValueError(
             f"this law differentiates the input {needed} times in t, but the {type(signal).__name__} is only "

@@ -111,11 +111,11 @@ def test_bad_settings_say_the_remedy():
     law, state, stimulus = problem(4)
     with pytest.raises(ValueError, match="either steps"):
         ll.estimate(law, state, [0.0, 1.0], stimulus, hardware=FLAT)
-    with pytest.raises(ValueError, match="lanes must be at least 1"):
+    with pytest.raises(ValueError, match="lanes must be a positive integer"):
         ll.estimate(law, state, [0.0, 1.0], stimulus, steps=3, hardware=FLAT, lanes=0)
     with pytest.raises(ValueError, match="one of h100, h200"):
         ll.estimate(law, state, [0.0, 1.0], stimulus, steps=3, hardware="abacus")
-    with pytest.raises(ValueError, match="whole number of at least 1, got -1"):
+    with pytest.raises(ValueError, match="steps must be a positive integer, got -1"):
         ll.estimate(law, state, [0.0, 1.0], stimulus, steps=-1, hardware=FLAT)
     with pytest.raises(ValueError, match="must increase strictly"):
         ll.estimate(law, state, [1.0, 0.0], stimulus, steps=3, hardware=FLAT)
