@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike
 
 from lagrangian_learning._arrays import all_finite, as_constant, is_concrete
 from lagrangian_learning._checks import about, real, require
+from lagrangian_learning._types import Number
 
 from .patterns import Patterns
 from .sampled import Sampled
@@ -69,7 +70,7 @@ class Stimulus(eqx.Module):
         return Stimulus(_shift("input", self.input, frames), _shift("target", self.target, frames))
 
     def check(
-        self, inputs: int | tuple[int, ...], smoothness: int | float, t0: ArrayLike, t1: ArrayLike | None = None
+        self, inputs: int | tuple[int, ...], smoothness: Number, t0: ArrayLike, t1: ArrayLike | None = None
     ) -> "Stimulus":
         """The stimulus itself, once it is known to fit.
 
@@ -127,7 +128,7 @@ def _check_shape(signal: AbstractSignal, expected: tuple[int, ...], t0: Array) -
         )
 
 
-def _check_smoothness(signal: AbstractSignal, needed: int | float) -> None:
+def _check_smoothness(signal: AbstractSignal, needed: Number) -> None:
     if signal.smoothness < needed:
         raise ValueError(
             f"this law differentiates the input {needed} times in t, but the {type(signal).__name__} is only "
