@@ -29,7 +29,7 @@ class Accuracy(eqx.Module):
     def allowed(self, before: PyTree, after: PyTree, reach: PyTree) -> PyTree:
         """The largest last update of the projection; reach: the largest |entry| of the run so far, leaf by leaf."""
         if self.rtol is None:
-            return jax.tree.map(lambda leaf, size: jnp.full_like(leaf, size), after, rounding_of_sizes(reach))
+            return jax.tree.map(jnp.full_like, after, rounding_of_sizes(reach))
 
         def of_leaf(start: Array, end: Array, most: Array) -> Array:
             size = jnp.maximum(jnp.abs(start), jnp.abs(end))
