@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -323,7 +324,7 @@ class Together(AbstractConstraint):
         return False
 
 
-def as_constraint(given: object) -> object:
+def as_constraint(given: Any) -> Any:
     """A list or tuple of constraints as `Together`, one alone as itself."""
     if not isinstance(given, list | tuple):
         return given
