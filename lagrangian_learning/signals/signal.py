@@ -8,10 +8,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Inexact
 
-from lagrangian_learning._arrays import as_constant, as_module
+from lagrangian_learning._arrays import as_constant, as_module, is_concrete
 from lagrangian_learning._checks import real_array, real_result
 
 
@@ -56,18 +57,21 @@ class Function(AbstractSmoothSignal):
 
     Arguments:
         fn: scalar time to array. A plain function is held statically; an Equinox module keeps its arrays as leaves.
+        kinks: times at which fn jumps or has a kink, as numbers; between them it is smooth. `ll.simulate` steps to
+            them, as if they were given to it.
 
-    Raises ValueError when fn is non-callable or has leaves other than arrays.
+    Raises ValueError when fn is non-callable or has leaves other than arrays, and for kinks that are not finite times.
     """
 
     fn: Callable
+    kinks: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, fn: Any):
+    def __init__(self, fn: Any, kinks: Any = ()):
         if not callable(fn):
             raise ValueError(
                 f"fn is non-callable, a {type(fn).__name__}: give a function of t, or numbers to ll.Constant."
             )
-        self.fn = as_module(fn)
+        self.fn, self.kinks = as_module(fn), _times(kinks)
 
     def __check_init__(self) -> None:
         odd = [type(leaf).__name__ for leaf in jax.tree.leaves(self.fn) if not eqx.is_array(leaf)]
@@ -80,6 +84,13 @@ class Function(AbstractSmoothSignal):
     def __call__(self, t: ArrayLike) -> Inexact[Array, "..."]:
         t = as_scalar_time(t)
         return real_result(self.fn(t), "the function of a signal", t.dtype)
+
+
+def _times(kinks: Any) -> tuple[float, ...]:
+    row = np.ravel(kinks) if is_concrete(kinks) else np.array([None])
+    if row.size and (row.dtype.kind not in "fiu" or not np.isfinite(row).all()):
+        raise ValueError("kinks must be finite times, known numbers, at which the signal jumps or has a kink.")
+    return tuple(sorted(float(time) for time in row))
 
 
 def as_scalar_time(t: ArrayLike) -> Inexact[Array, ""]:

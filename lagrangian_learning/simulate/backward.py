@@ -123,8 +123,8 @@ def decreases(ts: Any) -> bool:
 
 def in_tau(law: AbstractLaw, ts: Any, settings: dict[str, Any]) -> tuple[Backward, np.ndarray, dict[str, Any]]:
     """Law, times and settings of a run in t as those of one in τ."""
-    for name in ("event", "kinks"):
-        if settings[name] is not None:
+    for name in ("event", "kinks", "dense"):
+        if settings[name] is not None and settings[name] is not False:
             raise ValueError(_FORWARD_ONLY.format(what=f"{name}="))
     save, controller, resume = (settings[name] for name in ("save", "stepsize_controller", "resume"))
     turned = {

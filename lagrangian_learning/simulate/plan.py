@@ -86,6 +86,7 @@ class Plan(eqx.Module):
     progress: diffrax.AbstractProgressMeter
     watch: str = eqx.field(static=True)
     event: diffrax.Event | None
+    dense: bool = eqx.field(static=True, default=False)
 
     @property
     def kind(self) -> StepKind:
@@ -119,7 +120,8 @@ class Plan(eqx.Module):
         """The stepper that Diffrax is given."""
         inner = QuadratureOfPower(self.solver) if trait(self.solver, "motion_alone") else self.solver
         stabilisation, steps = self.stabilisation, self.steps
-        fixed = (inner, stabilisation.projects, steps.lands, steps.adaptive, stabilisation.limit(dtype))
+        lands = steps.lands and not self.dense
+        fixed = (inner, stabilisation.projects, lands, steps.adaptive, stabilisation.limit(dtype))
         conditions = None if self.event is None else Conditions(self.event)
         return MonitoredStepper(*fixed, steps.accuracy(tolerances), self.watch, conditions)
 

@@ -38,6 +38,7 @@ class Outcome(eqx.Module):
     statistics: Statistics
     carry: Carry
     event: Event | None = None
+    dense: diffrax.DenseInterpolation | None = None
 
 
 def integrate(
@@ -74,7 +75,9 @@ def integrate(
         end = eqx.tree_at(lambda e: e.solver_state.monitor, end, read)
     statistics = Statistics(*counts, end.solver_state.monitor, plan.kind)
     outcome = outcome_of(records, end, failure, solution.result, statistics, plan)
-    return _derivable(dataclasses.replace(outcome, event=happening), given, resumed=carry is not None)
+    return _derivable(
+        dataclasses.replace(outcome, event=happening, dense=solution.interpolation), given, resumed=carry is not None
+    )
 
 
 integrate_compiled = eqx.filter_jit(integrate)
@@ -98,17 +101,17 @@ def _derivable(outcome: Outcome, given: PyTree, *, resumed: bool) -> Outcome:
         moving = jnp.where(jnp.isfinite(first), first - jax.lax.stop_gradient(first), 0)
         outcome = eqx.tree_at(lambda o: o.statistics.monitor.energy.start, outcome, replace_fn=lambda e: e + moving)
     end = outcome.carry
-    left = (outcome.records, outcome.statistics, end.t, end.y, outcome.event)
-    records, statistics, t, y, event = nan_gradient(left, given, outcome.failed)
+    left = (outcome.records, outcome.statistics, end.t, end.y, outcome.event, outcome.dense)
+    records, statistics, t, y, event, dense = nan_gradient(left, given, outcome.failed)
     carry = Carry(t, y, end.solver_state, end.controller_state, end.made_jump)
-    return Outcome(records, outcome.result, outcome.failed, statistics, carry, event)
+    return Outcome(records, outcome.result, outcome.failed, statistics, carry, event, dense)
 
 
 def trajectory_of(times: Any, tolerances: Tolerances, outcome: Outcome, names: Names) -> Trajectory:
     """The outcome under the names of its law."""
     steps = {name: value for name, value in tolerances._asdict().items() if value is not None}
     left = (outcome.records, outcome.result, outcome.statistics, steps, outcome.carry, names)
-    return Trajectory(times, *left, event=outcome.event)
+    return Trajectory(times, *left, event=outcome.event, dense=outcome.dense)
 
 
 def start_failure(law: AbstractLaw, t0: Array, y0: Worked, args: Args, *, resumed: bool) -> Array:
@@ -177,7 +180,7 @@ def _saveat(law: AbstractLaw, times: Array, plan: Plan) -> diffrax.SaveAt:
         return diffrax.SaveAt(ts=times, **kept)
     recorder = FlatRecorder(Recorder(law, plan.save, plan.watch))
     recorded = diffrax.SubSaveAt(ts=times, **({} if plan.records_afterwards else {"fn": recorder}))
-    return diffrax.SaveAt(subs=(recorded, diffrax.SubSaveAt(t1=True)), **kept)
+    return diffrax.SaveAt(subs=(recorded, diffrax.SubSaveAt(t1=True)), dense=plan.dense, **kept)
 
 
 def _recorded(

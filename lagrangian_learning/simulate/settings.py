@@ -44,6 +44,7 @@ class Settings(NamedTuple):
     watch: str = "steps"
     event: diffrax.Event | None = None
     kinks: Any = None
+    dense: bool = False
 
     def prepared(self, law: AbstractLaw, times: Array) -> tuple[Tolerances, Plan]:
         """Tolerances and plan of runs of this law over these times; ValueError for what does not fit."""
@@ -60,7 +61,25 @@ class Settings(NamedTuple):
         adjoint, stepper = self._adjoint(stepper, steps, tolerances, projects=stabiliser.projects)
         max_steps = None if self.max_steps is None else positive_int(self.max_steps, "max_steps")
         watch = one_of(self.watch, "watch", WATCHES)
-        return tolerances, Plan(stepper, steps, stabiliser, adjoint, max_steps, self.save, self.progress, watch, event)
+        if self.dense:
+            self._check_dense(stepper, projects=stabiliser.projects)
+        given = (max_steps, self.save, self.progress, watch, event, self.dense)
+        return tolerances, Plan(stepper, steps, stabiliser, adjoint, *given)
+
+    def _check_dense(self, solver: diffrax.AbstractSolver, *, projects: bool) -> None:
+        if projects:
+            raise ValueError(
+                "dense=True has no values on the constraints between projected steps: give more ts, or "
+                "stabilisation=ll.NoStabilisation() or ll.Baumgarte(alpha, beta)."
+            )
+        if trait(solver, "motion_alone") or isinstance(self.adjoint, diffrax.BacksolveAdjoint):
+            raise ValueError(
+                "dense=True needs a stepper that interpolates, and an adjoint other than BacksolveAdjoint."
+            )
+        if self.max_steps is None or self.max_steps == MAX_STEPS:
+            raise ValueError(
+                "dense=True keeps as many steps as max_steps allows: give max_steps, no less than the run takes."
+            )
 
     def _tolerances(self, dtype: Any) -> Tolerances:
         """In the dtype of the state; no tolerances where dt0 alone or a controller sets the steps."""

@@ -12,6 +12,7 @@ from lagrangian_learning._checks import collected_verdicts, flag, raised, refuse
 from lagrangian_learning.mechanics.law import AbstractLaw
 
 from .backward import decreases, in_tau, turned_round
+from .kinks import with_those_of_signals
 from .room import check_room
 from .run import checked_start, integrate_compiled, resumed, trajectory_of
 from .settings import MAX_STEPS, Settings, check_law, checked_state, checked_times
@@ -39,6 +40,7 @@ def simulate(
     watch: Any = "steps",
     event: Any = None,
     kinks: Any = None,
+    dense: bool = False,
     throw: bool = True,
 ) -> Trajectory:
     """ẏ = f(t, y, args), y(ts[0]) = state, for any law, recorded at ts.
@@ -77,6 +79,9 @@ def simulate(
             it again.
         kinks: times at which a force or a signal jumps, or has a kink. No step reaches over one, none reads the jump
             itself, and first stages are evaluated afresh after it; a pulse between two of them is not stepped over.
+            Those of signals in args, as `ll.signals.Function(fn, kinks)` states them, are known without it.
+        dense: keep every step, so that path.at(t) gives the state at any time, to the stepper's own accuracy; for runs
+            without projection, and with a max_steps that memory bears.
         throw: raise if the run fails; otherwise `path.result` reports it.
 
     Returns a `Trajectory`. Raises ValueError for arguments that do not fit, and a run-time error of Equinox (when
@@ -84,11 +89,13 @@ def simulate(
     """
     check_law(law, save)
     flag(throw, "throw")
+    kinks = with_those_of_signals(kinks, args)
     if decreases(ts):
         given = {
             "solver": solver, "rtol": rtol, "atol": atol, "dt0": dt0, "stepsize_controller": stepsize_controller,
             "stabilisation": stabilisation, "adjoint": adjoint, "save": save, "resume": resume, "max_steps": max_steps,
-            "progress": progress, "watch": watch, "event": event, "kinks": kinks, "throw": throw,
+            "progress": progress, "watch": watch, "event": event, "kinks": kinks, "dense": dense,
+            "throw": throw,
         }  # fmt: skip
         backward, taus, given = in_tau(law, ts, given)
         return turned_round(simulate(backward, state, taus, args, **given))
@@ -99,9 +106,9 @@ def simulate(
     state, dtype = checked_state(state)
     times = checked_times(ts, dtype)
     given = (solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress))
-    settings = Settings(*given, watch, event, kinks)
+    settings = Settings(*given, watch, event, kinks, flag(dense, "dense"))
     tolerances, plan = settings.prepared(law, times)
-    check_room(state, times.shape[0], save)
+    check_room(state, times.shape[0], save, max_steps if dense else 0)
     # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.
     with collected_verdicts() as verdicts:
         if resume is not None:

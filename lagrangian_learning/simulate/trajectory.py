@@ -4,7 +4,10 @@ import abc
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import diffrax
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics.law import AbstractLaw
@@ -197,6 +200,7 @@ class Trajectory(AbstractSolution):
     the energy that moves, as max_energy_defect: over the mean of p·v, twice the kinetic energy, or the energy
     exchanged, whichever is larger, neither of which depends on the origin of E.
 
+    at(t): the state at any time, of a run with dense=True.
     event: where an event ended the run, with t (NaN: it was not met), mask, state and saved, a record of its own; None:
     no event was asked for. Records after it are NaN.
     engine: what integrated a batch, an `ll.batch.AbstractEngine`; None: one run.
@@ -218,6 +222,25 @@ class Trajectory(AbstractSolution):
     names: Names = eqx.field(static=True)
     engine: Any = eqx.field(static=True, default=None)
     event: Event | None = None
+    dense: diffrax.DenseInterpolation | None = None
+
+    def at(self, t: Any) -> PyTree:
+        """The law's state at any time of the run, [...] times at once: what the stepper itself interpolates.
+
+        Needs `simulate(..., dense=True)`. NaN outside the run, and beyond where it ended.
+        """
+        dense = self.dense
+        if dense is None:
+            raise NotSavedError("path.at(t) needs ll.simulate(..., dense=True, max_steps=...), without projection.")
+        times = jnp.asarray(t, self.carry.t.dtype)
+        states = jax.vmap(lambda s: dense.evaluate(s).state)(times.reshape(-1))
+        inside = (times >= dense.t0) & (times <= self.carry.t)
+
+        def shaped(leaf: Array) -> Array:
+            known = inside.reshape(inside.shape + (1,) * (leaf.ndim - 1))
+            return jnp.where(known, leaf.reshape(times.shape + leaf.shape[1:]), jnp.nan)
+
+        return jax.tree.map(shaped, states)
 
     @property
     def final_state(self) -> PyTree:

@@ -57,7 +57,7 @@ def runs() -> list[Case]:
             "simulate",
             ll.simulate,
             {"law": law, "state": state, "ts": ts},
-            {"law": thing, "state": thing, "ts": times_kind, **settings, "adjoint": thing.optional()},
+            {"law": thing, "state": thing, "ts": times_kind, **settings, "adjoint": thing.optional(), "dense": thing},
         ),
         Case(
             "simulate (learning)",

@@ -54,3 +54,18 @@ def test_where_steps_cannot_end_on_kinks():
         pushed([0.0, 10.0], 5.0, solver=ll.Rattle(), dt0=0.1)
     with pytest.raises(ValueError, match="kinks need steps that can end on them"):
         pushed([0.0, 10.0], 5.0, stepsize_controller=diffrax.StepTo([0.0, 10.0]))
+
+
+def test_a_signal_states_its_own():
+    push = ll.signals.Function(lambda t: jnp.where((t > 5) & (t < 5.01), 100.0, 0.0)[None], kinks=[5.01, 5.0])
+    law = ll.EulerLagrange(ll.Lagrangian(lambda t, q, v, force: v @ v / 2 + force(t) @ q))
+    path = ll.simulate(law, ll.State(jnp.zeros(1), jnp.zeros(1)), [0.0, 10.0], push, kinks=7.0)
+    np.testing.assert_allclose(path.v[-1, 0], 1.0, atol=1e-11)
+    with pytest.raises(ValueError, match="kinks="):
+        ll.simulate(law, path.final_state, [10.0, 0.0], push)
+
+
+@pytest.mark.parametrize("kinks", ["five", [np.nan], None, jnp.inf])
+def test_kinks_of_a_signal_are_times(kinks):
+    with pytest.raises(ValueError, match="kinks must be finite times"):
+        ll.signals.Function(jnp.sin, kinks=kinks)
