@@ -169,7 +169,7 @@ def test_a_chunk_is_that_of_a_batch(engine, width, lanes, memory, monkeypatch):
     times = checked_times([0.0, 1.0], jnp.float64)
     _, plan = Settings(dt0=0.1, save=lambda t, observables: t).prepared(law, times)
     workers = cores if engine.one_core else 1
-    monkeypatch.setattr(chunks, "_memory", lambda: memory)
+    monkeypatch.setattr(chunks, "device_memory", lambda: memory)
     monkeypatch.setattr(chunks, "_CERTAINLY", 2**40)  # always measured
     lane = Inputs(law, state, stimulus)
     size = chunks.chunk_size(None, lanes, 1, lane, times, plan, workers=workers, one_core=engine.one_core)

@@ -197,7 +197,7 @@ def test_potentials_of_a_batch():
 
 
 def test_only_a_network_has_a_batch(unchecked):
-    with pytest.raises(ValueError, match=r"takes a network, such as ll.Batched\(ll.Layered"):
+    with pytest.raises(ValueError, match=r"must be a network, as in ll.Batched\(ll.Layered"):
         ll.Batched(jnp.tanh, 2)  # pyright: ignore[reportArgumentType]
 
 

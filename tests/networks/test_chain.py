@@ -299,9 +299,9 @@ BATCH_NORM = eqx.nn.BatchNorm(2, "batch", mode="batch")
         ),
         ([jnp.tanh], (3,), "no weights, so that nothing can learn"),
         ([], None, "one layer at least"),
-        (LINEAR, None, "got a Linear: put it in a list"),
+        (LINEAR, None, "got Linear: put it in a list"),
         ([LINEAR], (3.5,), "positive integer"),
-        ([LINEAR], "three", "positive integer"),
+        ([LINEAR], "three", "input_shape must be a tuple"),
         ([Gain(jnp.array(1j))], (2,), "complex weights"),
     ],
 )

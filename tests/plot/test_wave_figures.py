@@ -29,7 +29,7 @@ def test_the_rapid_run_shows_one_synchronised_layer():
 
 def test_command_refuses_before_it_works(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit, match="is a file; give --folder another name"):
+    with pytest.raises(SystemExit, match="is a file; give another name"):
         waves_command(tmp_path / "file", None)
     with pytest.raises(SystemExit, match="there is no folder"):
         waves_command(tmp_path / "waves", tmp_path / "none" / "numbers.json")
