@@ -1,6 +1,8 @@
+import gc
 import os
 import sys
 import types
+from pathlib import Path
 
 # Before SciPy is imported: threads of OpenBLAS that outnumber the cores stall small factorisations for seconds.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -20,6 +22,21 @@ checker = types.ModuleType("shape_checker")
 vars(checker)["check"] = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
 sys.modules["shape_checker"] = checker
 install_import_hook("lagrangian_learning", os.environ.get("SHAPE_CHECKER", "shape_checker.check"))
+
+
+_MOST_MAPS = (
+    30_000  # of the 65,530 that Linux gives to one process; each compiled program takes some, and XLA dies without
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_fit_the_process():
+    """Compiled programs are dropped after a file of tests that leaves very many of them."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_text().count("\n") > _MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

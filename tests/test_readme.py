@@ -45,7 +45,7 @@ def test_every_program_of_a_page_is_run_by_a_test(page):
         assert page.stem in {"extending", "scale"} or not blocks(page, "python")
 
 
-GUIDE_WORDS = ("japanese_vowels", "Holonomic", "Batched", "simulate_batch", "resume=")
+GUIDE_WORDS = ("japanese_vowels", "Holonomic", "Batched", "simulate_batch", "resume=", "ll.save")
 
 
 def test_xor_is_learned_as_the_readme_says():
@@ -133,3 +133,8 @@ def test_the_speech_run_in_public_calls():
     printed = run(code.replace(", 20\n", ", 1\n") + "\nassert test.accuracy(outputs) > 0.85\n")
     assert "Trajectory" in printed
     assert "test accuracy" in printed
+
+
+def test_what_is_saved_is_loaded_or_named():
+    printed = run(block(GUIDE, "ll.save"))
+    assert "'tanh' in the file, and 'sigmoid'" in printed

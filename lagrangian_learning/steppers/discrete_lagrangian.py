@@ -63,8 +63,8 @@ def discrete_step(
         p₀ = p̄ − (h/2) K(t₀, q₀, w) + G_q(t₀, q₀)ᵀ λ,   G(t₁, q₁) = 0,
         p₁ = p̄ + (h/2) K(t₁, q₁, w),   L_v(t₁, q₁, v₁) + G_q(t₁, q₁)ᵀ μ = p₁,   DG = 0
 
-    (Marsden and West 2001, §§1.5.1 and 3.5), p multiplied by one of `decays` before and by the other after it; both
-    systems by Newton's method. Of second order, symmetric, and symplectic without forces. Where K(t, q) and
+    (Marsden and West 2001, sections 1.5.1 and 3.5), p multiplied by one of `decays` before and by the other after it;
+    both systems by Newton's method. Of second order, symmetric, and symplectic without forces. Where K(t, q) and
     L_v = M v it is RATTLE. Returns the state, and whether both solutions were found.
     """
     h, here = t1 - t0, Instant(law, t0, state.q, args)

@@ -85,6 +85,7 @@ def test_lanes_are_chunked_to_what_fits_and_time_follows():
     assert spread.seconds == pytest.approx(many.seconds / 100, rel=0.1)
 
 
+@pytest.mark.slow
 def test_large_lanes_of_a_cpu_go_in_turn_a_core_each():
     """Cores share the memory's bandwidth, and start kernels each for itself; small lanes go side by side."""
     law, state, stimulus = problem(64)

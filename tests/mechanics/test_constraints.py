@@ -145,6 +145,7 @@ def test_lengths_and_the_units_of_a_constraint_change_no_step(dtype):
 # -- several kinds ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_blade_on_a_sphere_against_equations_written_out():
     """(x, y, z) on the unit sphere and a blade that must follow its own turning angle φ: holonomic and d'Alembert.
 

@@ -81,6 +81,7 @@ def watched(watch, **settings):
     return ll.simulate(law, released(), np.linspace(0, 2, 41), solver=diffrax.Tsit5(), watch=watch, **settings)
 
 
+@pytest.mark.slow
 def test_how_often_a_run_is_watched():
     steps, saved, nothing = (watched(watch, rtol=1e-6) for watch in ("steps", "saved", "nothing"))
     for path in (saved, nothing):

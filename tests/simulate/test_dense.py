@@ -27,6 +27,7 @@ def test_the_state_at_any_time(settings, error):
     np.testing.assert_allclose(path.at(TS).q, path.q, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_it_can_be_differentiated():
     by_k = jax.grad(lambda k: run(k).at(1.7).q[0])(4.0)
     assert by_k == pytest.approx(-1.7 * np.sin(2 * 1.7) / 4, abs=1e-7)

@@ -67,6 +67,7 @@ def test_a_refused_run_has_no_gradient():
     assert np.isnan(slope)
 
 
+@pytest.mark.slow
 def test_the_energy_balance_has_the_derivative_of_the_energy_at_the_start():
     """Of an undamped oscillator at rest E(t) − E(0) = 0 whatever ω is, and E(0) = ω²/2."""
 
