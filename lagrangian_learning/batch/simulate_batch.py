@@ -17,10 +17,16 @@ from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import collected_verdicts, flag, positive_int
 from lagrangian_learning._interrupts import Terminated, terminations_raised
 from lagrangian_learning.mechanics.law import AbstractLaw
-from lagrangian_learning.simulate.kinks import with_those_of_signals
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import resumed, trajectory_of
-from lagrangian_learning.simulate.settings import MAX_STEPS, Settings, check_law, checked_times, state_dtype
+from lagrangian_learning.simulate.settings import (
+    MAX_STEPS,
+    Settings,
+    check_law,
+    checked_times,
+    kinks_known,
+    state_dtype,
+)
 from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
 from lagrangian_learning.simulate.trajectory import Names, Trajectory, names_of
 
@@ -114,7 +120,7 @@ def simulate_batch(
     dtype = state_dtype(state)
     times = checked_times(ts, dtype)
     given = (solver, rtol, atol, dt0, stepsize_controller, stabilisation, None, save, max_steps)
-    settings = Settings(*given, watch=watch, event=event, kinks=with_those_of_signals(kinks, args))
+    settings = Settings(*given, watch=watch, event=event, kinks=kinks_known(kinks, args))
     tolerances, plan = settings.prepared(law, times)
     with np.errstate(over="ignore"):  # what becomes infinite is refused as such
         state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
-from lagrangian_learning._arrays import is_concrete, tree_scale
+from lagrangian_learning._arrays import tree_scale
 from lagrangian_learning.mechanics.law import (
     AbstractConstrainedPart,
     AbstractEnergyPart,
@@ -110,15 +110,6 @@ class SaveBackward(eqx.Module):
 
     def __call__(self, t: Array, observables: dict[str, PyTree]) -> PyTree:
         return self.save(-t, observables)
-
-
-def decreases(ts: Any) -> bool:
-    """Whether times are known and begin to decrease; whether they go on so is checked in τ."""
-    if not is_concrete(ts):
-        return False
-    times = np.asarray(ts)
-    numeric = np.issubdtype(times.dtype, np.floating) or np.issubdtype(times.dtype, np.signedinteger)
-    return bool(numeric and times.ndim == 1 and times.shape[0] > 1 and times[1] < times[0])
 
 
 def in_tau(law: AbstractLaw, ts: Any, settings: dict[str, Any]) -> tuple[Backward, np.ndarray, dict[str, Any]]:

@@ -3,13 +3,11 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lagrangian_learning._arrays import is_concrete
-from lagrangian_learning.signals import AbstractSignal
 
 
 class Kinks(eqx.Module):
@@ -35,18 +33,6 @@ class Kinks(eqx.Module):
         here = t == self.before
         after = jnp.nextafter(self.times, jnp.full_like(self.times, jnp.inf))
         return jnp.where(jnp.any(here), jnp.max(jnp.where(here, after, -jnp.inf)), t), jnp.any(here)
-
-
-def with_those_of_signals(kinks: Any, args: Any) -> Any:
-    """The kinks that a user gave, and those that the signals in args state."""
-
-    def signal(node: Any) -> bool:
-        return isinstance(node, AbstractSignal)
-
-    stated = [getattr(node, "kinks", ()) for node in jax.tree.leaves(args, is_leaf=signal) if signal(node)]
-    if not any(stated) or (kinks is not None and not is_concrete(kinks)):
-        return kinks
-    return np.concatenate([np.ravel(row) for row in ([] if kinks is None else [kinks]) + stated])
 
 
 def checked_kinks(kinks: Any, times: Float[Array, " times"]) -> Kinks | None:

@@ -11,7 +11,9 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import kind_of, one_of, positive, positive_int, require
+from lagrangian_learning._memory import device_memory
 from lagrangian_learning.mechanics.law import AbstractLaw
+from lagrangian_learning.signals import AbstractSignal
 from lagrangian_learning.steppers.defaults import default_stepper, trait
 
 from .events import checked_event
@@ -26,6 +28,9 @@ _MOST_STEPS = 2**30  # that a grid counts by an integer of 32 bits
 DEFAULT_TOLERANCE = {jnp.dtype("float32"): 1e-5, jnp.dtype("float64"): 1e-10}
 
 WATCHES = ("steps", "saved", "nothing")
+
+_FEWEST_STATES = 4  # that a step holds: the state, its rate, the next state and the error
+_NEVER_TOO_MUCH = 2**28  # bytes, which every device has
 
 
 class Settings(NamedTuple):
@@ -51,7 +56,7 @@ class Settings(NamedTuple):
         tolerances = self._tolerances(times.dtype)
         kept = isinstance(self.solver, diffrax.AbstractSolver) and trait(self.solver, "keeps_constraints")
         stabiliser = resolve(self.stabilisation, law, kept_by_stepper=kept)
-        event = checked_event(self.event)
+        event = None if self.event is None else checked_event(self.event)
         steps = self._steps(tolerances, times, lands=stabiliser.projects or event is not None)
         if steps.controller is None and not steps.adaptive:
             assert tolerances.dt0 is not None
@@ -113,7 +118,7 @@ class Settings(NamedTuple):
 
     def _with_kinks(self, steps: StepChoice, times: Float[Array, " times"], *, kept: bool) -> StepChoice:
         """The steps, all of which end before kinks; ValueError for steppers and controllers that cannot."""
-        kinks = checked_kinks(self.kinks, times)
+        kinks = None if self.kinks is None else checked_kinks(self.kinks, times)
         if kinks is None:
             return steps
         if kept or isinstance(self.adjoint, diffrax.BacksolveAdjoint):
@@ -224,6 +229,33 @@ def checked_times(ts: Any, dtype: Any) -> Float[Array, " times"]:
         "leave one out, integrate piece by piece in local time, or use float64."
     )
     return require(times, rounded[-1] - rounded[-2] > room, message)
+
+
+def check_room(state: PyTree, count: int, save: Any, dense: int | None = 0) -> None:
+    """ValueError where even the states are more than the memory: those of a step, and, without save, the saved ones.
+
+    dense: how many steps are kept beside.
+    """
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    needed = size * (_FEWEST_STATES + (count if save is None else 0) + 2 * (dense or 0))
+    if needed < _NEVER_TOO_MUCH or needed <= (there := device_memory()):
+        return
+    raise ValueError(
+        f"this run needs {needed / 1e9:.3g} GB at least, for states of {size / 1e6:.3g} MB at {count} times of ts, and "
+        f"the device has {there / 1e9:.3g} GB: give fewer ts, keep less by save=, or ask ll.estimate."
+    )
+
+
+def kinks_known(kinks: Any, args: Any) -> Any:
+    """The kinks that a user gave, and those that the signals in args state."""
+
+    def signal(node: Any) -> bool:
+        return isinstance(node, AbstractSignal)
+
+    stated = [getattr(node, "kinks", ()) for node in jax.tree.leaves(args, is_leaf=signal) if signal(node)]
+    if not any(stated) or (kinks is not None and not is_concrete(kinks)):
+        return kinks
+    return np.concatenate([np.ravel(row) for row in ([] if kinks is None else [kinks]) + stated])
 
 
 # -- details -------------------------------------------------------------------------------------------------------

@@ -11,11 +11,9 @@ from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import collected_verdicts, flag, raised, refused
 from lagrangian_learning.mechanics.law import AbstractLaw
 
-from .backward import decreases, in_tau, turned_round
-from .kinks import with_those_of_signals
-from .room import check_room
+from .backward import in_tau, turned_round
 from .run import checked_start, integrate_compiled, resumed, trajectory_of
-from .settings import MAX_STEPS, Settings, check_law, checked_state, checked_times
+from .settings import MAX_STEPS, Settings, check_law, check_room, checked_state, checked_times, kinks_known
 from .stabilisation import AbstractStabilisation
 from .trajectory import Trajectory, names_of
 
@@ -89,8 +87,8 @@ def simulate(
     """
     check_law(law, save)
     flag(throw, "throw")
-    kinks = with_those_of_signals(kinks, args)
-    if decreases(ts):
+    kinks = kinks_known(kinks, args)
+    if _decreases(ts):
         given = {
             "solver": solver, "rtol": rtol, "atol": atol, "dt0": dt0, "stepsize_controller": stepsize_controller,
             "stabilisation": stabilisation, "adjoint": adjoint, "save": save, "resume": resume, "max_steps": max_steps,
@@ -130,3 +128,12 @@ def _meter(progress: bool | diffrax.AbstractProgressMeter) -> diffrax.AbstractPr
     if isinstance(progress, diffrax.AbstractProgressMeter):
         return progress
     return diffrax.TextProgressMeter() if flag(progress, "progress") else diffrax.NoProgressMeter()
+
+
+def _decreases(ts: Any) -> bool:
+    """Whether times are known and begin to decrease; whether they go on so is checked in τ."""
+    if not is_concrete(ts):
+        return False
+    times = np.asarray(ts)
+    numeric = np.issubdtype(times.dtype, np.floating) or np.issubdtype(times.dtype, np.signedinteger)
+    return bool(numeric and times.ndim == 1 and times.shape[0] > 1 and times[1] < times[0])
