@@ -8,7 +8,9 @@ from tests.pages import DOCS
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 
-ROOMS = [pytest.param(room, marks=pytest.mark.slow if room == "runs" else ()) for room in bad_input.ROOMS]
+ROOMS = [
+    pytest.param(room, marks=pytest.mark.slow if room in ("runs", "command line") else ()) for room in bad_input.ROOMS
+]
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -48,6 +48,7 @@ def test_every_program_of_a_page_is_run_by_a_test(page):
 GUIDE_WORDS = ("japanese_vowels", "Holonomic", "Batched", "simulate_batch", "resume=", "ll.save")
 
 
+@pytest.mark.slow
 def test_xor_is_learned_as_the_readme_says():
     printed = run(block(README, "xor_network"))
     assert "successful" in printed
@@ -58,6 +59,7 @@ def test_xor_is_learned_as_the_readme_says():
     assert max(zero, both) < 0.5 < min(one, other)
 
 
+@pytest.mark.slow
 def test_the_lowest_point_of_the_pendulum_and_its_derivative():
     """x depends on t √g alone: ∂x/∂g = ẋ t/2g, with ẋ = −√(2g) at the lowest point, where ∂y/∂g = 0."""
     x, y, dx, dy = numbers(run(block(README, "Holonomic")))

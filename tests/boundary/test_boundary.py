@@ -158,6 +158,7 @@ def test_every_equation_and_the_natural_condition_hold(solved, solved_massive, s
     assert "between mesh points" in str(solved)
 
 
+@pytest.mark.slow
 def test_sweeps_agree_with_newton(solved, weights, stimulus):
     """Two discretisations: adaptive explicit runs with an interpolated costate, and collocation."""
     swept = solve_boundary(diffusion(), weights, TS, stimulus, method=Sweeps())
@@ -212,6 +213,7 @@ def test_stationary_gains_in_the_interior(weights):
 # -- transformations -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_the_solution(weights, stimulus):
     """Implicit function theorem, forward and reverse, against central differences; inside jit."""
 

@@ -27,6 +27,7 @@ def W(key):
     return NETWORK.init(key)
 
 
+@pytest.mark.slow
 def test_vmap_over_stimuli_equals_each_stimulus_alone(W):
     law, ts = law_of(), TS
     amplitudes = jnp.array([[1.0, 0.5], [0.3, -1.2], [0.0, 2.0]])
@@ -52,6 +53,7 @@ def learned(constants):
     return end @ jnp.cos(jnp.arange(end.size))
 
 
+@pytest.mark.slow
 def test_gradient_through_a_run_against_finite_differences(W):
     constants = {
         "mass_x": jnp.asarray(0.2),

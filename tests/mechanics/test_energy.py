@@ -71,7 +71,7 @@ def test_first_order_balance_holds_off_the_constraint_too(driven, driven_start, 
     np.testing.assert_allclose(rate, change, rtol=1e-12)
 
 
-@pytest.mark.parametrize("constrained", [False, True])
+@pytest.mark.parametrize("constrained", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_second_order_balance(constrained, rng):
     """The same for order 2, with a scheduled weight, a term outside it and a moving constraint."""
 

@@ -97,6 +97,7 @@ def test_gradients_of_a_whole_evaluation_against_finite_differences(solver, driv
     np.testing.assert_allclose(forward_over_reverse, second, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_through_a_projected_start_against_finite_differences(driven, driven_start, driven_args):
     q, v = driven_start
 

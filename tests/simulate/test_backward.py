@@ -15,7 +15,10 @@ LAW = ll.EulerLagrange(
 
 @pytest.mark.parametrize(
     ("settings", "accuracy"),
-    [({"rtol": 1e-11}, 1e-8), ({"dt0": 0.005, "solver": diffrax.Dopri5()}, 1e-8)],
+    [
+        ({"rtol": 1e-11}, 1e-8),
+        pytest.param({"dt0": 0.005, "solver": diffrax.Dopri5()}, 1e-8, marks=pytest.mark.slow),
+    ],
     ids=["adaptive", "constant"],
 )
 def test_forward_and_back_again(settings, accuracy):

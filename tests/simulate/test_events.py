@@ -75,7 +75,7 @@ def lowest(g, **settings):
     return ll.simulate(law, start, np.array([0.0, 0.3, 5.0]), event=event, **settings)
 
 
-@pytest.mark.parametrize("steps", [{}, {"dt0": 0.005}])
+@pytest.mark.parametrize("steps", [{}, pytest.param({"dt0": 0.005}, marks=pytest.mark.slow)])
 def test_a_pendulum_held_by_projection(steps):
     """A quarter of the period: K(sin² 45°)/√g. The state is on the circle, and the condition is zero there."""
     path = lowest(G, **steps)
@@ -84,7 +84,8 @@ def test_a_pendulum_held_by_projection(steps):
     np.testing.assert_allclose(path.event.state.v, [-np.sqrt(2 * 9.81), 0.0], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("run", [dropped, pytest.param(lowest, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("run", [dropped, lowest])
 def test_derivatives_of_the_time_of_an_event(run):
     """dt/dg = −t/(2g) by scaling, free and projected, in reverse and in forward mode."""
 

@@ -31,7 +31,7 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("mode", [jax.jacrev, jax.jacfwd])
+@pytest.mark.parametrize("mode", [pytest.param(jax.jacrev, marks=pytest.mark.slow), jax.jacfwd])
 def test_what_a_failed_run_is_asked_for_has_no_derivative(mode):
     def asked(omega):
         path = run(omega, max_steps=3, adjoint=diffrax.ForwardMode() if mode is jax.jacfwd else None)
@@ -55,6 +55,7 @@ def test_a_lane_left_out_leaves_the_gradient_of_the_others():
     np.testing.assert_allclose(found[::2], -2 * t * np.sin(w * t) + w, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_refused_run_has_no_gradient():
     """Its start is returned as it is, and no step depends on the constants."""
 

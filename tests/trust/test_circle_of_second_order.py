@@ -7,6 +7,7 @@ In the angle the action is ½(φ̈² + φ̇⁴), so that with ϖ = e^{ϑt}: (D +
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.integrate import solve_ivp
 
 import lagrangian_learning as ll
@@ -34,6 +35,7 @@ def cartesian(phi, w, a, j):
     return [np.stack([z.real, z.imag], axis=-1) for z in jet]
 
 
+@pytest.mark.slow
 def test_against_the_reduction(gate, balanced):
     ts = np.linspace(0.0, 2.5, 26)
     q, v, a, j = cartesian(*ANGLE)

@@ -55,6 +55,7 @@ def handwritten(t, y, edges, masses, theta, c):
     return np.concatenate([x_dot, W_dot, W_ddot, delta_dot])
 
 
+@pytest.mark.slow
 def test_vakonomic_law_equals_the_handwritten_system_on_a_cycle(key, stimulus):
     """All of m_x, m_W, ϑ, c finite: the derived path against DOP853 on equations written by hand."""
     masses, theta, c = (0.3, 0.7), 5.0, 2.0
@@ -92,6 +93,7 @@ def test_under_the_rule_of_dalembert_nothing_is_learned(key, stimulus):
     assert float(jnp.max(jnp.abs(taught + 2.0 * W_dot))) > 1e-3
 
 
+@pytest.mark.slow
 def test_sign_flip_error_falls_as_one_over_c():
     """(20), c → ∞: the weights at t = 2 against gradient flow; slope −1 ± 0.1 over the last two decades to c = 1e4."""
     network = ll.Layered((2, 3, 1))

@@ -41,6 +41,7 @@ def initial(law, stimulus, key):
     return law.initial_state(TIME, W, W_dot, stimulus, a=W_ddot, j=W_dddot)
 
 
+@pytest.mark.slow
 def test_fourth_derivative_of_the_constraints_vanishes(key):
     """D⁴G along the Taylor path of our solution, by `jax.jacfwd` in τ: independent of the jets of `mechanics`."""
     action, stimulus = problem()
