@@ -198,5 +198,5 @@ def test_a_lane_that_outruns_its_step_is_told_and_a_step_that_follows_holds_the_
     assert (follows.stats["max_energy_defect"] < 1e-3).all(), follows
     assert (follows.stats["max_constraint_residual"] <= 5e-6).all(), follows
     assert (follows.stats["max_velocity_residual"] <= 5e-6).all(), follows
-    assert outrun.stats["max_energy_defect"][1] > 1
+    assert outrun.stats["max_energy_defect"][1] > 0.1  # of the energy that moves; a run warns from 0.02
     assert "in 1 of 2 runs: the motion is not resolved; shorten dt0, or give rtol" in str(outrun)
