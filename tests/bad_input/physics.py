@@ -38,7 +38,12 @@ def signals() -> list[Case]:
             "Sampled",
             ll.Sampled,
             {"ts": ts, "values": frames},
-            {"ts": Kind(REAL, lambda value: scaled(ts, value)), "values": array(8, 2), "smoothness": count},
+            {
+                "ts": Kind(REAL, lambda value: scaled(ts, value)),
+                "values": array(8, 2),
+                "smoothness": count,
+                "degree": count.also("zero").optional(),
+            },
         ),
         Case(
             "Stream",

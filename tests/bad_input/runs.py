@@ -25,6 +25,7 @@ def runs() -> list[Case]:
     q = jnp.array([1.0, 0.0])
     state, many = ll.State(q, jnp.zeros(2)), ll.State(jnp.stack([q, q]), jnp.zeros((2, 2)))
     ts = np.linspace(0.0, 1.0, 3)
+    both_ways = Kind(REAL.difference({"zero"}), lambda value: times(value))
     times_kind = Kind(REAL.difference({"negative", "zero"}), lambda value: times(value))
     settings = {
         "solver": thing.optional(),
@@ -57,7 +58,7 @@ def runs() -> list[Case]:
             "simulate",
             ll.simulate,
             {"law": law, "state": state, "ts": ts},
-            {"law": thing, "state": thing, "ts": times_kind, **settings, "adjoint": thing.optional(), "dense": thing},
+            {"law": thing, "state": thing, "ts": both_ways, **settings, "adjoint": thing.optional(), "dense": thing},
         ),
         Case(
             "simulate (learning)",
