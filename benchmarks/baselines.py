@@ -180,13 +180,19 @@ def built(flags: tuple[str, ...], dtype: Any) -> ctypes.CDLL:
     compiler = c_compiler()
     if compiler is None:
         raise ValueError("no C compiler was found: install gcc or clang, or name one in the variable CC.")
-    library = Path(tempfile.mkdtemp(prefix="xor-ensemble-")) / "library.so"
+    folder = Path(tempfile.mkdtemp(prefix="xor-ensemble-"))
     single = ["-DSINGLE"] if np.dtype(dtype) == np.float32 else []
     for tried in ((*flags, "-fopenmp"), (*PORTABLE, "-fopenmp"), PORTABLE):
-        call = [compiler, *tried, *single, "-fPIC", "-shared", str(SOURCE), "-o", str(library), "-lm"]
-        done = subprocess.run(call, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return ctypes.CDLL(str(library))
+        # Linked without -ffast-math: gcc would add start-up code that rounds this whole process' subnormals to zero.
+        openmp = [flag for flag in tried if flag == "-fopenmp"]
+        compiled = [compiler, *tried, *single, "-fPIC", "-c", str(SOURCE), "-o", str(folder / "library.o")]
+        linked = [compiler, *openmp, "-shared", str(folder / "library.o"), "-o", str(folder / "library.so"), "-lm"]
+        for call in (compiled, linked):
+            done = subprocess.run(call, capture_output=True, text=True, check=False)
+            if done.returncode:
+                break
+        else:
+            return ctypes.CDLL(str(folder / "library.so"))
     raise ValueError(f"{compiler} cannot compile {SOURCE.name}: {done.stderr}")
 
 
