@@ -18,6 +18,11 @@ def few_and_many(few, many):
     return pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.slow)])
 
 
+def only_many(many):
+    """Among the slow tests alone: what it compiles takes long already."""
+    return pytest.mark.parametrize("count", [pytest.param(many, marks=pytest.mark.slow)])
+
+
 def examples(count):
     return settings(
         max_examples=count, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
@@ -71,7 +76,7 @@ def off_the_rods(path, args):
     return np.array([np.max(np.abs(rods(0.0, at, args))) for at in path.q])
 
 
-@few_and_many(3, 60)
+@only_many(30)
 def test_mechanisms_hold_their_constraints_and_energy_and_say_no_less_than_is_true(count):
     @examples(count)
     @given(double_pendula())
@@ -93,7 +98,7 @@ def test_mechanisms_hold_their_constraints_and_energy_and_say_no_less_than_is_tr
     holds()
 
 
-@few_and_many(4, 40)
+@few_and_many(4, 20)
 def test_mechanisms_go_back_as_they_came_whenever_they_start(count):
     @examples(count)
     @given(double_pendula(), st.integers(-64, 64))
@@ -138,7 +143,7 @@ def samples(draw):
     return ts, rng.uniform(-1.0, 1.0, size=(8, 2))
 
 
-@few_and_many(5, 50)
+@few_and_many(5, 25)
 def test_learning_depends_neither_on_the_clock_nor_on_the_names_of_neurons(count):
     @examples(count)
     @given(samples(), seeds, st.integers(-64, 64), st.permutations(range(3)))
@@ -156,7 +161,7 @@ def test_learning_depends_neither_on_the_clock_nor_on_the_names_of_neurons(count
     holds()
 
 
-@few_and_many(10, 200)
+@few_and_many(10, 100)
 def test_success_has_no_nan_whatever_the_constants_and_weights(count):
     @examples(count)
     @given(samples(), seeds, between(-8.0, 8.0), between(-2.0, 307.0))
@@ -168,7 +173,7 @@ def test_success_has_no_nan_whatever_the_constants_and_weights(count):
     holds()
 
 
-@few_and_many(1, 20)
+@only_many(12)
 def test_a_run_in_float32_is_one_of_float64_rounded(count):
     @examples(count)
     @given(samples(), seeds)
@@ -211,7 +216,7 @@ def renamed_graphs(draw):
     return edges, [0, 1, *draw(st.permutations((2, 3, 4))), 5, 6]
 
 
-@few_and_many(4, 40)
+@few_and_many(4, 20)
 def test_graphs_compute_the_same_whatever_the_numbers_of_their_neurons(count):
     @examples(count)
     @given(renamed_graphs(), seeds)
@@ -253,7 +258,7 @@ def read(ts, values, times, degree):
 READ = jax.jit(read, static_argnames="degree")
 
 
-@few_and_many(10, 200)
+@few_and_many(10, 100)
 def test_sampled_signals_move_with_their_times_and_low_degrees_stay_between_neighbours(count):
     @examples(count)
     @given(samples(), st.integers(-1024, 1024), st.sampled_from((0, 1, 2)))

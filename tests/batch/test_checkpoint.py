@@ -248,10 +248,12 @@ def test_what_is_kept_is_said_when_it_is_stopped(tmp_path, monkeypatch, capfd, n
         if len(done) == 2:
             os.kill(os.getpid(), number)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background may ignore it
     with monkeypatch.context() as patch:
         patch.setattr(batch_run.Meter, "advance", stopped)
         with pytest.raises(KeyboardInterrupt if code is None else SystemExit) as caught:
             run(checkpoint=tmp_path)
+    signal.signal(signal.SIGINT, before)
     assert getattr(caught.value, "code", None) == code
     said = capfd.readouterr().err.strip().splitlines()[-1]
     assert (

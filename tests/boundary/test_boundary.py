@@ -110,6 +110,7 @@ def test_massless_solution_equals_scipy(solved, weights):
     np.testing.assert_allclose(rows(solved.x, solved.W, solved.multipliers), hand, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_solution_of_finite_mass_equals_scipy(solved_massive):
     path = solved_massive
     hand = oracle(rows(path.x, path.W, path.W_dot)[0], 5.0, 2.0, masses=(0.05, 0.5))
@@ -136,6 +137,7 @@ def pieces(law, path, stimulus):
     return jax.vmap(piece)(TS[:-1], TS[1:], *cut)
 
 
+@pytest.mark.slow
 def test_every_equation_and_the_natural_condition_hold(solved, solved_massive, stimulus):
     """To 1e-8: between mesh points by the law's own rates, from record to record by another integrator, at both ends.
 
@@ -181,6 +183,7 @@ def test_fast_learning_needs_continuation(weights, stimulus):
     assert path.max_defect < 1e-8
 
 
+@pytest.mark.slow
 def test_tends_to_backprop_as_one_over_c(weights, stimulus):
     """Away from the layer at t₁ and ϑ = 1: weights against gradient flow, slope −1."""
     flow = ll.GradientFlow(NETWORK, ll.SquaredError(), 1.0)

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 import lagrangian_learning as ll
 from lagrangian_learning.fused import UnrolledMultipliers
 from lagrangian_learning.fused.unrolled_multipliers import eliminated, unrolled
+from tests.helpers import mostly_slow
 
 NETWORKS = {
     "layered with bias": ll.Layered((2, 3, 2), bias=True),
@@ -39,7 +40,7 @@ def accelerations(action, solver, W, W_dot, stimulus):
 
 
 @pytest.mark.parametrize("mass_x", [0.1, 0.0])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS, "layered with bias"))
 def test_equal_to_the_dense_saddle_point(name, mass_x, key):
     network = NETWORKS[name]
     action, stimulus, W, W_dot = problem(network, mass_x, key)
@@ -50,6 +51,7 @@ def test_equal_to_the_dense_saddle_point(name, mass_x, key):
     assert difference(delta, dense_delta) < 1e-12
 
 
+@pytest.mark.slow
 def test_differentiates_as_the_dense_solve_does(key):
     network = ll.networks.xor_network()
     _, stimulus, W, W_dot = problem(network, 0.1, key)

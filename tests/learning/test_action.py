@@ -54,6 +54,7 @@ def make(theta=THETA, terms=()):
     )
 
 
+@pytest.mark.slow
 def test_value_converges_at_fourth_order_to_the_quadrature_of_scipy():
     expected = quad(lambda t: np.exp(THETA * t) * density(t), 0.0, END, epsabs=1e-13)[0]
     errors = [abs(float(make()(path_at(n + 1), STIMULUS)) - expected) for n in (20, 40, 80, 160)]

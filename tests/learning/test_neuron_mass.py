@@ -22,6 +22,7 @@ def law_and_state(stimulus, key, mass_x, coordinates="reduced", theta=0.7):
     return law, law.initial_state(0.3, network.init(first), network.init(second), stimulus)
 
 
+@pytest.mark.slow
 def test_the_two_forces_are_the_right_side_of_the_wave_equation(key, stimulus):
     # (I + m_x G⁻¹ Δ G⁻ᵀ) μ = −V_ξ + m_x G⁻¹ (γ₂ + r G_t), μ = Gᵀδ, with δ of the dense saddle point and G_ξ by jacfwd.
     law, state = law_and_state(stimulus, key, 0.4)

@@ -197,7 +197,9 @@ def test_kinds_that_do_not_combine_are_refused_by_name():
 
 
 @pytest.mark.parametrize(
-    ("settings", "code"), [({"dt0": 0.01}, "projection_failed"), ({}, "step_underflow")], ids=["constant", "adaptive"]
+    ("settings", "code"),
+    [pytest.param({"dt0": 0.01}, "projection_failed", marks=pytest.mark.slow), ({}, "step_underflow")],
+    ids=["constant", "adaptive"],
 )
 def test_a_constraint_that_becomes_impossible_is_never_successful(settings, code):
     """A rod that shrinks to nothing at t = 1."""

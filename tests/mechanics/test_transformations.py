@@ -138,6 +138,7 @@ def test_coordinates_of_any_structure_give_the_same_motion(rng):
         np.testing.assert_allclose(rate, results[0][1], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_single_precision_twin(driven, driven_start, driven_args):
     """Everything in float32 stays float32 and agrees with float64, though the law's constants are float64."""
     double = State(*driven_start)

@@ -48,6 +48,7 @@ def test_reverse_mode_is_implicit():
     np.testing.assert_allclose(gradient, -weight_vjp(network, x, W, delta), rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_forward_differentiates_four_times_along_a_path():
     def path(t):
         W = jnp.stack([jnp.asarray(0.9), 0.5 + 0.3 * t])

@@ -97,6 +97,7 @@ def test_it_is_exactly_so_often_differentiable_at_the_nodes(smoothness, node):
     assert (jumps[-1] < 1e-2) if at_the_end else (jumps[-1] > 1.0)
 
 
+@pytest.mark.slow
 def test_nested_derivatives_are_those_of_finite_differences():
     ts = uneven(9, seed=5)
     signal = Sampled(ts, np.random.default_rng(6).normal(size=9), 4)

@@ -23,6 +23,11 @@ SIGNALS = {
     "codes": Stream(VALUES, 0.5, 2, degree=0),
 }
 every_signal = pytest.mark.parametrize("signal", SIGNALS.values(), ids=SIGNALS.keys())
+# Four derivatives of these take seconds to compile.
+HEAVY = {"sampled4": [pytest.mark.slow], "stream": [pytest.mark.slow]}
+most_signals = pytest.mark.parametrize(
+    "signal", [pytest.param(signal, id=name, marks=HEAVY.get(name, [])) for name, signal in SIGNALS.items()]
+)
 
 
 def test_each_states_its_smoothness():
@@ -52,7 +57,7 @@ def test_leaves_are_arrays(signal):
     assert all(eqx.is_array(leaf) for leaf in jax.tree.leaves(signal))
 
 
-@every_signal
+@most_signals
 def test_four_nested_derivatives_under_jit_are_finite_and_equal_taylor_by_finite_differences(signal):
     rate = signal
     for _ in range(3):
@@ -85,7 +90,7 @@ def test_signals_are_built_under_vmap():
     assert jax.vmap(lambda s: s(0.4))(direct).shape == (3, 2)
 
 
-@every_signal
+@most_signals
 def test_gradients_reach_every_leaf(signal):
     if not jax.tree.leaves(signal):
         pytest.skip("a plain function has no leaves")

@@ -38,6 +38,7 @@ def test_some_rows(name):
     assert bool(path.statistics.unbalanced) == ("too long" in name or "Euler" in name), path
 
 
+@pytest.mark.slow
 def test_the_origin_of_the_energy_does_not_matter():
     near, far = (alarms.run(alarms.Row("", alarms.swinging(20.0, origin=z), {"dt0": 0.1})) for z in (-np.cos(2.5), 1e3))
     assert far.stats["energy_min"] < -900

@@ -23,7 +23,7 @@ def dropped(g, height=1.0, **settings):
     return ll.simulate(FALL, start, TS, g, event=GROUND, **settings)
 
 
-@pytest.mark.parametrize("steps", [{}, {"dt0": 0.1, "solver": diffrax.Heun()}])
+@pytest.mark.parametrize("steps", [{}, pytest.param({"dt0": 0.1, "solver": diffrax.Heun()}, marks=pytest.mark.slow)])
 def test_a_ball_that_falls(steps):
     """A parabola, which every stepper of second order follows exactly: down at √(2h/g), with speed √(2gh)."""
     path = dropped(G, **steps)
@@ -58,6 +58,7 @@ def test_to_go_on_is_not_to_meet_it_again():
     assert not on.event.mask
 
 
+@pytest.mark.slow
 def test_a_run_without_its_event_is_the_run_without_one():
     never = diffrax.Event(lambda t, y, args: y.q[0] + 100, NEWTON)
     start = ll.State(jnp.ones(1), jnp.zeros(1))
@@ -121,6 +122,7 @@ def test_the_first_of_several_conditions():
     assert not path.event.mask["late"]
 
 
+@pytest.mark.slow
 def test_booleans_and_events_without_a_root_finder_end_with_the_step():
     for condition in (lambda t, y, a: y.q[0] < 0, lambda t, y, a: y.q[0]):
         path = ll.simulate(FALL, ll.State(jnp.ones(1), jnp.zeros(1)), TS, G, event=diffrax.Event(condition), dt0=0.25)

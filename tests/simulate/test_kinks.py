@@ -24,6 +24,7 @@ def pushed(ts, kinks, **settings):
     return ll.simulate(law, ll.State(jnp.zeros(1), jnp.zeros(1)), ts, kinks=kinks, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEPPERS)
 def test_a_pulse_is_not_stepped_over(name):
     path = pushed([0.0, 5.0, 10.0], [5.01, 5.0], **STEPPERS[name])

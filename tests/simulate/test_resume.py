@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lagrangian_learning.simulate import NoStabilisation, simulate
+from tests.helpers import mostly_slow
 from tests.laws import Motion, Oscillator, Pendulum, array, at_rest, released
 
 TS = np.linspace(0, 2, 5)
@@ -17,7 +18,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", mostly_slow(SETTINGS, "projection", "adaptive"))
 def test_bitwise(name):
     settings = SETTINGS[name]
     whole = simulate(LAW, released(), TS, **settings)
@@ -31,6 +32,7 @@ def test_bitwise(name):
     np.testing.assert_array_equal(given.q, second.q)
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_by_max_steps_goes_on():
     whole = simulate(LAW, released(), TS)
     cut = simulate(LAW, released(), TS, max_steps=20, throw=False)
@@ -51,6 +53,7 @@ def test_refusals():
         simulate(LAW, None, TS[2:], resume=first, dt0=0.1, solver=diffrax.Heun())
 
 
+@pytest.mark.slow
 def test_batched():
     law = Oscillator(array(2.0))
     starts = Motion(np.array([[1.0], [2.0]]), np.zeros((2, 1)))

@@ -71,6 +71,7 @@ def test_prints_what_a_reader_asks():
     assert repr(simulate(Pendulum(array(9.81)), released(), TS, dt0=0.1)) == text
 
 
+@pytest.mark.slow
 def test_prints_in_a_batch_and_under_jit(capsys):
     law = Oscillator(array(2.0))
     path = jax.vmap(lambda q: simulate(law, type(at_rest())(q, q * 0), TS, dt0=0.1))(jnp.ones((4, 1)))
@@ -80,6 +81,7 @@ def test_prints_in_a_batch_and_under_jit(capsys):
     assert "traced" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_residuals_without_projection_grow_and_are_told():
     ts = np.linspace(0, 5, 6)
     kept = simulate(Pendulum(array(9.81)), released(), ts, dt0=0.05)

@@ -63,6 +63,7 @@ def test_gradient_through_jit_and_vmap():
     np.testing.assert_allclose(slope(omegas), -np.sin(omegas), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_vmap_over_states_and_args():
     starts = Motion(jnp.array([[1.0], [2.0]]), jnp.zeros((2, 1)))
     path = jax.vmap(lambda s, a: simulate(Oscillator(array(2.0)), s, TS, a))(starts, jnp.zeros(2))

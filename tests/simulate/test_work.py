@@ -38,6 +38,7 @@ def exact_work():
     return np.diff((RATE * (q - REST)) ** 2 + STIFFNESS * q**2)[0] / 2 / FRICTION
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("solver", "order"), [(ll.KickDrift(), 1), (ll.ExponentialMidpoint(), 2), (ll.ExponentialRK4(), 3)]
 )

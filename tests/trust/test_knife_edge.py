@@ -9,6 +9,7 @@ from tests.problems import KNIFE_EDGE_START, OMEGA, cycloid, knife_edge
 TIMES = np.linspace(0.0, 2 * np.pi / OMEGA, 41)
 
 
+@pytest.mark.slow
 def test_the_cycloid_and_its_multiplier(gate, balanced):
     law = knife_edge(ll.DAlembert)
     path = ll.simulate(law, law.initial_state(0.0, *KNIFE_EDGE_START), TIMES, rtol=1e-10)

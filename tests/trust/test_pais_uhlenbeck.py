@@ -1,6 +1,7 @@
 """Pais–Uhlenbeck oscillator: ℓ = ½a² − ½(ω₁² + ω₂²)v² + ½ω₁²ω₂²q² is q⁗ + (ω₁² + ω₂²)q̈ + ω₁²ω₂²q = 0."""
 
 import numpy as np
+import pytest
 
 import lagrangian_learning as ll
 
@@ -14,6 +15,7 @@ def reference(t, derivative=0):
     return oscillations.sum(axis=-1)
 
 
+@pytest.mark.slow
 def test_against_its_two_oscillations(gate, balanced):
     squares = OMEGA**2
     lagrangian = ll.Lagrangian(

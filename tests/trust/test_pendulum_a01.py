@@ -30,6 +30,7 @@ def test_the_reference_has_the_published_period():
     np.testing.assert_allclose(reference(np.array([0.0, PERIOD / 2, PERIOD])), [[1, 0], [-1, 0], [1, 0]], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_first_hundred_seconds(gate, balanced):
     ts = np.linspace(0.0, 100.0, 201)
     path = swing(ts, rtol=1e-12)

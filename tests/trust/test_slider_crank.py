@@ -57,6 +57,7 @@ def run(parameters, rtol):
     return 5 * jnp.asarray(WEIGHTS) @ kinetic(path.v[1:-1]), path
 
 
+@pytest.mark.slow
 def test_kinetic_energy_integral(gate, balanced):
     value, path = run(SPRING, 1e-10)
     gate("G against its converged value", value - CONVERGED, 1e-7)

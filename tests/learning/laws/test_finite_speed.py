@@ -119,6 +119,7 @@ def atlas():
     return stability_atlas(jnp.array([0.0, 0.3, 0.7, 1.4, 2.0, 2.6]))
 
 
+@pytest.mark.slow
 def test_atlas_spectrum_and_gains_match_the_formulas(atlas):
     """docs/theory.md §7: growth sc − ϑ, stationary gains (1 − sϑ/c)^{−(L−l+1)}, to 1e-8."""
     np.testing.assert_allclose(

@@ -53,7 +53,14 @@ KINDS = {
 }
 
 
-SLOW = {"second order", "cyclic", "terms of order 1", "shared weights", "scheduled"}  # these compile for long
+SLOW = {
+    "second order",
+    "derived",
+    "cyclic",
+    "terms of order 1",
+    "shared weights",
+    "scheduled",
+}  # these compile for long
 EACH_KIND = [pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else []) for kind in KINDS]
 
 
@@ -131,7 +138,9 @@ def test_a_gradient_by_the_law_is_the_gradient_by_the_action(kind):
         np.testing.assert_allclose(left, right, rtol=1e-14, atol=0)
 
 
-@pytest.mark.parametrize("number", [jnp.asarray, float], ids=["array", "Python number"])
+@pytest.mark.parametrize(
+    "number", [pytest.param(jnp.asarray, marks=pytest.mark.slow), float], ids=["array", "Python number"]
+)
 @pytest.mark.parametrize("kind", [kind for kind in EACH_KIND if kind.values[0] != "scheduled"])
 def test_a_constant_put_into_a_law_moves_it_like_a_law_made_anew(kind, number):
     action, coordinates = action_of(kind)

@@ -72,6 +72,7 @@ def test_fourth_derivative_of_the_constraints_vanishes(key):
     assert max(float(value) for value in defect) < 1e-10
 
 
+@pytest.mark.slow
 def test_equations_of_the_eliminated_action(key):
     """x = f(t, W) put into the action: an unconstrained second-order Lagrangian of W (it shares the derivative)."""
     action, stimulus = problem(ll.Layered((2, 1)))

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
 from lagrangian_learning.learning.multipliers import ConjugateGradients, NetworkSchur
-from tests.helpers import relative
+from tests.helpers import mostly_slow, relative
 
 MASS_W, THETA, TIME = 0.5, 2.0, 0.3
 # 2 → 5 → 2 is a cycle; neuron 1 feeds it and 3, 4 hang on it.
@@ -75,7 +75,7 @@ def left_over(action, state, top, delta, stimulus):
     return *equations.defect(t, state, top, delta, stimulus).relative, jnp.max(jnp.abs(closing)) / scale
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS, "layered with bias", "cyclic digraph"))
 def test_solvers_agree_and_leave_nothing_over(name, key):
     network = NETWORKS[name]
     action, stimulus, W, W_dot = problem(network, key, mass_x=0.1)
