@@ -1,6 +1,7 @@
 """Comparisons that tests of several rooms share."""
 
 import numpy as np
+import pytest
 from jax.flatten_util import ravel_pytree
 
 

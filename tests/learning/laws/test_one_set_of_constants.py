@@ -60,7 +60,7 @@ SLOW = {
     "terms of order 1",
     "shared weights",
     "scheduled",
-}  # these compile for long
+}
 EACH_KIND = [pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else []) for kind in KINDS]
 
 
