@@ -1,6 +1,5 @@
 """Cauchy data: states on the constraints, checked or made so (docs/theory.md §4)."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -59,10 +58,10 @@ def initial_state(
     state = _shaped(law, q, v, a, j)
     t0 = time(t0, "t0", state.q)
     state = State(state.q, state.v, state.a, state.j, _multipliers(law, t0, state, args, multipliers))
-    state = require(state, all_finite((state, t0)), _NOT_FINITE)
     if law.constraint is not None:
         law.constraint.check(t0, law.jet(state), args)
     state, start = _prepared(law, t0, state, args, consistent == "project", tolerance)
+    state = require(state, start.finite, _NOT_FINITE)
     state = require(state, start.regular, _singular(start))
     if start.residual is None:
         return state
@@ -150,6 +149,7 @@ def _multipliers(law: AbstractEquations, t0: Array, state: State, args: PyTree, 
 class _Start(NamedTuple):
     """What was found out about a start; the verdicts are drawn outside jit, so that known data raise a ValueError."""
 
+    finite: Array
     residual: Residual | None
     consistent: Array
     regular: Array
@@ -160,13 +160,13 @@ class _Start(NamedTuple):
 def _prepared(
     law: AbstractEquations, t0: Array, state: State, args: PyTree, project: bool, tolerance: Any
 ) -> tuple[State, _Start]:
-    consistent, residual = jnp.asarray(True), None
+    finite, consistent, residual = all_finite((state, t0)), jnp.asarray(True), None
     if law.constraint is not None:
         if project:
             state, _ = consistent_state(law, t0, _nearer(law, t0, state, args), args, rounding_of(state, tolerance))
         residual = law.constraint_residual(t0, state, args)
         consistent = _on_constraint(law, t0, state, args, tolerance)
-    return state, _Start(residual, consistent, *_is_regular(law, t0, state, args))
+    return state, _Start(finite, residual, consistent, *_is_regular(law, t0, state, args))
 
 
 def _nearer(law: AbstractEquations, t: Array, state: State, args: PyTree) -> State:
@@ -203,18 +203,17 @@ def _on_constraint(law: AbstractEquations, t: Array, state: State, args: PyTree,
     assert law.constraint is not None
     allowed, consistent = rounding_of(state, tolerance), jnp.asarray(True)
     for index in range(law.constraint.level, len(law.jet(state))):
-        step = _corrected(law, t, state, args, index)
-        consistent = consistent & _accepts(step, _entry(allowed, index))
+        step, limit = _corrected(law, t, state, args, index), _entry(allowed, index)
+        consistent = consistent & _accepts(step, limit, _reached(law, t, state, args, index, limit))
     return consistent
 
 
 class _Step(NamedTuple):
-    """A linear correction: the state after it, its update, and the residual and the Jacobian that it was made from."""
+    """A linear correction: the state after it, its update, and the residual that it was made from."""
 
     state: State
     update: PyTree
     left: PyTree
-    jacobian: Callable[[PyTree], PyTree]
 
 
 def _newton(
@@ -244,10 +243,12 @@ def _newton(
     begin = (held(entry), size, jnp.full_like(size, jnp.inf), jnp.asarray(0))
     end = lax.while_loop(shrinks, again, begin)[0]
     moved = jax.tree.map(lambda leaf, there: leaf + lax.stop_gradient(there - leaf), entry, end)
-    last = _corrected(law, t, _with_entry(state, moved, index), args, index)
-    return last.state, _accepts(last, limit)
+    before = _with_entry(state, moved, index)
+    last = _corrected(law, t, before, args, index)
+    return last.state, _accepts(last, limit, _reached(law, t, before, args, index, limit))
 
 
+@eqx.filter_jit(inline=True)  # so that its several uses are traced once
 def _corrected(law: AbstractEquations, t: Array, state: State, args: PyTree, index: int) -> _Step:
     """One linear correction of jet[index], which cancels to first order the derivatives of G that end with it."""
     assert law.constraint is not None
@@ -257,24 +258,29 @@ def _corrected(law: AbstractEquations, t: Array, state: State, args: PyTree, ind
     system, _, _ = law.system(t, state, args, index)
     left = constraint.row_of(t, jet[: index + 1], args, index)
     update, _ = law.multiplier_solver(system, tree_zeros(state.q), tree_scale(-1, left))
-    return _Step(_with_entry(state, tree_add(jet[index], update), index), update, left, system.jacobian)
+    return _Step(_with_entry(state, tree_add(jet[index], update), index), update, left)
 
 
-def _accepts(step: _Step, limit: PyTree) -> Bool[Array, ""]:
+def _accepts(step: _Step, limit: PyTree, reached: PyTree) -> Bool[Array, ""]:
     """Whether an update is within its limit, and the residual within reach of a hundred such updates.
 
     Where constraints contradict each other, or their gradients vanish, the shortest update is zero and G is not.
     """
-    limit, left = lax.stop_gradient((limit, step.left))
-    flat, unravel = ravel_pytree(limit)
+    within = jax.tree.map(lambda left, most: jnp.all(jnp.abs(left) <= 100 * most), held(step.left), reached)
+    return (relative_size(step.update, held(limit)) <= 1) & jnp.all(jnp.stack(jax.tree.leaves(within)))
+
+
+@eqx.filter_jit(inline=True)
+def _reached(law: AbstractEquations, t: Array, state: State, args: PyTree, index: int, limit: PyTree) -> PyTree:
+    """Σ |B_ij| limit_j from below, by products that no matrix is needed for; B as in the correction of jet[index]."""
+    law, t, state, args, limit = held((law, t, state, args, limit))
+    assert law.constraint is not None
+    constraint = law.constraint.at_level(index)
+    assert constraint is not None
+    jacobian, (flat, unravel) = constraint.jacobian(t, law.jet(state), args), ravel_pytree(limit)
     places = jnp.arange(flat.size, dtype=flat.dtype)
-    # Σ |B_ij| limit_j from below, by products that no matrix is needed for.
-    probes = [held(step.jacobian(unravel(flat * jnp.cos((k + 1) * 1.618 * places + k)))) for k in range(_PROBES)]
-    within = [
-        jnp.all(jnp.abs(each) <= 100 * jnp.max(jnp.abs(jnp.stack(reached)), axis=0, initial=0))
-        for each, *reached in zip(*map(jax.tree.leaves, (left, *probes)), strict=True)
-    ]
-    return (relative_size(step.update, limit) <= 1) & jnp.all(jnp.stack(within))
+    probes = [jacobian(unravel(flat * jnp.cos((k + 1) * 1.618 * places + k))) for k in range(_PROBES)]
+    return jax.tree.map(lambda *each: jnp.max(jnp.abs(jnp.stack(each)), axis=0, initial=0), *probes)
 
 
 def relative_size(update: PyTree, limit: PyTree) -> Float[Array, ""]:

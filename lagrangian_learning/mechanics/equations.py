@@ -134,9 +134,9 @@ class AbstractEquations(AbstractLaw):
         if not isinstance(self.multiplier_solver, DenseByStructure):
             return self.structure
 
-        def inertia(direction: PyTree, t: Array, state: State, args: PyTree) -> PyTree:
+        def inertia(t: Array, state: State, args: PyTree) -> Callable[[PyTree], PyTree]:
             zero = tree_zeros(state.q)
-            return _negative(jax.linearize(lambda top: self._balance(t, state, top, args), zero)[1])(direction)
+            return _negative(jax.linearize(lambda top: self._balance(t, state, top, args), zero)[1])
 
         return constant_masses(inertia, state.q, t, state, args)
 

@@ -247,13 +247,14 @@ class DenseByStructure(AbstractMultiplierSolver):
         return chosen(self.mu, self.refinements)(system, force, closing)
 
 
-def constant_masses(inertia: Callable[..., PyTree], q: PyTree, *inputs: PyTree) -> ConstantMasses | None:
-    """The diagonal of an inertia(direction, *inputs) that depends on none of its inputs; None for any other inertia."""
+def constant_masses(inertia: Callable[..., LinearMap], q: PyTree, *inputs: PyTree) -> ConstantMasses | None:
+    """The diagonal of an inertia(*inputs) that depends on none of its inputs; None for any other inertia."""
     flat, unravel = ravel_pytree(tree_zeros(q))
     probes = np.stack([np.ones(flat.size), np.cos(np.arange(flat.size))]).astype(flat.dtype)
 
     def products(*at: PyTree) -> Array:
-        return jnp.stack([ravel_pytree(inertia(unravel(jnp.asarray(probe)), *at))[0] for probe in probes])
+        linear_map = inertia(*at)  # once for both probes: it traces the Lagrangian
+        return jnp.stack([ravel_pytree(linear_map(unravel(jnp.asarray(probe))))[0] for probe in probes])
 
     traced = Traced(products, *inputs)
     if traced.arguments or not traced.constants_known:

@@ -26,7 +26,7 @@ from .records import FlatRecorder, Record, Recorder, reached
 from .results import RESULTS, FailureCode, translate
 from .stabilisation import has_drifted, reach_of, rounding_of_sizes
 from .trajectory import Carry, Names, Trajectory
-from .work import Worked, start_of, terms_of
+from .work import Worked, rates_of, start_of, terms_of
 
 
 class Outcome(eqx.Module):
@@ -256,7 +256,7 @@ def diagnosed(law: AbstractLaw, t: Array, y: Worked, failure: Array, args: Args)
         return failure
 
     def singular() -> Array:
-        rates = law.rates(t, y.state, args)
+        rates = rates_of(law, t, y.state, args)
         return all_finite((law, args, y.state, residual_of(law, t, y, args))) & ~all_finite(rates.state)
 
     found = jax.lax.cond(failure == int(FailureCode.NON_FINITE), singular, lambda: jnp.asarray(False))

@@ -27,7 +27,7 @@ class WithWork(AbstractLaw):
     law: AbstractLaw
 
     def rates(self, t: Time, state: Worked, args: Args) -> Rates:
-        rates = self.law.rates(t, state.state, args)
+        rates = rates_of(self.law, t, state.state, args)
         return Rates(Worked(rates.state, None if state.work is None else rates.power))
 
     def splitting(self, given: AbstractLinearPart | None = None) -> tuple[AbstractLinearPart | None, AbstractLaw]:
@@ -98,20 +98,26 @@ class QuadratureOfPower(diffrax.AbstractWrappedSolver):
 
     def init(self, terms: Terms, t0: Array, t1: Array, y0: Worked, args: Args) -> tuple[PyTree, Array | None]:
         law = law_of(terms)
-        return self.solver.init(_alone(law), t0, t1, y0.state, args), law.rates(t0, y0.state, args).power
+        return self.solver.init(_alone(law), t0, t1, y0.state, args), rates_of(law, t0, y0.state, args).power
 
     def step(
         self, terms: Terms, t0: Array, t1: Array, y0: Worked, args: Args, solver_state: PyTree, made_jump: Any
     ) -> tuple[Worked, Worked | None, dict, PyTree, diffrax.RESULTS]:
         law, (inner, before) = law_of(terms), solver_state
         state, error, _, inner, result = self.solver.step(_alone(law), t0, t1, y0.state, args, inner, made_jump)
-        after = law.rates(t1, state, args).power
+        after = rates_of(law, t1, state, args).power
         y1 = Worked(state, None if y0.work is None else y0.work + (t1 - t0) / 2 * (before + after))
         error = None if error is None else Worked(error, _resting(y0.work))
         return y1, error, {"y0": y0, "y1": y1}, (inner, after), result
 
     def func(self, terms: Terms, t0: Time, y0: Worked, args: Args) -> Worked:
         return terms.vf(t0, y0, args)
+
+
+@eqx.filter_jit(inline=True)
+def rates_of(law: AbstractLaw, t: Time, state: PyTree, args: Args) -> Rates:
+    """The rates of the user's law; traced once for all its uses in a run."""
+    return law.rates(t, state, args)
 
 
 def terms_of(law: AbstractLaw) -> diffrax.ODETerm:
@@ -128,7 +134,7 @@ def law_of(terms: Terms) -> AbstractLaw:
 
 def start_of(law: AbstractLaw, t0: Array, state: PyTree, args: Args, *, works: bool = True) -> Worked:
     """The start of a run, its work being integrated if it `works`. ValueError where rates do not look like a state."""
-    rates = eqx.filter_eval_shape(law.rates, t0, state, args)
+    rates = eqx.filter_eval_shape(rates_of, law, t0, state, args)
     if _shapes(rates.state) != _shapes(state):
         raise ValueError(
             f"the law's rates do not look like its state: rates {_shapes(rates.state)}, state {_shapes(state)}. "
