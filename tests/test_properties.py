@@ -30,7 +30,11 @@ def examples(count):
 
 
 seeds = st.integers(0, 2**31 - 1)
-between = st.floats
+
+
+def between(low, high):
+    """Numbers of an interval. Without subnormals, which hypothesis asks the processor's mode about."""
+    return st.floats(low, high, allow_subnormal=False)
 
 
 # -- mechanisms: two rods on a point of the plane ----------------------------------------------------------------------
@@ -169,6 +173,46 @@ def test_success_has_no_nan_whatever_the_constants_and_weights(count):
         path = learned(weights(seed, 10.0**size), ll.Sampled(*drawn), 10.0**gamma)
         finite = all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((path.saved, path.energy, path.final_state)))
         assert finite or path.result != ll.RESULTS.successful
+
+    holds()
+
+
+class Breaks(ll.AbstractLaw):
+    """ẏ = −y until the first of the times args["rates"]; observables are NaN after args["observables"]."""
+
+    def rates(self, t, state, args):
+        return ll.Rates({"y": jnp.where(t > args["rates"], jnp.nan, -state["y"])})
+
+    def observables(self, t, state, args):
+        return {"y": jnp.where(t > args["observables"], jnp.nan, state["y"])}
+
+
+def nothing(t, observables):
+    return ()
+
+
+def own(t, observables):
+    return jnp.log(jnp.where(observables["y"] > 0, 1 - t, jnp.nan))
+
+
+KINDS = st.sampled_from((None, nothing, own)), st.sampled_from(({"dt0": 0.125}, {"rtol": 1e-3, "dt0": 0.125}))
+
+
+@few_and_many(12, 100)
+def test_success_has_no_nan_wherever_one_arises(count):
+    """In the last stage of the last step, where no record and no later step sees it, as well as in records alone."""
+    ends = st.sampled_from((0.5, 1.0, 1.5))
+
+    @examples(count)
+    @given(between(0.3, 3.0), between(0.3, 3.0), ends, *KINDS)
+    def holds(rates, observables, end, save, steps):
+        times, args = np.array([0.0, end / 2, end]), {"rates": rates, "observables": observables}
+        settings = {"solver": diffrax.Heun(), "max_steps": 256, "throw": False, "watch": "nothing", "save": save}
+        path = ll.simulate(Breaks(), {"y": jnp.ones(1)}, times, args, **settings, **steps)
+        kept = jax.tree.leaves((path.saved, path.final_state))
+        is_fine = end <= rates and (save is nothing or end <= observables) and (save is not own or end <= 1.0)
+        assert bool(path.result == ll.RESULTS.successful) == is_fine, path
+        assert not is_fine or not any(np.any(np.isnan(leaf)) for leaf in kept)
 
     holds()
 

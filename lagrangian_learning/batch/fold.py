@@ -43,6 +43,30 @@ def checked_fold(reduce: Any) -> Fold | None:
     return Fold(jax.tree.map(_strong, reduce[0]), reduce[1])
 
 
+class Folded(NamedTuple):
+    """A value, how many lanes have been folded into it, and the lane from which on it has held NaN (−1: it has none)."""
+
+    value: PyTree
+    lanes: Array
+    nan_from: Array
+
+    def after(self, value: PyTree, *, counts: Array) -> "Folded":
+        """With the value after one more lane; one that does not count is padding."""
+        nan_from = jnp.where(self.nan_from < 0, self.lanes, self.nan_from)
+        new = Folded(value, self.lanes + 1, jnp.where(_any_nan(value), nan_from, -1))
+        return jax.tree.map(lambda after, before: jnp.where(counts, after, before), new, self)
+
+
+def unfolded(start: PyTree) -> Folded:
+    """Before the first lane."""
+    return Folded(start, jnp.asarray(0, jnp.int32), jnp.asarray(-1, jnp.int32))
+
+
+def _any_nan(value: PyTree) -> Array:
+    leaves = [leaf for leaf in jax.tree.leaves(value) if eqx.is_inexact_array(leaf)]
+    return jnp.any(jnp.stack([jnp.asarray(False), *(jnp.any(jnp.isnan(leaf)) for leaf in leaves)]))
+
+
 class Folding(NamedTuple):
     """The fold with what makes a trajectory of an outcome."""
 
@@ -51,19 +75,19 @@ class Folding(NamedTuple):
     tolerances: Tolerances
     names: Names
 
-    def __call__(self, value: PyTree, outcome: Outcome, count: int) -> PyTree:
+    def __call__(self, value: Folded, outcome: Outcome, count: int) -> Folded:
         """The value after the first `count` lanes of a chunk; the others are padding."""
         return _folded(*self._arguments(value, outcome, count))
 
     def fingerprint(self, like: Outcome) -> str:
         """Of the start, and of the program that folds a chunk whose outcome has the shapes of `like`."""
         outcome = jax.tree.map(placeholder, like)
-        given = self._arguments(self.fold.start, outcome, 0)
+        given = self._arguments(unfolded(self.fold.start), outcome, 0)
         text = _folded.lower(*given).as_text()
         program = fingerprint_of_program(text, lambda: traced(_folded, *given), "reduce")
         return f"{program} {fingerprint_of_arrays(self.fold.start)}"
 
-    def _arguments(self, value: PyTree, outcome: Outcome, count: int) -> tuple[Any, ...]:
+    def _arguments(self, value: Folded, outcome: Outcome, count: int) -> tuple[Any, ...]:
         """All on the host: a loop over lanes whose body is small would be all overhead on an accelerator."""
         given = (value, outcome, jnp.asarray(count), self.times, self.tolerances)
         arrays, rest = eqx.partition(given, has_dtype)
@@ -73,21 +97,21 @@ class Folding(NamedTuple):
 @eqx.filter_jit
 def _folded(
     fn: Callable,
-    value: PyTree,
+    folded: Folded,
     outcome: Outcome,
     count: Int[Array, ""],
     times: Array,
     tolerances: Tolerances,
     names: Names,
-) -> PyTree:
-    def step(value: PyTree, entry: tuple[Array, Outcome]) -> tuple[PyTree, None]:
+) -> Folded:
+    def step(folded: Folded, entry: tuple[Array, Outcome]) -> tuple[Folded, None]:
         lane, one = entry
-        new = jax.tree.map(_strong, fn(value, trajectory_of(times, tolerances, one, names)))
-        _check_alike(new, value)
-        return jax.tree.map(lambda after, before: jnp.where(lane < count, after, before), new, value), None
+        new = jax.tree.map(_strong, fn(folded.value, trajectory_of(times, tolerances, one, names)))
+        _check_alike(new, folded.value)
+        return folded.after(new, counts=lane < count), None
 
     lanes = jnp.arange(outcome.failed.shape[0])
-    return jax.lax.scan(step, value, (lanes, outcome))[0]
+    return jax.lax.scan(step, folded, (lanes, outcome))[0]
 
 
 def _check_alike(new: PyTree, old: PyTree) -> None:
@@ -116,10 +140,17 @@ def _host() -> Any:
         return jax.local_devices()[0]
 
 
+NAN_REMEDY = (
+    "either that run failed (its result says so), and reduce should leave out paths whose path.result is not "
+    "successful, or reduce itself made NaN of a good one."
+)
+
+
 class Reduction(eqx.Module):
     """What `simulate_batch(..., reduce=(start, fn))` returns.
 
-    value: what the lanes were folded into, NumPy arrays. result, stats: code and statistics of every lane, as in a
+    value: what the lanes were folded into, NumPy arrays. nan_from: the run from which on it has held NaN, which the
+    printed reduction names; None: it holds none. result, stats: code and statistics of every lane, as in a
     `Trajectory`.
     """
 
@@ -127,6 +158,7 @@ class Reduction(eqx.Module):
     result: RESULTS
     statistics: Statistics
     description: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    nan_from: int | None = eqx.field(static=True, default=None)
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -138,6 +170,8 @@ class Reduction(eqx.Module):
 
     def __str__(self) -> str:
         rows = [*self.description, *outcome_rows(self.statistics, self.result), *value_rows(self.value)]
+        if self.nan_from is not None:
+            rows.append(("", f"NaN FROM RUN {self.nan_from} ON: {NAN_REMEDY}"))
         return table(f"Reduction{run_title(self.statistics)}", rows)
 
 
@@ -214,7 +248,7 @@ class FoldingCollector(AbstractCollector):
     def __init__(self, count: int, folding: Folding) -> None:
         self.arrays = HostArrays(count)
         self.folding = folding
-        self.value = folding.fold.start
+        self.value = unfolded(folding.fold.start)
 
     def part_of(self, outcome: Outcome) -> Summary:
         return Summary(outcome.result, outcome.failed, outcome.statistics)

@@ -35,7 +35,7 @@ from .checkpoint import Checkpoint, kept_chunk
 from .chunks import chunk_size
 from .devices import lane_mesh, local_lanes, num_devices, spans_processes
 from .engines import AbstractEngine, engine_for
-from .fold import AbstractCollector, Folding, FoldingCollector, RecordCollector, Reduction, checked_fold
+from .fold import NAN_REMEDY, AbstractCollector, Folding, FoldingCollector, RecordCollector, Reduction, checked_fold
 from .lanes import Inputs, Lanes, lanes_of
 
 _TRACED = (
@@ -104,7 +104,8 @@ def simulate_batch(
             after the last of them, and ends with the same bits. A folder of another run is refused: of another program,
             other inputs, another JAX or device. So are programs that call Python on the host.
         progress: print lanes, lanes a second and time left to standard error, now and then.
-        throw: raise RuntimeError as soon as a lane has failed; otherwise its `path.result` names the cause.
+        throw: raise RuntimeError as soon as a lane has failed, or where the value of reduce holds NaN; otherwise the
+            lane's `path.result` names the cause, and `nan_from` of the `Reduction` the lane.
 
     Returns a `Trajectory` with lanes first; with reduce, a `Reduction`. Raises ValueError for arguments that do not
     fit.
@@ -144,7 +145,7 @@ def simulate_batch(
     kept = None if folder is None else _kept(folder, run, collector, size)
     with _kept_where_stopped(kept, count):
         carry_out(run, size, collector, kept, Meter(count, shown=progress), throw=throw)
-    return _result(run, collector, names)
+    return _result(run, collector, names, throw=throw)
 
 
 @contextlib.contextmanager
@@ -226,16 +227,25 @@ def _kept(folder: Any, run: BatchRun, collector: AbstractCollector, size: int) -
     return Checkpoint(folder, {**run.configuration(size), **collector.configuration(run.like(size))})
 
 
-def _result(run: BatchRun, collector: AbstractCollector, names: Names) -> Trajectory | Reduction:
+def _result(run: BatchRun, collector: AbstractCollector, names: Names, *, throw: bool) -> Trajectory | Reduction:
     left = collector.arrays.tree
     refused = np.flatnonzero(left.result == RESULTS.refused_start)
     if refused.size:
         names = names.stating("refused", f"run {refused[0]}: {_why_refused(run, int(refused[0]))}")
     if isinstance(collector, FoldingCollector):
-        return Reduction(jax.tree.map(np.asarray, collector.value), left.result, left.statistics, names.description)
+        return _reduction(collector, names, throw=throw)
     each = (run.times, run.tolerances)
     times, tolerances = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (run.lanes.count, *leaf.shape)), each)
     return dataclasses.replace(trajectory_of(times, tolerances, left, names), engine=run.engine)
+
+
+def _reduction(collector: FoldingCollector, names: Names, *, throw: bool) -> Reduction:
+    """What the lanes were folded into; with `throw` an error where that holds NaN."""
+    left, folded = collector.arrays.tree, jax.tree.map(np.asarray, collector.value)
+    first = int(folded.nan_from)
+    if throw and first >= 0:
+        raise RuntimeError(f"the value of reduce holds NaN from run {first} on: {NAN_REMEDY}")
+    return Reduction(folded.value, left.result, left.statistics, names.description, None if first < 0 else first)
 
 
 def _why_refused(run: BatchRun, lane: int) -> str:

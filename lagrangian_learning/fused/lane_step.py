@@ -167,9 +167,9 @@ def recorded(t: Array, y: Worked, inputs: Inputs, given: LanePlan) -> Record:
 
 
 def failure_of(running: Running, inputs: Inputs, given: LanePlan) -> Array:
-    """Why the lane has stopped, with a code of its own for multipliers without a finite solution."""
-    law = law_of_lane(inputs, given)
-    return diagnosed(law, running.t, running.y, running.failure, inputs.args)
+    """Why the lane has stopped, with codes of their own for multipliers without a finite solution, and for drift."""
+    law, drifts = law_of_lane(inputs, given), given.plan.stabilisation.drifts
+    return diagnosed(law, running.t, running.y, running.failure, inputs.args, drifts=drifts)
 
 
 def _where(which: Array, new: PyTree, old: PyTree) -> PyTree:

@@ -60,10 +60,7 @@ def integrate(
         start = jnp.where(refused & (start == 0), int(FailureCode.REFUSED_START), start)
     solution = _solved(law, times, y0 if carry is None else carry.y, args, tolerances, plan, carry, start)
     records, end = _recorded(law, solution, times, args, plan)
-    failure = diagnosed(law, end.t, end.y, end.controller_state.failure, args)
-    if law.constrained_part is not None and plan.stabilisation.drifts:
-        drifted = has_drifted(law, end.t, end.y.state, args)
-        failure = jnp.where((failure == 0) & drifted, int(FailureCode.CONSTRAINT_DRIFT), failure)
+    failure = diagnosed(law, end.t, end.y, end.controller_state.failure, args, drifts=plan.stabilisation.drifts)
     names = ("num_steps", "num_accepted_steps", "num_rejected_steps")
     counts = [jnp.where(start > 0, 0, solution.stats[name]) for name in names]
     happening = None
@@ -249,11 +246,18 @@ def _unreached(states: PyTree, end: PyTree, there: Bool[Array, " times"]) -> PyT
     return jax.tree.map(filled, states, end)
 
 
-def diagnosed(law: AbstractLaw, t: Array, y: Worked, failure: Array, args: Args) -> Array:
-    """The failure that the controller kept; a NaN out of finite data and constraints is the multipliers' doing."""
-    law, t, y, args = observed((law, t, y, args))
-    if not law.solves_multipliers:
-        return failure
+def diagnosed(law: AbstractLaw, t: Array, y: Worked, failure: Array, args: Args, *, drifts: bool) -> Array:
+    """The failure that the controller kept, and what is only seen at the end: constraints that a run which `drifts`
+    has left, multipliers without a finite solution.
+    """
+    if drifts and law.constrained_part is not None:
+        drifted = has_drifted(law, t, y.state, args)
+        failure = jnp.where((failure == 0) & drifted, int(FailureCode.CONSTRAINT_DRIFT), failure)
+    return _singular_named(*observed((law, t, y)), failure, observed(args)) if law.solves_multipliers else failure
+
+
+def _singular_named(law: AbstractLaw, t: Array, y: Worked, failure: Array, args: Args) -> Array:
+    """A NaN out of finite data and constraints is the multipliers' doing."""
 
     def singular() -> Array:
         rates = rates_of(law, t, y.state, args)

@@ -119,6 +119,27 @@ def test_reduce_sees_how_a_lane_ended():
     assert "10 of 11 successful" in str(reduced)
 
 
+def bad_where_heavy(total, path):
+    """NaN out of lanes that are fine, those of gravity above 12.5."""
+    return total + jnp.log(12.5 - jnp.max(jnp.abs(path.a[0])))
+
+
+def test_a_nan_out_of_reduce_is_named():
+    """a = −g at rest on the side: log(12.5 − g) is NaN from g = 13 on, lane 8 of 5, 6, …, 15."""
+    reduced = run(reduce=(0.0, bad_where_heavy))
+    assert np.isnan(reduced.value)
+    assert reduced.nan_from == 8
+    assert "NaN FROM RUN 8 ON" in str(reduced)
+    with pytest.raises(RuntimeError, match="reduce holds NaN from run 8 on"):
+        run(reduce=(0.0, bad_where_heavy), throw=True)
+
+
+def test_a_nan_that_reduce_forgets_is_none():
+    reduced = run(reduce=(np.nan, lambda last, path: jnp.fmax(last, path.q[-1, 0])))
+    assert reduced.nan_from is None
+    assert np.isfinite(reduced.value)
+
+
 def test_throw_names_the_lane():
     state = released()
     state.q[6] = np.nan

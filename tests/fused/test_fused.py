@@ -160,3 +160,12 @@ def test_an_implicit_stepper_is_refused_by_name():
             Oscillator(2.0), swings(), TS, None,
             in_axes=(None, 0, None), engine=FUSED, solver=diffrax.Kvaerno3(), rtol=1e-4, progress=False,
         )  # fmt: skip
+
+
+def test_a_lane_that_drifts_off_its_constraints_says_so():
+    """Pendulums by Euler's method, nothing projected: the quick one leaves its circle, the one at rest does not."""
+    states = Motion(jnp.array([[0.0, -1.0], [0.0, -1.0]]), jnp.array([[0.0, 0.0], [3.0, 0.0]]))
+    settings = {"solver": diffrax.Euler(), "dt0": 0.05, "stabilisation": ll.NoStabilisation()}
+    for batch in both(Pendulum(jnp.asarray(0.0)), states, **settings):
+        codes = [ll.RESULTS.successful, ll.RESULTS.constraint_drift]
+        assert [bool((batch.result == code)[lane]) for lane, code in enumerate(codes)] == [True, True], batch

@@ -241,7 +241,7 @@ def henon_heiles(end, **kwargs):
     )  # fmt: skip
 
 
-# The run that was warned of wrongly, and rows that were written down before the measure was changed for it.
+# The run that is warned of wrongly, and rows that were written down before other measures were tried on it.
 SPEECH = Row("speech, the guide's run", speech(512.0), {"solver": HEUN, "dt0": 0.5})
 BLIND = [
     Row("speech, other seed, exponential", speech(128.0, seed=3), {"solver": MIDPOINT, "dt0": 0.5}),

@@ -14,15 +14,21 @@ from tests.simulate import alarms
 # thousandth. No measure of energy sees that, and no local error estimate.
 SILENT = {"pendulum, Heun too long"}
 
+# Heavy weights that follow a stream whose power jumps from frame to frame: its quadrature by two samples a frame is off
+# by more than the weights are. Of fast driven runs that are wrong some have smaller defects (docs/limits.md).
+FALSE = {"speech, the guide's run", "speech, other seed, exponential"}
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", alarms.ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*alarms.ROWS, alarms.SPEECH, *alarms.BLIND], ids=lambda row: row.name)
 def test_a_run_is_warned_of_if_it_is_wrong(row):
     path = alarms.run(row)
     kind = alarms.kind(alarms.error(row, path))
     warned = "FAILED" in str(path) or "the motion is not resolved" in str(path)
     if row.name in SILENT:
         assert (kind, warned) == ("bad", False)
+    elif row.name in FALSE:
+        assert (kind, warned) == ("good", True)
     elif kind != "neither":
         assert warned == (kind == "bad"), (kind, str(path))
 
