@@ -44,7 +44,7 @@ def checked_fold(reduce: Any) -> Fold | None:
 
 
 class Folded(NamedTuple):
-    """A value, how many lanes have been folded into it, and the lane from which on it has held NaN (−1: it has none)."""
+    """A value, how many lanes are folded into it, and the lane from which on it has held NaN (−1: it has none)."""
 
     value: PyTree
     lanes: Array
