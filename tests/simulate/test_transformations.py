@@ -97,3 +97,16 @@ def test_a_second_call_compiles_nothing():
         simulate(Counting(array(3.0), traces=traces), at_rest(0.5), TS * 2, rtol=1e-7)
     assert len(traces) == first
     assert not [message for message in compiled if "Compiling" in message], compiled
+
+
+def test_a_run_traces_its_law_few_times():
+    calls = []
+
+    def density(t, q, v, args):
+        calls.append(t)
+        return v @ v / 2 - q[1]
+
+    law = ll.EulerLagrange(ll.Lagrangian(density), ll.Holonomic(lambda t, q, args: q @ q - 1))
+    state = ll.State(jnp.array([1.0, 0.0]), jnp.zeros(2))
+    eqx.filter_eval_shape(lambda start: ll.simulate(law, start, jnp.linspace(0.0, 1.0, 3)), state)
+    assert len(calls) <= 30  # 8 a trace of the equations: rates, a correction, observables; not each of their uses
