@@ -240,3 +240,47 @@ def test_velocity_constraints_without_velocities_and_states_of_other_laws_are_na
     blade = ll.EulerLagrange(lagrangian, ll.Vakonomic(lambda t, q, v, args: v[0] - q[1] * v[1]))
     with pytest.raises(ValueError, match="this law's has q, v, multipliers, and this one q, v"):
         ll.simulate(blade, ll.State(jnp.asarray(q), jnp.asarray(v)), [0.0, 1.0])
+
+
+# -- inertia that is singular ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", [None, pytest.param(ll.multipliers.DenseSaddlePoint(), marks=pytest.mark.slow)])
+def test_a_massless_coordinate_is_carried_along_under_projection(solver):
+    """A pendulum and s = xy without mass, of potential s: with x = sin φ, y = −cos φ, φ̈ = −g sin φ + cos 2φ."""
+    law = ll.EulerLagrange(
+        ll.Lagrangian(lambda t, q, v, args: v[:2] @ v[:2] / 2 - GRAVITY * q[1] - q[2]),
+        ll.Holonomic(lambda t, q, args: ((q[:2] @ q[:2] - 1) / 2, q[2] - q[0] * q[1])),
+        **({} if solver is None else {"multiplier_solver": solver}),
+    )
+    start = law.initial_state(0.0, np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.5, 0.5]))
+    exact = solve_ivp(
+        lambda t, y: [y[1], -GRAVITY * np.sin(y[0]) + np.cos(2 * y[0])], (0, 3), [np.pi / 2, 0.5], "DOP853",
+        rtol=1e-12, atol=1e-12,
+    ).y[:, -1]  # fmt: skip
+    path = ll.simulate(law, start, [0.0, 3.0], rtol=1e-10)
+    x, y = np.sin(exact[0]), -np.cos(exact[0])
+    np.testing.assert_allclose(path.q[-1], [x, y, x * y], atol=1e-8)
+    np.testing.assert_allclose(path.v[-1, 2], exact[1] * -np.cos(2 * exact[0]), atol=1e-7)
+    assert path.stats["max_constraint_residual"] < 1e-13
+    assert path.stats["max_velocity_residual"] < 1e-12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", [ll.multipliers.ConjugateGradients(), ll.multipliers.BlockTridiagonal()])
+def test_network_solvers_under_projection_follow_the_reduced_motion(solver):
+    """Neurons as constrained coordinates, projected after each step, against the equations without constraints."""
+    network = ll.Layered((2, 3, 1))
+    action = ll.CognitiveAction(network, mass_x=0.01, mass_W=1.0, dissipation=ll.ExponentialDissipation(1.0))
+    stimulus = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 1.6]), 0.7, 0.1), jnp.array([0.4]))
+    W, times = network.init(jax.random.key(0)), np.linspace(0.0, 3.0, 4)
+    full, reduced = action.law(coordinates="full", multiplier_solver=solver), action.law()
+    paths = [
+        ll.simulate(law, law.initial_state(0.0, W, args=stimulus), times, stimulus, rtol=1e-9, max_steps=4096)
+        for law in (full, reduced)
+    ]
+    for found, wanted in zip(*(jax.tree.leaves(path.W) for path in paths), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert "projection" in str(paths[0])
+    assert paths[0].stats["max_constraint_residual"] < 1e-10
+    assert paths[0].stats["max_velocity_residual"] < 1e-10

@@ -45,6 +45,9 @@ def test_save_and_resume_are_given_the_time_itself():
     state = law.initial_state(2.0, np.zeros(1), np.ones(1))
     path = ll.simulate(law, state, [2.0, 1.0], dt0=0.25, save=seen, solver=diffrax.Heun())
     np.testing.assert_array_equal(path.saved, [2.0, 1.0])
+    assert path.carry.t == 1
+    q, v = path.final_state.q[0], path.final_state.v[0]
+    np.testing.assert_allclose(path.energy, [0.5, v**2 / 2 - 1.0 * q], rtol=1e-13)
     on = ll.simulate(law, None, [1.0, 0.5], dt0=0.25, save=seen, solver=diffrax.Heun(), resume=path)
     whole = ll.simulate(law, state, [2.0, 1.0, 0.5], dt0=0.25, save=seen, solver=diffrax.Heun())
     np.testing.assert_array_equal(on.final_state.q, whole.final_state.q)
