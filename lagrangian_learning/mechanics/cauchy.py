@@ -248,7 +248,7 @@ def _newton(
     return last.state, _accepts(last, limit, _reached(law, t, before, args, index, limit))
 
 
-@eqx.filter_jit(inline=True)  # so that its several uses are traced once
+@eqx.filter_jit(inline=True)  # pyright: ignore[reportCallIssue]  # so that its several uses are traced once
 def _corrected(law: AbstractEquations, t: Array, state: State, args: PyTree, index: int) -> _Step:
     """One linear correction of jet[index], which cancels to first order the derivatives of G that end with it."""
     assert law.constraint is not None
@@ -270,7 +270,7 @@ def _accepts(step: _Step, limit: PyTree, reached: PyTree) -> Bool[Array, ""]:
     return (relative_size(step.update, held(limit)) <= 1) & jnp.all(jnp.stack(jax.tree.leaves(within)))
 
 
-@eqx.filter_jit(inline=True)
+@eqx.filter_jit(inline=True)  # pyright: ignore[reportCallIssue]
 def _reached(law: AbstractEquations, t: Array, state: State, args: PyTree, index: int, limit: PyTree) -> PyTree:
     """Σ |B_ij| limit_j from below, by products that no matrix is needed for; B as in the correction of jet[index]."""
     law, t, state, args, limit = held((law, t, state, args, limit))

@@ -5,7 +5,6 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
 from lagrangian_learning._arrays import tree_scale
@@ -20,6 +19,7 @@ from lagrangian_learning.mechanics.law import (
 )
 from lagrangian_learning.mechanics.linear_part import AbstractLinearPart
 
+from .settings import Settings
 from .trajectory import Trajectory
 
 _FORWARD_ONLY = (
@@ -112,18 +112,17 @@ class SaveBackward(eqx.Module):
         return self.save(-t, observables)
 
 
-def in_tau(law: AbstractLaw, ts: Any, settings: dict[str, Any]) -> tuple[Backward, np.ndarray, dict[str, Any]]:
-    """Law, times and settings of a run in t as those of one in τ."""
+def in_tau(law: AbstractLaw, settings: Settings, resume: Any) -> tuple[Backward, Settings, Any]:
+    """Law, settings and trajectory to go on from, of a run in t, as those of one in τ."""
     for name in ("event", "kinks", "dense"):
-        if settings[name] is not None and settings[name] is not False:
+        if (given := getattr(settings, name)) is not None and given is not False:
             raise ValueError(_FORWARD_ONLY.format(what=f"{name}="))
-    save, controller, resume = (settings[name] for name in ("save", "stepsize_controller", "resume"))
-    turned = {
-        "save": None if save is None else SaveBackward(save),
-        "stepsize_controller": None if controller is None else controller.wrap(jnp.asarray(-1)),
-        "resume": turned_round(resume) if isinstance(resume, Trajectory) else resume,
-    }
-    return Backward(law), -np.asarray(ts), settings | turned
+    save, controller = settings.save, settings.stepsize_controller
+    turned = settings._replace(
+        save=None if save is None else SaveBackward(save),
+        stepsize_controller=None if controller is None else controller.wrap(jnp.asarray(-1)),
+    )
+    return Backward(law), turned, turned_round(resume) if isinstance(resume, Trajectory) else resume
 
 
 def turned_round(path: Trajectory) -> Trajectory:

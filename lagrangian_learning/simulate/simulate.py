@@ -87,26 +87,34 @@ def simulate(
     """
     check_law(law, save)
     flag(throw, "throw")
-    kinks = kinks_known(kinks, args)
-    if _decreases(ts):
-        given = {
-            "solver": solver, "rtol": rtol, "atol": atol, "dt0": dt0, "stepsize_controller": stepsize_controller,
-            "stabilisation": stabilisation, "adjoint": adjoint, "save": save, "resume": resume, "max_steps": max_steps,
-            "progress": progress, "watch": watch, "event": event, "kinks": kinks, "dense": dense,
-            "throw": throw,
-        }  # fmt: skip
-        backward, taus, given = in_tau(law, ts, given)
-        return turned_round(simulate(backward, state, taus, args, **given))
+    settings = Settings(
+        solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress), watch,
+        event, kinks_known(kinks, args), flag(dense, "dense"),
+    )  # fmt: skip
+    if not _decreases(ts):
+        return _simulated(law, state, ts, args, settings, resume, throw=throw)
+    backward, settings, resume = in_tau(law, settings, resume)
+    return turned_round(_simulated(backward, state, -np.asarray(ts), args, settings, resume, throw=throw))
+
+
+def _simulated(
+    law: AbstractLaw,
+    state: PyTree,
+    ts: Any,
+    args: PyTree,
+    settings: Settings,
+    resume: Any,
+    *,
+    throw: bool,
+) -> Trajectory:
     if resume is not None:
         state = resumed(resume, state)
         if np.ndim(resume.carry.t):
             raise ValueError("the trajectory to resume is a batch: go on with it by ll.simulate_batch, or jax.vmap.")
     state, dtype = checked_state(state)
     times = checked_times(ts, dtype)
-    given = (solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress))
-    settings = Settings(*given, watch, event, kinks, flag(dense, "dense"))
     tolerances, plan = settings.prepared(law, times)
-    check_room(state, times.shape[0], save, max_steps if dense else 0)
+    check_room(state, times.shape[0], settings.save, plan.max_steps if settings.dense else 0)
     # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.
     with collected_verdicts() as verdicts:
         if resume is not None:
@@ -115,10 +123,9 @@ def simulate(
     if throw:
         state = raised(state, verdicts)
     carry = None if resume is None else resume.carry
-    outcome = integrate_compiled(
-        law, state, times, args, tolerances, plan, carry, refused(verdicts) if verdicts else None
-    )
-    path = trajectory_of(times, tolerances, outcome, names_of(law, save, plan.description_of(law)))
+    refusal = refused(verdicts) if verdicts else None
+    outcome = integrate_compiled(law, state, times, args, tolerances, plan, carry, refusal)
+    path = trajectory_of(times, tolerances, outcome, names_of(law, settings.save, plan.description_of(law)))
     # A run that is known to be well is returned as it lies: the check would copy it, and gather what is sharded.
     unchecked = not throw or (is_concrete(outcome.failed) and not outcome.failed)
     return path if unchecked else path.result.error_if(path, outcome.failed)

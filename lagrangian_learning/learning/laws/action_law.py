@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import all_finite, dtype_of, max_abs
+from lagrangian_learning._arrays import all_finite, as_time, dtype_of, max_abs
 from lagrangian_learning._checks import about, one_of, require, time
 from lagrangian_learning.learning.abstract_action import AbstractAction
 from lagrangian_learning.learning.checks import check_stimulus, checked_velocities
@@ -52,6 +52,41 @@ class AbstractActionLaw(AbstractLaw):
     def check_stimulus(self, ts: Array, stimulus: Any) -> None:
         """ValueError when the stimulus does not fit: its input is differentiated as often as its constraints."""
         check_stimulus(self.network, self.potential, self.action.smoothness, ts, stimulus)
+
+
+class AbstractActionDynamics(AbstractActionLaw):
+    """An action's law (8)–(10) whose start follows from the weights: x = f(W, e(t0)), ẋ, … by the forward pass."""
+
+    def initial_state(
+        self,
+        t0: Any,
+        q: PyTree,
+        v: PyTree = None,
+        args: Stimulus | None = None,
+        *,
+        a: PyTree = None,
+        j: PyTree = None,
+        cauchy: str = "general",
+    ) -> State:
+        """Consistent Cauchy data from weights (docs/theory.md §4), in the coordinates of the law.
+
+        Arguments:
+            q, v: weights W and their velocities Ẇ, zero by default. A second-order action also takes a = Ẅ and j by
+                keyword, zero by default.
+            args: a `Stimulus` whose input has one entry an input neuron.
+            cauchy: "general" keeps Ẇ and lets ẋ(0) = −G_ξ⁻¹(G_t + G_M Ẇ) follow; "paper" is (11), all velocities zero,
+                and raises where G_t ≠ 0, since then (11) is inconsistent.
+
+        Raises ValueError for weights, signals or settings that do not fit; NaN anywhere is an error, and so are terms
+        of the action that leave accelerations undetermined.
+        """
+        weights = weights_state(self, t0, q, v, args, cauchy, a, j)
+        assert args is not None
+        return self._start(as_time(t0, weights.q), weights, args)
+
+    @abc.abstractmethod
+    def _start(self, t0: Array, weights: State, stimulus: Stimulus) -> State:
+        """The state of the law from checked weights (W, Ẇ, …)."""
 
 
 def described(law: AbstractActionLaw, coordinates: str) -> dict[str, str]:

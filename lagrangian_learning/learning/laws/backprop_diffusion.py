@@ -166,11 +166,7 @@ class BackpropDiffusion(AbstractBoundaryLaw):
         t0 = time(t0, "t0", W)
         check_stimulus(self.network, self.potential, _SMOOTHNESS, t0, args)
         assert args is not None
-        x = start_neurons(self.network, W, args.input(t0)) if x is None else like_neurons(self.network, W, x, "x")
-        if multipliers is None:
-            delta = start_multipliers(self.network, self.potential, x, W, args.target(t0))
-        else:
-            delta = like_neurons(self.network, W, multipliers, "multipliers")
+        x, delta = start_waves(self.network, self.potential, W, (args.input(t0), args.target(t0)), x, multipliers)
         delta = require(
             delta,
             all_finite((x, delta)),
@@ -269,6 +265,17 @@ class BackpropDiffusion(AbstractBoundaryLaw):
     @property
     def aliases(self) -> dict[str, tuple[str, int | None]]:
         return {"x": ("q", 0), "W": ("q", 1), "x_dot": ("v", 0), "W_dot": ("v", 1)}
+
+
+def start_waves(
+    network: AbstractNetwork, potential: AbstractPotential, W: PyTree, signals: tuple, x: PyTree, multipliers: PyTree
+) -> tuple[PyTree, PyTree]:
+    """(x, δ) at a start with input and target (u, y): as given, or those of backprop (zero on cycles) where None."""
+    u, y = signals
+    x = start_neurons(network, W, u) if x is None else like_neurons(network, W, x, "x")
+    if multipliers is None:
+        return x, start_multipliers(network, potential, x, W, y)
+    return x, like_neurons(network, W, multipliers, "multipliers")
 
 
 def start_neurons(network: AbstractNetwork, W: PyTree, u: Array) -> PyTree:

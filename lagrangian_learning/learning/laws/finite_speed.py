@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from lagrangian_learning._arrays import as_time, cast, tree_scale
 from lagrangian_learning._checks import about, time
 from lagrangian_learning.learning.abstract_action import AbstractAction
-from lagrangian_learning.learning.checks import check_constants, check_state, checked_velocities, like_neurons
+from lagrangian_learning.learning.checks import check_constants, check_state, checked_velocities
 from lagrangian_learning.learning.delta_errors import potential_gradient
 from lagrangian_learning.mechanics import (
     AbstractBoundaryLaw,
@@ -30,8 +30,7 @@ from .backprop_diffusion import (
     has_run_away,
     refuse_fast_dissipation,
     refuse_unstable,
-    start_multipliers,
-    start_neurons,
+    start_waves,
     stationary_waves,
 )
 from .full import AbstractFullDynamics
@@ -155,12 +154,7 @@ class FiniteSpeedDynamics(AbstractFullDynamics, AbstractBoundaryLaw):
         t0 = time(t0, "t0", W)
         self.check_stimulus(t0, args)
         assert args is not None
-        u = args.input(t0)
-        x = start_neurons(self.network, W, u) if x is None else like_neurons(self.network, W, x, "x")
-        if multipliers is None:
-            delta = start_multipliers(self.network, self.potential, x, W, args.target(t0))
-        else:
-            delta = like_neurons(self.network, W, multipliers, "multipliers")
+        x, delta = start_waves(self.network, self.potential, W, (args.input(t0), args.target(t0)), x, multipliers)
         velocities = (self._neuron_velocities(t0, x, W, args), W_dot)
         return initial_state(self, t0, (x, W), velocities, args, None, None, delta, "check", None)
 

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import all_finite, as_time
+from lagrangian_learning._arrays import all_finite
 from lagrangian_learning._checks import require
 from lagrangian_learning.learning.abstract_action import AbstractAction
 from lagrangian_learning.learning.checks import check_constants, check_state
@@ -21,7 +21,7 @@ from lagrangian_learning.mechanics import (
 from lagrangian_learning.networks import guard_rank
 from lagrangian_learning.signals import Stimulus
 
-from .action_law import AbstractActionLaw, described, full_aliases, lifted, regular_start, weights_state
+from .action_law import AbstractActionDynamics, AbstractActionLaw, described, full_aliases, lifted, regular_start
 
 
 class AbstractFullDynamics(AbstractActionLaw, AbstractEulerLagrange):
@@ -55,7 +55,7 @@ class AbstractFullDynamics(AbstractActionLaw, AbstractEulerLagrange):
         return full_aliases()
 
 
-class FullDynamics(AbstractFullDynamics):
+class FullDynamics(AbstractActionDynamics, AbstractFullDynamics):
     """(8)–(10) on q = (x, W): neurons are integrated and kept on their constraints by stabilisation.
 
     `accelerations` returns ((ẍ, Ẅ), δ). Made by `CognitiveAction.law("full")`.
@@ -66,26 +66,9 @@ class FullDynamics(AbstractFullDynamics):
     gains: tuple[Array, Array] | None = None
     damps_drift: bool = eqx.field(static=True, default=False)
 
-    def initial_state(
-        self,
-        t0: Any,
-        q: PyTree,
-        v: PyTree = None,
-        args: Stimulus | None = None,
-        *,
-        a: PyTree = None,
-        j: PyTree = None,
-        cauchy: str = "general",
-    ) -> State:
-        """Consistent Cauchy data from weights q = W and v = Ẇ: x is the forward pass, ẋ its derivative.
-
-        Arguments and errors as in `ReducedDynamics.initial_state`.
-        """
-        reduced = weights_state(self, t0, q, v, args, cauchy, a, j)
-        assert args is not None
-        t0 = as_time(t0, reduced.q)
-        reduced = eqx.tree_at(lambda s: s.q, reduced, self._guarded(reduced.q, args.input(t0)))
-        return regular_start(self.equations, t0, lifted(self.network, t0, reduced, args), args)
+    def _start(self, t0: Array, weights: State, stimulus: Stimulus) -> State:
+        weights = eqx.tree_at(lambda s: s.q, weights, self._guarded(weights.q, stimulus.input(t0)))
+        return regular_start(self.equations, t0, lifted(self.network, t0, weights, stimulus), stimulus)
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self.check_stimulus(ts, args)

@@ -54,6 +54,17 @@ class AbstractDescent(AbstractLaw, AbstractEnergyPart):
     def __check_init__(self) -> None:
         instance(self.network, "network", AbstractNetwork, "a network such as ll.Layered((2, 2, 1))")
 
+    def initial_state(self, t0: Any, q: PyTree, v: PyTree = None, args: Stimulus | None = None) -> State:
+        """Weights q = W, and their velocities v = Ẇ (0 by default) where the law holds them, checked with the stimulus.
+
+        Raises ValueError for weights or signals that do not fit, and for velocities of a law that holds none.
+        """
+        with about("q"):
+            W = self.network.check_weights(q)
+        W_dot = checked_velocities(self.network, W, v) if self.velocities_held else without_velocities(v)
+        self._check_stimulus(time(t0, "t0", W), args)
+        return State(W, W_dot)
+
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
         self._check_stimulus(ts, args)
         check_state(state, self.velocities_held)
@@ -100,14 +111,6 @@ class GradientFlow(AbstractDescent):
     potential: AbstractPotential = eqx.field(converter=as_potential, default=SquaredError())
     velocities_held: ClassVar[int] = 0
     gamma: Float[Array, "..."] = eqx.field(converter=friction, default=1.0)  # pyright: ignore[reportAssignmentType]
-
-    def initial_state(self, t0: Any, q: PyTree, v: None = None, args: Stimulus | None = None) -> State:
-        """The weights q = W, checked with the stimulus args; errors as in `ReducedDynamics.initial_state`."""
-        with about("q"):
-            W = self.network.check_weights(q)
-        without_velocities(v)
-        self._check_stimulus(time(t0, "t0", W), args)
-        return State(W, None)
 
     @compiled
     def velocities(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:
@@ -169,14 +172,6 @@ class DampedDescent(AbstractDescent):
     def __check_init__(self) -> None:
         made = "a dissipation such as ll.ExponentialDissipation(theta=1.0)"
         instance(self.dissipation, "dissipation", AbstractDissipation, made)
-
-    def initial_state(self, t0: Any, q: PyTree, v: PyTree = None, args: Stimulus | None = None) -> State:
-        """Weights q = W and their velocities v = Ẇ (0 by default), checked with the stimulus args."""
-        with about("q"):
-            W = self.network.check_weights(q)
-        W_dot = checked_velocities(self.network, W, v)
-        self._check_stimulus(time(t0, "t0", W), args)
-        return State(W, W_dot)
 
     @compiled
     def accelerations(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:

@@ -24,11 +24,11 @@ from lagrangian_learning.mechanics import (
 from lagrangian_learning.networks import AbstractLinearisation
 from lagrangian_learning.signals import Stimulus
 
-from .action_law import AbstractActionLaw, described, known_regular, lifted, regular_start, weights_state
+from .action_law import AbstractActionDynamics, described, known_regular, lifted, regular_start
 from .full import FullDynamics
 
 
-class AbstractReducedDynamics(AbstractActionLaw, AbstractEnergyPart):
+class AbstractReducedDynamics(AbstractActionDynamics, AbstractEnergyPart):
     """(8)–(10) on q = W: neurons follow the weights, x = f(W, e(t)), and the constraints hold exactly."""
 
     @property
@@ -38,34 +38,10 @@ class AbstractReducedDynamics(AbstractActionLaw, AbstractEnergyPart):
     def full_state(self, t: Any, state: State, stimulus: Stimulus) -> State:
         return lifted(self.network, as_time(t, state.q), state, stimulus)
 
-    def initial_state(
-        self,
-        t0: Any,
-        q: PyTree,
-        v: PyTree = None,
-        args: Stimulus | None = None,
-        *,
-        a: PyTree = None,
-        j: PyTree = None,
-        cauchy: str = "general",
-    ) -> State:
-        """Consistent Cauchy data from weights (docs/theory.md §4).
-
-        Arguments:
-            q, v: weights W and their velocities Ẇ, zero by default. A second-order action also takes a = Ẅ and j by
-                keyword, zero by default.
-            args: a `Stimulus` whose input has one entry an input neuron.
-            cauchy: "general" keeps Ẇ and lets ẋ(0) = −G_ξ⁻¹(G_t + G_M Ẇ) follow; "paper" is (11), all velocities zero,
-                and raises where G_t ≠ 0, since then (11) is inconsistent.
-
-        Raises ValueError for weights, signals or settings that do not fit; NaN anywhere is an error, and so are terms
-        of the action that leave accelerations undetermined.
-        """
-        state = weights_state(self, t0, q, v, args, cauchy, a, j)
+    def _start(self, t0: Array, weights: State, stimulus: Stimulus) -> State:
         if known_regular(self.multiplier_solver):
-            return state
-        assert args is not None
-        return in_weights(regular_start(self.equations, t0, self.full_state(t0, state, args), args))
+            return weights
+        return in_weights(regular_start(self.equations, t0, self.full_state(t0, weights, stimulus), stimulus))
 
     @compiled
     def energy(self, t: Any, state: State, args: Any = None) -> Array:
