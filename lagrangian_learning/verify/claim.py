@@ -63,6 +63,9 @@ class Claim:
     def __post_init__(self) -> None:
         if self.verdict != "holds" and not self.remark:
             raise ValueError(f"check {self.name}: a verdict other than “holds” needs its remark.")
+        # `help` of a claim shows what is claimed, not what a `Claim` is.
+        shown = f"{self.claim}\n\nMeasured: {self.method}"
+        object.__setattr__(self, "__doc__", f"{shown}\n\nRemark: {self.remark}" if self.remark else shown)
 
     @property
     def reference(self) -> str | None:

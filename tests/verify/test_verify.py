@@ -1,6 +1,7 @@
 """`verify`: every check behaves as documented, all of the paper is covered, and broken code is noticed."""
 
 import json
+import pydoc
 
 import jax
 import jax.numpy as jnp
@@ -141,6 +142,12 @@ def test_a_measurement_that_raises_fails_its_row_and_spares_the_others(monkeypat
     assert "NOT as documented: a-check" in found.summary
     rows = json.loads(found.to_json())
     assert rows[0]["residual"] is None
+
+
+@pytest.mark.parametrize("check", ll.verify.claims(), ids=lambda check: check.name)
+def test_help_of_a_claim_shows_what_is_claimed(check):
+    shown = pydoc.plain(pydoc.render_doc(check))
+    assert all(part in shown for part in (f"    {check.claim}", f"Measured: {check.method}", check.remark))
 
 
 def test_a_measuring_function_becomes_the_claim_of_its_name():
