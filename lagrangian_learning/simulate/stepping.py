@@ -93,6 +93,7 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
             return MonitoredState(inner, Monitor(None, None, None, stability), reach, sides)
         return MonitoredState(inner, first_reading(law_of(terms), t0, y0, args, stability), reach, sides)
 
+    @eqx.filter_jit(inline=True)  # traced once, where Diffrax would trace it three times
     def step(
         self,
         terms: Terms,
@@ -103,19 +104,6 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
         solver_state: MonitoredState,
         made_jump: bool | Bool[Array, ""],
     ) -> tuple[Worked, StepReport, dict, MonitoredState, diffrax.RESULTS]:
-        return _traced_once(self, terms, t0, t1, y0, args, solver_state, made_jump)
-
-    def watched_step(
-        self,
-        terms: Terms,
-        t0: Array,
-        t1: Array,
-        y0: Worked,
-        args: Args,
-        solver_state: MonitoredState,
-        made_jump: bool | Bool[Array, ""],
-    ) -> tuple[Worked, StepReport, dict, MonitoredState, diffrax.RESULTS]:
-        """The step of the stepper inside, and all that follows it."""
         jumped = True if self.projects else made_jump
         y1, error, dense, inner, result = self.solver.step(terms, t0, t1, y0, args, solver_state.inner, jumped)
         law = law_of(terms)
@@ -201,12 +189,6 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
     @property
     def root_find_max_steps(self) -> int:
         return self.solver.root_find_max_steps  # pyright: ignore[reportAttributeAccessIssue]
-
-
-@eqx.filter_jit(inline=True)
-def _traced_once(stepper: MonitoredStepper, *given: Any) -> tuple:
-    """`watched_step`: Diffrax traces the body of its loop three times, and this is most of it."""
-    return stepper.watched_step(*given)
 
 
 def _steady(monitor: Monitor, stability: Stability, failure: Array) -> tuple[Monitor, Array]:

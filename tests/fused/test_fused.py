@@ -162,6 +162,7 @@ def test_an_implicit_stepper_is_refused_by_name():
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_lane_that_drifts_off_its_constraints_says_so():
     """Pendulums by Euler's method, nothing projected: the quick one leaves its circle, the one at rest does not."""
     states = Motion(jnp.array([[0.0, -1.0], [0.0, -1.0]]), jnp.array([[0.0, 0.0], [3.0, 0.0]]))

@@ -42,6 +42,7 @@ def test_the_two_forces_are_the_right_side_of_the_wave_equation(key, stimulus):
     assert jnp.allclose(ratio, jnp.linalg.norm(force) / jnp.linalg.norm(loss), rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_both_coordinates_tell_the_same(key, stimulus):
     ratios = []
     for coordinates in ("reduced", "full"):

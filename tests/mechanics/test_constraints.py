@@ -245,7 +245,8 @@ def test_velocity_constraints_without_velocities_and_states_of_other_laws_are_na
 # -- inertia that is singular ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver", [None, pytest.param(ll.multipliers.DenseSaddlePoint(), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", [None, ll.multipliers.DenseSaddlePoint()])
 def test_a_massless_coordinate_is_carried_along_under_projection(solver):
     """A pendulum and s = xy without mass, of potential s: with x = sin φ, y = −cos φ, φ̈ = −g sin φ + cos 2φ."""
     law = ll.EulerLagrange(

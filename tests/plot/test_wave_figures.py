@@ -19,6 +19,7 @@ def test_the_constant_run_shows_the_front_behind_which_gradients_are_exact():
     assert exact_layers(run)[2 * L - 2 : 2 * L] == [L - 1, L]
 
 
+@pytest.mark.slow
 def test_the_rapid_run_shows_one_synchronised_layer():
     run = scene(RAPID)
     assert carried(run, 20, 0) == (20, -1)

@@ -139,6 +139,7 @@ def test_nothing_is_extrapolated():
         assert np.isnan(derivative(signal, 1)(outside))
 
 
+@pytest.mark.slow
 def test_gradients_in_times_and_values_are_those_of_finite_differences():
     ts, values = uneven(8), np.random.default_rng(7).normal(size=8)
 

@@ -40,6 +40,7 @@ def seen(t, observables):
     return t
 
 
+@pytest.mark.slow
 def test_save_and_resume_are_given_the_time_itself():
     law = ll.EulerLagrange(ll.Lagrangian(lambda t, q, v, args: v @ v / 2 + t * q[0]))
     state = law.initial_state(2.0, np.zeros(1), np.ones(1))

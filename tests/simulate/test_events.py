@@ -38,6 +38,7 @@ def test_a_ball_that_falls(steps):
     assert "ended by an event" in str(path)
 
 
+@pytest.mark.slow
 def test_a_ball_that_bounces():
     """Half of the speed is kept: the n-th bounce comes at √(2h/g) (1 + 2 Σ e^k)."""
     t, state, times = 0.0, ll.State(jnp.ones(1), jnp.zeros(1)), []
@@ -110,6 +111,7 @@ def test_a_batch_ends_lane_by_lane():
         )
 
 
+@pytest.mark.slow
 def test_the_first_of_several_conditions():
     event = diffrax.Event(
         {"ground": lambda t, y, a: y.q[0], "half": lambda t, y, a: y.q[0] - 0.5, "late": lambda t, y, a: t > 1.0},

@@ -18,7 +18,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", mostly_slow(SETTINGS, "projection", "adaptive"))
+@pytest.mark.parametrize("name", mostly_slow(SETTINGS, "projection"))
 def test_bitwise(name):
     settings = SETTINGS[name]
     whole = simulate(LAW, released(), TS, **settings)

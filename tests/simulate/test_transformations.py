@@ -101,6 +101,7 @@ def test_a_second_call_compiles_nothing():
     assert not [message for message in compiled if "Compiling" in message], compiled
 
 
+@pytest.mark.slow
 def test_a_run_traces_its_law_few_times():
     calls = []
 

@@ -134,6 +134,7 @@ def test_gains_take_plain_numbers():
     np.testing.assert_allclose(ll.laws.layer_gains("forward", 4, 1.0, 2), 0.75 ** -np.arange(3.0, 0, -1))
 
 
+@pytest.mark.slow
 def test_atlas_fidelity_of_slow_input(atlas):
     """Sign flip points along the gradient everywhere; forward at ϑ = 2c has alternating sign; parity undoes it."""
     forward, flip, parity = (atlas.cosine[RULES.index(rule)] for rule in ("forward", "sign_flip", "parity"))

@@ -8,6 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
+from tests.helpers import mostly_slow
 
 TIME = 0.3
 CYCLE = ((0, 3), (1, 2), (2, 3), (3, 4), (2, 5), (4, 5), (5, 2), (0, 5))
@@ -177,7 +178,7 @@ def test_the_limits_hold_each_constant_once(law, count):
     assert {id(array) for array in reachable_arrays(law)} == {id(leaf) for leaf in leaves}
 
 
-@pytest.mark.parametrize("kind", ["reduced", "full", "finite speed", "derived"])
+@pytest.mark.parametrize("kind", mostly_slow(("reduced", "full", "finite speed", "derived"), "reduced", "finite speed"))
 def test_methods_are_jitted_as_they_are_and_compile_once_outside(kind):
     action, coordinates = action_of(kind)
     law = action.law(coordinates)

@@ -90,6 +90,7 @@ def test_solvers_agree_and_leave_nothing_over(name, key):
 SWEEPS_AND_DENSE = {"sweeps": ConjugateGradients(), "dense": ll.multipliers.DenseSaddlePoint()}
 
 
+@pytest.mark.slow
 def test_solvers_agree_in_float32(key):
     network = NETWORKS["layered with bias"]
     action, stimulus, W, W_dot = problem(network, key, 0.1, jnp.float32)
