@@ -59,8 +59,9 @@ def integrate(
     if refused is not None:
         start = jnp.where(refused & (start == 0), int(FailureCode.REFUSED_START), start)
     solution = _solved(law, times, y0 if carry is None else carry.y, args, tolerances, plan, carry, start)
-    records, end = _recorded(law, solution, times, args, plan)
-    failure = diagnosed(law, end.t, end.y, end.controller_state.failure, args, drifts=plan.stabilisation.drifts)
+    records, end, unsolved = _recorded(law, solution, times, args, plan)
+    failure, drifts = end.controller_state.failure, plan.stabilisation.drifts
+    failure = diagnosed(law, end.t, end.y, failure, args, drifts=drifts, unsolved=unsolved)
     names = ("num_steps", "num_accepted_steps", "num_rejected_steps")
     counts = [jnp.where(start > 0, 0, solution.stats[name]) for name in names]
     happening = None
@@ -182,23 +183,29 @@ def _saveat(law: AbstractLaw, times: Array, plan: Plan) -> diffrax.SaveAt:
 
 def _recorded(
     law: AbstractLaw, solution: diffrax.Solution, times: Array, args: Args, plan: Plan
-) -> tuple[Record, Carry]:
-    """The records, NaN where the run did not arrive, and where it ended."""
+) -> tuple[Record, Carry, Bool[Array, ""] | None]:
+    """The records, NaN where the run did not arrive, and where it ended.
+
+    The last is whether multipliers at the end of a run that did not arrive have no finite solution; None: not recorded.
+    """
     if plan.backsolves:
         ts, records = solution.ts, solution.ys
         t, y = ts[-1], jax.tree.map(lambda leaf: leaf[-1], records)
     else:
         (ts, end), (records, ys) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues]
         t, y = end[0], jax.tree.map(lambda leaf: leaf[0], ys)
+    unsolved = None
     if plan.records_afterwards:
         record = Recorder(law, plan.save, plan.watch)
-        states = _unreached(records, y, jnp.isfinite(ts))
+        rows = _unreached((times, records), (t, y), jnp.isfinite(ts))
         # One by one: a batch of multiplier solves would take the memory of all saved times at once.
-        records = jax.lax.map(lambda saved: record(*saved, args), (times, states))
+        records = jax.lax.map(lambda row: record(*row, args), rows)
+        if "multipliers" in records.saved:
+            unsolved = ~all_finite(jax.tree.map(lambda leaf: leaf[-1], records.saved["multipliers"]))
     else:
         records = records.record
     carry = Carry(t, y, solution.solver_state, solution.controller_state, jnp.asarray(solution.made_jump))
-    return reached(records, jnp.isfinite(ts)), carry
+    return reached(records, jnp.isfinite(ts)), carry, unsolved
 
 
 def _at_event(
@@ -237,31 +244,46 @@ def _rows(which: Array, leaf: Array) -> Array:
     return which.reshape(which.shape + (1,) * (leaf.ndim - 1))
 
 
-def _unreached(states: PyTree, end: PyTree, there: Bool[Array, " times"]) -> PyTree:
-    """The saved states, the end standing in where the run did not arrive: no solve then has to meet Diffrax's inf."""
+def _unreached(saved: PyTree, end: PyTree, there: Bool[Array, " times"]) -> PyTree:
+    """Times and states, the end standing in where the run did not arrive: no solve then has to meet Diffrax's inf."""
 
     def filled(leaf: Array, last: Array) -> Array:
         return jnp.where(there.reshape(there.shape + (1,) * last.ndim), leaf, last)
 
-    return jax.tree.map(filled, states, end)
+    return jax.tree.map(filled, saved, end)
 
 
-def diagnosed(law: AbstractLaw, t: Array, y: Worked, failure: Array, args: Args, *, drifts: bool) -> Array:
+def diagnosed(
+    law: AbstractLaw,
+    t: Array,
+    y: Worked,
+    failure: Array,
+    args: Args,
+    *,
+    drifts: bool,
+    unsolved: Bool[Array, ""] | None = None,
+) -> Array:
     """The failure that the controller kept, and what is only seen at the end: constraints that a run which `drifts`
-    has left, multipliers without a finite solution.
+    has left, multipliers without a finite solution (`unsolved`, if that is known already).
     """
     if drifts and law.constrained_part is not None:
         drifted = has_drifted(law, t, y.state, args)
         failure = jnp.where((failure == 0) & drifted, int(FailureCode.CONSTRAINT_DRIFT), failure)
-    return _singular_named(*observed((law, t, y)), failure, observed(args)) if law.solves_multipliers else failure
+    return (
+        _singular_named(*observed((law, t, y)), failure, *observed((args, unsolved)))
+        if law.solves_multipliers
+        else failure
+    )
 
 
-def _singular_named(law: AbstractLaw, t: Array, y: Worked, failure: Array, args: Args) -> Array:
+def _singular_named(
+    law: AbstractLaw, t: Array, y: Worked, failure: Array, args: Args, unsolved: Bool[Array, ""] | None
+) -> Array:
     """A NaN out of finite data and constraints is the multipliers' doing."""
 
     def singular() -> Array:
-        rates = rates_of(law, t, y.state, args)
-        return all_finite((law, args, y.state, residual_of(law, t, y, args))) & ~all_finite(rates.state)
+        without = ~all_finite(rates_of(law, t, y.state, args).state) if unsolved is None else unsolved
+        return without & all_finite((law, args, y.state, residual_of(law, t, y, args)))
 
     found = jax.lax.cond(failure == int(FailureCode.NON_FINITE), singular, lambda: jnp.asarray(False))
     return jnp.where(found, int(FailureCode.SINGULAR_MULTIPLIERS), failure)
