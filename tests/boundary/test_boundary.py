@@ -103,6 +103,7 @@ def rows(*trees):
     return np.asarray(jax.vmap(lambda tree: ravel_pytree(tree)[0])(trees))
 
 
+@pytest.mark.slow
 def test_massless_solution_equals_scipy(solved, weights):
     start = rows(solved.x, solved.W)[0]
     np.testing.assert_array_equal(start[6:], ravel_pytree(weights)[0])

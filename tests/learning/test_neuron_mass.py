@@ -51,6 +51,7 @@ def test_both_coordinates_tell_the_same(key, stimulus):
     assert jnp.allclose(*ratios, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_without_mass_there_is_no_such_force(key, stimulus):
     law, state = law_and_state(stimulus, key, 0.0)
     assert ll.learning.neuron_mass_ratio(law, 0.3, state, stimulus) == 0

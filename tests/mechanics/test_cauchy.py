@@ -104,6 +104,7 @@ def test_a_moving_constraint_carries_the_velocity_along():
     np.testing.assert_allclose(state.v, [3 * np.cos(0.6), 7], atol=1e-15)
 
 
+@pytest.mark.slow
 def test_second_order_data_are_checked_and_projected_on_every_level(elastica):
     q, v, a, j = jnp.array([1.1, 0.1]), jnp.array([0.2, 1.0]), jnp.array([-0.3, 0.5]), jnp.array([0.1, 0.9])
     with pytest.raises(ValueError, match="off the constraint"):

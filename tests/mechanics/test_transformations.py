@@ -57,6 +57,7 @@ def test_vmap_over_a_physical_constant():
     )
 
 
+@pytest.mark.slow
 def test_projection_and_start_under_jit_and_vmap(driven, driven_start, driven_args):
     """A start made inside jit(vmap) is the start made outside."""
     q, v = driven_start

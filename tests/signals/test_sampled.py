@@ -12,6 +12,7 @@ from scipy.interpolate import BarycentricInterpolator
 from scipy.special import betainc
 
 from lagrangian_learning.signals import Sampled
+from tests.helpers import mostly_slow
 
 
 def uneven(count, seed=0):
@@ -113,7 +114,7 @@ def test_a_constant_has_no_derivative_at_all():
     assert np.all(signal(1.234) == 0.3)
 
 
-@pytest.mark.parametrize("smoothness", [2, 4])
+@pytest.mark.parametrize("smoothness", mostly_slow((2, 4), 4))
 def test_float32_times_give_float32_values(smoothness):
     ts = uneven(30)
     signal = Sampled(ts, np.sin(ts), smoothness)
@@ -173,6 +174,7 @@ GAP = np.concatenate([np.arange(10.0), 29.0 + np.arange(10.0)])
 IN_UNIT = np.random.default_rng(1).uniform(size=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoothness", [2, 4])
 @pytest.mark.parametrize("degree", [0, 1])
 def test_low_degrees_stay_between_their_neighbours_in_a_gap(smoothness, degree):

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from lagrangian_learning.signals import Sampled, Stream
+from tests.helpers import mostly_slow
 
 
 def frames(count=40, channels=3, seed=0):
     return np.random.default_rng(seed).normal(size=(count, channels))
 
 
-@pytest.mark.parametrize("smoothness", [2, 4])
+@pytest.mark.parametrize("smoothness", mostly_slow((2, 4), 2))
 def test_a_stream_is_the_sampled_signal_of_its_grid(smoothness):
     """Our code against our code; `Sampled` has its own oracles."""
     values = frames()
@@ -63,6 +64,7 @@ def test_one_compiled_function_serves_every_piece():
     assert len(traced) == 1
 
 
+@pytest.mark.slow
 def test_float32_loses_nothing_far_into_a_long_stream():
     count = 100_000
     values = np.sin(0.3 * np.arange(count, dtype=np.float64))[:, None].astype(np.float32)

@@ -57,6 +57,7 @@ def test_float64_keeps_them_and_integers_beyond_it():
     assert kept == nanoseconds.tolist()
 
 
+@pytest.mark.slow
 def test_what_rounding_took_from_the_times_is_kept_beside_them():
     """Against the same samples in float64, at the very times of float32; rounded nodes would be off by 0.6."""
     ts = 90.0 + 0.01 * np.arange(1000)

@@ -99,6 +99,7 @@ def test_derivatives_of_the_time_of_an_event(run):
     np.testing.assert_allclose(jax.jacfwd(lambda g: time(g, diffrax.ForwardMode()))(G), slope, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_batch_ends_lane_by_lane():
     heights = np.array([[0.5], [1.0], [30.0]])
     start = ll.State(heights, np.zeros((3, 1)))

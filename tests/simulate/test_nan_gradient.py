@@ -41,6 +41,7 @@ def test_what_a_failed_run_is_asked_for_has_no_derivative(mode):
         assert np.isnan(slope), name
 
 
+@pytest.mark.slow
 def test_a_lane_left_out_leaves_the_gradient_of_the_others():
     def loss(omega):
         path = run(omega, max_steps=32)

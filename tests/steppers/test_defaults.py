@@ -20,7 +20,15 @@ class Counting(Relaxing):
 
 
 @pytest.mark.parametrize(
-    "stepper", [diffrax.Heun(), diffrax.Dopri5(), diffrax.Tsit5(), ll.ExponentialMidpoint(), ll.ExponentialRK4()]
+    "stepper",
+    [
+        diffrax.Heun(),
+        diffrax.Tsit5(),
+        *(
+            pytest.param(stepper, marks=pytest.mark.slow)
+            for stepper in (diffrax.Dopri5(), ll.ExponentialMidpoint(), ll.ExponentialRK4())
+        ),
+    ],
 )
 def test_evaluations_a_step_are_those_that_are_computed(stepper):
     counts = []

@@ -9,6 +9,7 @@ import lagrangian_learning as ll
 from lagrangian_learning.simulate import NotSavedError
 
 
+@pytest.mark.slow
 def test_a_run_fills_in_the_table():
     network = ll.Layered((2, 3, 1))
     action = ll.CognitiveAction(network, mass_x=0.2, mass_W=0.5, dissipation=ll.ExponentialDissipation(0.8))

@@ -115,6 +115,7 @@ def test_it_runs_and_keeps_its_constraints(key):
     assert float(jnp.max(jnp.abs(path.W[0][-1] - path.W[0][0]))) > 1e-2
 
 
+@pytest.mark.slow
 def test_acceleration_of_neurons_alone_is_singular(key):
     """Six weights, rank ∂x/∂W at most three: Ẅ is not determined by an F of ẍ (docs/theory.md §2)."""
     action, stimulus = problem(term=lambda t, x, v, a, W, V, A, s: squares(a) / 2)

@@ -174,6 +174,7 @@ def test_a_traced_mass_chooses_the_solver_of_a_known_one(network, mass_x):
     assert eqx.filter_eval_shape(chosen, jnp.asarray(mass_x)) == chosen(mass_x)
 
 
+@pytest.mark.slow
 def test_conjugate_gradients_differentiate_as_the_dense_solve_does(key):
     """d/d(m_x, W) of a number made of accelerations and multipliers, through `ConjugateGradients` and through LU."""
     network = ll.Layered((2, 3, 1))

@@ -106,6 +106,7 @@ def test_learning_during_the_waves_descends(key):
     assert mean_loss(learned) < 0.3 * mean_loss(W)
 
 
+@pytest.mark.slow
 def test_transformations(key):
     network = Layered((2, 3, 2), bias=True)
     W = network.init(key)

@@ -20,6 +20,7 @@ def noise(key):
     return jax.random.normal(u, (40, 3)), jax.random.normal(y, (40, 2))
 
 
+@pytest.mark.slow
 def test_references_are_those_of_the_frames_that_are_named(key, noise):
     network = ll.Layered((3, 4, 4, 2), bias=True)
     (u, y), W, L = noise, network.init(key), 3
