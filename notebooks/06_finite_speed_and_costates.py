@@ -301,8 +301,8 @@ errors = {
 }
 slopes = {name: np.polyfit(np.log(speeds), np.log(error), 1)[0] for name, error in errors.items()}
 for name, error in errors.items():
-    told = "  ".join(f"{value:.5f}" for value in error)
-    print(f"{name:<24} distance to gradient flow at c = 10, 100, 1000: {told}   slope {slopes[name]:.3f}")
+    shown = "  ".join(f"{value:.5f}" for value in error)
+    print(f"{name:<24} distance to gradient flow at c = 10, 100, 1000: {shown}   slope {slopes[name]:.3f}")
 
 # %% [markdown]
 # Second way: both problems again by SciPy, on the equations by hand. For the boundary values that is its own
@@ -576,7 +576,7 @@ loss = (learning.x[:, 5] - target) ** 2 / 2
 fall = float(loss[-243:].mean() / loss[:243].mean())
 
 scales = np.linspace(0.0, 6.0, 13)
-spectra, told = [], []
+spectra, shown = [], []
 for scale in scales:
     big = scale * np.abs(np.asarray(W_cyclic))
     at_zero = ll.State(
@@ -589,9 +589,9 @@ for scale in scales:
     laws = (
         ll.BackpropDiffusion(cyclic, ll.SquaredError(), 1.0, 4.0, costate=rule) for rule in ("forward", "sign_flip")
     )
-    told.append([float(law.growth_rate(at_zero)) for law in laws])
+    shown.append([float(law.growth_rate(at_zero)) for law in laws])
 spectra = np.array(spectra)
-off_spectra = np.abs(spectra - np.array(told)).max()
+off_spectra = np.abs(spectra - np.array(shown)).max()
 critical = np.interp(0.0, spectra[:, 1], scales)
 print(f"loss in the last quarter of the run over that in the first: {fall:.3f}")
 print(

@@ -104,11 +104,11 @@ wrong_frames = {
 }
 print("places and times at which another frame was found than the formulas say:", wrong_frames)
 
-told = [("layer of weights l", layers)]
-told.append(("target of the error − input it meets", [ll.waves.target_mismatch(l, L) for l in layers]))
-told.append(("input it meets − input that made it", [ll.waves.causing_input_mismatch(l, L) for l in layers]))
+shown = [("layer of weights l", layers)]
+shown.append(("target of the error − input it meets", [ll.waves.target_mismatch(l, L) for l in layers]))
+shown.append(("input it meets − input that made it", [ll.waves.causing_input_mismatch(l, L) for l in layers]))
 print()
-for name, values in told:
+for name, values in shown:
     print(f"{name:<38}" + "".join(f"{value:>5}" for value in values))
 
 # %% [markdown]
@@ -188,8 +188,8 @@ def errors(u, y):
     """Relative error of g_{t,l} against the gradients of two frames: [2, L]."""
 
     def both(W):
-        told = [ll.waves.wave_fidelity(network, W, u, y, ll.SquaredError(), frame) for frame in ("cause", "target")]
-        return jnp.stack([fidelity.relative_error for fidelity in told])
+        shown = [ll.waves.wave_fidelity(network, W, u, y, ll.SquaredError(), frame) for frame in ("cause", "target")]
+        return jnp.stack([fidelity.relative_error for fidelity in shown])
 
     return jnp.mean(jax.vmap(both)(weights), axis=0)
 

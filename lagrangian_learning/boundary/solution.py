@@ -7,11 +7,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._arrays import is_concrete, observed
 from lagrangian_learning._checks import positive, positive_int, require
 from lagrangian_learning.simulate.records import Record
 from lagrangian_learning.simulate.results import RESULTS
-from lagrangian_learning.simulate.stepping import observed
 from lagrangian_learning.simulate.table import Row, most, result_row, saved_row, span, steps_row, table, times_row
 from lagrangian_learning.simulate.trajectory import AbstractSolution, Names
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax.extend.core as jex
 
+from lagrangian_learning._jaxprs import needed
 from lagrangian_learning._tuning import FUSED_NUMBERS, KERNELS_AN_EQUATION
 from lagrangian_learning._types import Number
 
@@ -59,17 +60,8 @@ def cost_of(fn: Callable, *args: Any, loop_steps: Number = 1.0) -> Cost:
 
 
 def _total(jaxpr: jex.Jaxpr, loop_steps: Number) -> Cost:
-    return sum((_cost(equation, loop_steps) for equation in _used(jaxpr)), start=NOTHING)
-
-
-def _used(jaxpr: jex.Jaxpr) -> list[Any]:
-    """The equations whose results are used: XLA drops the others, as the power where only rates are asked for."""
-    needed, used = set(map(id, jaxpr.outvars)), []
-    for equation in reversed(jaxpr.eqns):
-        if equation.effects or not needed.isdisjoint(map(id, equation.outvars)):
-            used.append(equation)
-            needed.update(map(id, equation.invars))
-    return used[::-1]
+    """Of the equations that are needed: XLA drops the others, as the power where only rates are asked for."""
+    return sum((_cost(equation, loop_steps) for equation in needed(jaxpr, effects=True)[1]), start=NOTHING)
 
 
 def _cost(equation: Any, loop_steps: Number) -> Cost:

@@ -5,10 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._jaxprs import needed
 
 _CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat")
 
@@ -24,7 +25,7 @@ class Traced:
         self.closed, shape = jax.make_jaxpr(fn, return_shape=True)(*args)
         self.structure = jax.tree.structure(shape)
         self.owners = [k for k, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
-        self.needed, self.kept = _sliced(self.closed.jaxpr, [True] * len(self.closed.jaxpr.outvars))
+        self.needed, self.kept = needed(self.closed.jaxpr, read_by=_read_by)
 
     @property
     def arguments(self) -> set[int]:
@@ -52,20 +53,6 @@ def _blank(variable: Any) -> Array:
     return jnp.zeros(variable.aval.shape, variable.aval.dtype)
 
 
-def _sliced(jaxpr: Jaxpr, wanted: Sequence[bool]) -> tuple[set, list]:
-    """The variables that the wanted outputs need, and the equations between them, in order."""
-    needed = {
-        atom for atom, asked in zip(jaxpr.outvars, wanted, strict=True) if asked and not isinstance(atom, Literal)
-    }
-    kept = []
-    for equation in reversed(jaxpr.eqns):
-        asked = [variable in needed for variable in equation.outvars]
-        if any(asked):
-            kept.append(equation)
-            needed |= {atom for atom in _read_by(equation, asked) if not isinstance(atom, Literal)}
-    return needed, kept[::-1]
-
-
 def _read_by(equation: Any, asked: Sequence[bool]) -> list:
     """The inputs of an equation that its outputs asked for need: all, unless it calls a function that can be read."""
     inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
@@ -73,5 +60,5 @@ def _read_by(equation: Any, asked: Sequence[bool]) -> list:
     readable = equation.primitive.name in _CALLS and isinstance(inner, Jaxpr)
     if not readable or len(inner.invars) != len(equation.invars) or len(inner.outvars) != len(asked):
         return list(equation.invars)
-    needed, _ = _sliced(inner, asked)
-    return [outer for outer, variable in zip(equation.invars, inner.invars, strict=True) if variable in needed]
+    variables, _ = needed(inner, asked, read_by=_read_by)
+    return [outer for outer, variable in zip(equation.invars, inner.invars, strict=True) if variable in variables]

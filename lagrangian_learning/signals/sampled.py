@@ -38,7 +38,7 @@ class Sampled(AbstractSignal):
         degree: of the local polynomials, 0, 1, 2 or 4; None: as the smoothness.
 
     Raises ValueError for sizes that do not fit, dates and other things that are not real numbers, and (`eqx.error_if`
-    when traced) for times that do not increase or that their dtype cannot tell apart, NaN or inf.
+    when traced) for times that do not increase or that their dtype cannot distinguish, NaN or inf.
     """
 
     ts: Inexact[Array, " samples"]

@@ -80,7 +80,7 @@ class Stimulus(eqx.Module):
             t0, t1: first and last time of the run.
 
         Raises ValueError for a wrong shape or too little smoothness, and (`eqx.error_if` when traced) for times outside
-        the domain, times that their dtype cannot tell apart finely enough for the signals, and values that are NaN or
+        the domain, times that their dtype does not resolve finely enough for the signals, and values that are NaN or
         inf at t0.
         """
         t0 = as_constant(t0)

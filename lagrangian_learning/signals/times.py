@@ -1,4 +1,4 @@
-"""Times as data have them: kept to the last digit given, and refused where a dtype cannot tell them apart."""
+"""Times as data have them: kept to the last digit given, and refused where a dtype cannot distinguish them."""
 
 from typing import Any
 

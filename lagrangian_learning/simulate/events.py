@@ -10,10 +10,9 @@ import optimistix as optx
 from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning._arrays import all_finite, tree_where
+from lagrangian_learning._arrays import all_finite, observed, tree_where
 from lagrangian_learning._types import Args, Terms
 
-from .monitor import observed
 from .results import FailureCode
 
 # A root must lower the condition to this part of what it was at the ends of the step.

@@ -6,9 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from lagrangian_learning._arrays import tree_where
+from lagrangian_learning._arrays import observed, tree_where
 from lagrangian_learning._types import Args
 from lagrangian_learning.mechanics.law import AbstractLaw, EnergyReading, Residual
 
@@ -211,12 +211,6 @@ def over_records(monitor: Monitor, ts: Array, record: Any) -> Monitor:
     works = () if work is None else (work[:-1], work[1:])
     ends = (jnp.diff(ts), energy[1:], None if record.moving is None else observed(record.moving[1:]), *works)
     return Monitor(None, settled, lax.scan(one_more, monitor.energy, ends)[0], monitor.stability)
-
-
-def observed(tree: PyTree) -> PyTree:
-    """The same values, out of the derivative: watching a run must neither cost nor change its gradient."""
-    arrays, rest = eqx.partition(tree, eqx.is_array)
-    return eqx.combine(lax.stop_gradient(arrays), rest)
 
 
 def _larger(largest: Residual | None, new: Residual | None) -> Residual | None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
-from lagrangian_learning._arrays import all_finite, is_concrete
+from lagrangian_learning._arrays import all_finite, is_concrete, observed
 from lagrangian_learning._checks import require
 from lagrangian_learning._types import Args
 from lagrangian_learning.mechanics.cauchy import relative_size, rounding_of
@@ -19,7 +19,7 @@ from lagrangian_learning.mechanics.state import State
 
 from .controllers import AdaptiveState
 from .events import Conditions, Event, Search, placed
-from .monitor import Statistics, observed, over_records, residual_of
+from .monitor import Statistics, over_records, residual_of
 from .nan_gradient import nan_gradient
 from .plan import Plan, Tolerances
 from .records import FlatRecorder, Record, Recorder, reached

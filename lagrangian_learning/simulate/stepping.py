@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning._arrays import all_finite, tree_where
+from lagrangian_learning._arrays import all_finite, observed, tree_where
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.law import AbstractLaw, Residual
 
 from .events import Conditions
-from .monitor import Monitor, first_reading, observed, reading, residual_of
+from .monitor import Monitor, first_reading, reading, residual_of
 from .results import FailureCode
 from .stabilisation import Accuracy, reach_of
 from .stability import Stability

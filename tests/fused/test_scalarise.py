@@ -184,6 +184,7 @@ def test_a_run_time_check_that_fails_gives_nan():
     ("function", "argument", "message"),
     [
         (lambda x: jax.pure_callback(np.sin, x, x), jnp.ones(2), "calls back to Python"),
+        (lambda x: (jax.debug.print("{}", x), x)[1], jnp.ones(2), "calls back to Python .debug_"),
         (lambda x: jax.random.normal(jax.random.key(0), x.shape) * x, jnp.ones(2), "random"),
         (lambda x: lax.scan(lambda c, row: (c + row, None), 0.0, x)[0], jnp.ones(5000), "too large to unroll"),
         (lambda x: lax.fori_loop(0, 10**6, lambda i, y: y * 1.1 + i, x), jnp.ones(2), "scalar operations"),

@@ -39,6 +39,7 @@ def accelerations(action, solver, W, W_dot, stimulus):
     return law.accelerations(0.3, law.initial_state(0.3, W, W_dot, stimulus), stimulus)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mass_x", [0.1, 0.0])
 @pytest.mark.parametrize("name", mostly_slow(NETWORKS, "layered with bias"))
 def test_equal_to_the_dense_saddle_point(name, mass_x, key):

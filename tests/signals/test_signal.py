@@ -79,6 +79,7 @@ def test_a_batch_of_signals_equals_each_alone(signal):
     np.testing.assert_array_equal(together[0], together[1])
 
 
+@pytest.mark.slow
 def test_signals_are_built_under_vmap():
     values = np.stack([VALUES, 2.0 * VALUES])
     batch = jax.vmap(lambda v: Stimulus(Sampled(TS, v), Stream(v, 0.5)))(values)
@@ -90,6 +91,7 @@ def test_signals_are_built_under_vmap():
     assert jax.vmap(lambda s: s(0.4))(direct).shape == (3, 2)
 
 
+@pytest.mark.slow
 @most_signals
 def test_gradients_reach_every_leaf(signal):
     if not jax.tree.leaves(signal):

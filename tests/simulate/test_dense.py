@@ -37,6 +37,7 @@ def test_outside_the_run_it_is_nan():
     assert np.isnan(run().at(jnp.array([-0.1, 3.1])).q).all()
 
 
+@pytest.mark.slow
 def test_what_has_no_state_between_its_times_says_so():
     rod = ll.EulerLagrange(ll.Lagrangian(lambda t, q, v, k: v @ v / 2), ll.Holonomic(lambda t, q, k: q @ q - 1))
     state = rod.initial_state(0.0, jnp.array([1.0, 0.0]))

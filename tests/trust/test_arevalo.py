@@ -2,11 +2,13 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import lagrangian_learning as ll
 from tests.problems import circle
 
 
+@pytest.mark.slow
 def test_position_and_multiplier(gate, balanced):
     law = ll.EulerLagrange(
         ll.Lagrangian(lambda t, q, v, args: 0.5 * v @ v),

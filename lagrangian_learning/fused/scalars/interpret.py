@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lagrangian_learning._jaxprs import needed
 from lagrangian_learning._tuning import MAX_ENTRIES
 from lagrangian_learning.fused.internals import ClosedJaxpr, Jaxpr, Literal, Primitive, is_tracer, parameters
 
@@ -87,7 +88,7 @@ class Interpreter:
         def read(atom: Any) -> Any:
             return self.literal(atom) if isinstance(atom, Literal) else values[atom]
 
-        for equation in _needed(jaxpr):
+        for equation in needed(jaxpr, effects=True)[1]:
             results = self._apply(equation, [read(atom) for atom in equation.invars])
             values.update(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
@@ -142,20 +143,11 @@ class Interpreter:
     def call(self, primitive: Primitive, params: dict, operands: list, shapes: list, equation: Any = None) -> list:
         """The primitive left as it is, on arrays put together from scalars."""
         if equation is not None and (equation.effects or "callback" in primitive.name):
-            raise NotScalarError(f"it calls back to Python ({primitive.name}), as a run-time check does.")
+            raise NotScalarError(
+                f"it calls back to Python ({primitive.name}), as a run-time check or jax.debug.print does."
+            )
         if any(is_extended(shape.dtype) for shape in shapes):
             raise NotScalarError("it uses random keys, which are no numbers: draw what is random beforehand.")
         call = Call(primitive, params, tuple(operands))
         sources = [Source(shape.shape, shape.dtype, call=call, output=k) for k, shape in enumerate(shapes)]
         return [self.spread(source) for source in sources]
-
-
-def _needed(jaxpr: Jaxpr) -> list:
-    """The equations on which results depend, in their order."""
-    needed = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
-    kept = []
-    for equation in reversed(jaxpr.eqns):
-        if needed.intersection(equation.outvars):
-            kept.append(equation)
-            needed.update(atom for atom in equation.invars if not isinstance(atom, Literal))
-    return kept[::-1]

@@ -83,6 +83,7 @@ def test_a_nan_ends_at_once_and_leaves_other_lanes_alone(matrix):
     assert np.all(np.isnan(lanes.value[0][1]))
 
 
+@pytest.mark.slow
 def test_a_run_reports_multipliers_that_were_not_found():
     network = ll.Layered((2, 3, 1))
     law = ll.CognitiveAction(network, mass_x=10.0).law(multiplier_solver=ll.multipliers.ConjugateGradients(max_steps=1))
