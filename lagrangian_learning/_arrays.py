@@ -1,5 +1,6 @@
 """Arrays and pytrees: constants, dtypes, arithmetic leaf by leaf."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
 
@@ -53,6 +55,23 @@ def as_time(t: Any, like: PyTree) -> Inexact[Array, ""]:
 def is_concrete(*values: Any) -> bool:
     """Whether values are known now, that is, not traced by a transformation."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def nothing_traced() -> bool:
+    """Whether arrays made now are values: false inside `jit`, where even a constant is traced."""
+    return is_concrete(jnp.zeros(()))
+
+
+def shapes_of(fn: Callable, *args: PyTree) -> PyTree:
+    """Shapes of fn(*args), for a function of a module; traced once for all arguments that look alike."""
+    arrays, rest = eqx.partition(args, lambda leaf: isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct))
+    leaves, structure = jax.tree.flatten(rest)
+    return _of_arrays.eval_shape(arrays, fn, structure, tuple(leaves))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _of_arrays(arrays: PyTree, fn: Callable, structure: Any, leaves: tuple) -> PyTree:
+    return fn(*eqx.combine(arrays, jax.tree.unflatten(structure, leaves)))
 
 
 def all_finite(tree: PyTree) -> Array:

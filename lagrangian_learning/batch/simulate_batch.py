@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import diffrax
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._arrays import is_concrete, shapes_of
 from lagrangian_learning._checks import collected_verdicts, flag, positive_int
 from lagrangian_learning._interrupts import Terminated, terminations_raised
 from lagrangian_learning.mechanics.law import AbstractLaw
@@ -128,7 +127,7 @@ def simulate_batch(
     row = lane_mesh(mesh)
     batch = lanes_of(Inputs(law, state, args, None if resume is None else resume.carry), in_axes)
     with _noted(in_axes):
-        _check_one(batch.like_one, times)
+        shapes_of(_check_one, batch.like_one, times)
     # Chosen for the whole batch, so that all processes choose the same.
     with _noted(in_axes):
         chosen = engine_for(engine, batch.like_one, batch.count, times, tolerances, plan)
@@ -176,14 +175,10 @@ def _noted(in_axes: Any) -> Iterator[None]:
         raise
 
 
-def _check_one(lane: Inputs, times: Array) -> None:
+def _check_one(lane: Inputs, times: Array) -> PyTree:
     """What the law finds wrong with the shapes of a lane."""
-
-    def check(lane: Inputs) -> PyTree:
-        with collected_verdicts():
-            return lane.law.check(times, lane.state, lane.args)
-
-    eqx.filter_eval_shape(check, lane)
+    with collected_verdicts():
+        return lane.law.check(times, lane.state, lane.args)
 
 
 def _resumed(earlier: Any, state: PyTree, in_axes: Any) -> tuple[PyTree, Any]:

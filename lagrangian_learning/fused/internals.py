@@ -7,7 +7,7 @@ by Diffrax, with one warning, and an engine of this room that was asked for is r
 import functools
 import itertools
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib import metadata
 from typing import Any
 
 import diffrax
@@ -29,6 +29,12 @@ TESTED = {
     "equinox": ("0.13.8", "0.14"),
     "diffrax": ("0.7.2", "0.8"),
 }
+
+
+@functools.cache
+def version(name: str) -> str:
+    """The installed version of a package, looked up once."""
+    return metadata.version(name)
 
 
 def untested() -> str | None:

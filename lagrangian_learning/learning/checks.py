@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import tree_zeros
+from lagrangian_learning._arrays import is_concrete, shapes_of, tree_zeros
 from lagrangian_learning._checks import about, constants_in_range, reals
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import AbstractNetwork
-from lagrangian_learning.signals import Stimulus
+from lagrangian_learning.signals import AbstractSignal, Stimulus
 
 from .potential import AbstractPotential
 
@@ -25,10 +25,15 @@ def check_stimulus(
             "a learning law is driven by an ll.Stimulus(input=…, target=…), given as args, for instance in "
             f"law.initial_state(t0, W, args=stimulus): args is {type(stimulus).__name__}."
         )
-    times = jnp.ravel(ts)
+    xp = np if is_concrete(ts) else jnp
+    times = xp.ravel(xp.asarray(ts))
     stimulus.check(network.input_shape, smoothness, times[0], times[-1])
-    outputs = jax.ShapeDtypeStruct(network.output_shape, times.dtype)
-    jax.eval_shape(lambda x_out, t: potential(x_out, stimulus.target(t)), outputs, times[0])
+    outputs, first = (jax.ShapeDtypeStruct(shape, times.dtype) for shape in (network.output_shape, ()))
+    shapes_of(_of_potential, potential, outputs, stimulus.target, first)
+
+
+def _of_potential(potential: AbstractPotential, outputs: Array, target: AbstractSignal, t: Array) -> Array:
+    return potential(outputs, target(t))
 
 
 def check_constants(state: State, *holders: Any) -> State:

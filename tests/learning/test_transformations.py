@@ -101,6 +101,31 @@ def test_a_second_run_compiles_nothing(W, compiled):
     assert not compiled
 
 
+def test_a_second_call_evaluates_nothing_outside_what_is_compiled(W):
+    """Signals and potentials are rows of small operations, which outside jit take longer than a short run."""
+    calls = []
+
+    def target(t):
+        calls.append(t)
+        return 0.3 * jnp.ones(1)
+
+    def potential(output, wanted):
+        calls.append(output)
+        return jnp.sum((output - wanted) ** 2) / 2
+
+    action = ll.CognitiveAction(NETWORK, potential=potential, mass_x=0.1)
+    law, stimulus = action.law(), ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 0.6])), target)
+
+    def run():
+        ll.simulate(law, law.initial_state(0.0, W, args=stimulus), [0.0, 0.1], stimulus, solver=diffrax.Heun(), dt0=0.1)
+
+    run()
+    assert calls
+    calls.clear()
+    run()
+    assert not calls
+
+
 @pytest.mark.slow
 def test_float32_runs_in_float32_and_near_float64(W):
     ends = []

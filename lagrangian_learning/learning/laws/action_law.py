@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import all_finite, as_time, dtype_of, max_abs
+from lagrangian_learning._arrays import all_finite, as_time, dtype_of, is_concrete, max_abs
 from lagrangian_learning._checks import about, one_of, require, time
 from lagrangian_learning.learning.abstract_action import AbstractAction
 from lagrangian_learning.learning.checks import check_stimulus, checked_velocities
@@ -136,7 +136,8 @@ def weights_state(
     t0 = time(t0, "t0", W)
     W_dot = checked_velocities(law.network, W, W_dot)
     law.check_stimulus(t0, stimulus)
-    W = require(W, all_finite((stimulus.input(t0), stimulus.target(t0))), _NOT_FINITE)
+    if not is_concrete(t0, stimulus):  # otherwise it has been checked just now
+        W = require(W, all_finite((stimulus.input(t0), stimulus.target(t0))), _NOT_FINITE)
     if cauchy == "paper":
         W_dot = require(W_dot, _at_rest(t0, W_dot, stimulus), _PAPER_CAUCHY)
     return State(W, W_dot, *_higher_velocities(law, W, higher))
