@@ -2,11 +2,12 @@
 
 `simulate` (constant steps of Heun's method, watched as by default) against `diffrax.diffeqsolve` over
 `law.vector_field` with the same saved times, and against a bare `lax.scan` of the same steps, which saves nothing. A
-pendulum in full coordinates: both rivals call `law.project` after every step. Gradient flow by `simulate` against
-`diffeqsolve` with `jax.grad` of the loss. One evaluation (Ẅ and δ) inside a scan, in gradients inside a scan: of the
-network on an input that stands still, and with its signals evaluated at every time. Milliseconds of a second call of
-`simulate` through two steps, of `initial_state` and of `accelerations`. Seconds of processor time to trace and compile
-`simulate` against `diffeqsolve`. Aims are reported as they are; there is no gate.
+pendulum in full coordinates: both rivals call `law.project` after every step. What `watch="saved"` and
+`watch="nothing"` leave of our time stands beside. Gradient flow by `simulate` against `diffeqsolve` with `jax.grad` of
+the loss. One evaluation (Ẅ and δ) inside a scan, in gradients inside a scan: of the network on an input that stands
+still, and with its signals evaluated at every time. Milliseconds of a second call of `simulate` through two steps, of
+`initial_state` and of `accelerations`. Seconds of processor time to trace and compile `simulate` against `diffeqsolve`.
+Aims are reported as they are; there is no gate.
 
     python benchmarks/one_run.py [--quick]
 """
@@ -125,9 +126,9 @@ def pendulum(*, quick: bool) -> Problem:
 # -- runs --------------------------------------------------------------------------------------------------------------
 
 
-def ours(problem: Problem) -> Callable:
+def ours(problem: Problem, watch: str = "steps") -> Callable:
     def run(law: Any, state: Any, args: Any) -> Any:
-        path = ll.simulate(law, state, problem.ts, args, solver=HEUN, dt0=problem.step, throw=False)
+        path = ll.simulate(law, state, problem.ts, args, solver=HEUN, dt0=problem.step, watch=watch, throw=False)
         return path.final_state, path.q
 
     return run
@@ -195,6 +196,9 @@ def row(name: str, problem: Problem, rivals: dict[str, Callable], rounds: int) -
     """Ratios of medians of our run over each rival's, and microseconds a step."""
     given = (problem.law, problem.state, problem.args)
     runs = {"ours": common.compiled(ours(problem), *given)[0]}
+    runs |= {
+        f"ours, {watch} watched": common.compiled(ours(problem, watch), *given)[0] for watch in ("saved", "nothing")
+    }
     runs |= {rival: common.compiled(run, *given)[0] for rival, run in rivals.items()}
     ends = {key: jax.tree.leaves(run(*given))[0] for key, run in runs.items()}
     assert all(np.isfinite(np.asarray(end)).all() for end in ends.values()), name

@@ -57,6 +57,11 @@ def is_concrete(*values: Any) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
+def time_derivative(fn: Callable[[Array], PyTree], t: Array) -> PyTree:
+    """dfn/dt at t, like fn(t)."""
+    return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
+
+
 def nothing_traced() -> bool:
     """Whether arrays made now are values: false inside `jit`, where even a constant is traced."""
     return is_concrete(jnp.zeros(()))

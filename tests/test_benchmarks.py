@@ -21,6 +21,7 @@ SCRIPTS = {
     "dense_against_structured": {"rows", "crossings"},
     "work_precision": {"networks"},
     "compile_and_memory": {"rows", "memory"},
+    "mechanisms": {"rows"},
     "one_run": {"runs", "flows", "evaluations", "calls", "compiling"},
     "digits": {"seeds", "evaluation"},
     "xor_ensemble": {"rows", "others", "not_timed"},

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import as_time, tree_add, tree_dot, tree_scale, tree_zeros
+from lagrangian_learning._arrays import as_time, time_derivative, tree_add, tree_dot, tree_scale, tree_zeros
 from lagrangian_learning.learning.laws.action_law import AbstractActionLaw
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.signals import Stimulus
@@ -35,7 +35,7 @@ def neuron_mass_force(
     full = law.full_state(t, state, stimulus)
     x, W = full.q
     system, _, minus_gamma = equations.system(t, full, stimulus)
-    drift = jax.jvp(lambda s: network.constraint(x, W, stimulus.input(s)), (t,), (jnp.ones_like(t),))[1]
+    drift = time_derivative(lambda s: network.constraint(x, W, stimulus.input(s)), t)
     rate = equations.lagrangian.dissipation.rate(t)
     swept = network.solve_forward(x, W, tree_add(tree_scale(-1, minus_gamma), tree_scale(rate, drift)))
     force = system.inertia((swept, tree_zeros(W)))[0]

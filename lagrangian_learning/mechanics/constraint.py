@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import tree_add, tree_dot, tree_scale
+from lagrangian_learning._arrays import time_derivative, tree_add, tree_dot, tree_scale
 from lagrangian_learning._checks import module_named
 
 from .dependence import Traced
@@ -212,7 +212,7 @@ class Vakonomic(AbstractVelocityConstraint):
 
     def power(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> Array:
         """δ·G_t."""
-        explicit = jax.jvp(lambda s: self.value(args)(s, jet[:2]), (t,), (jnp.ones_like(t),))[1]
+        explicit = time_derivative(lambda s: self.value(args)(s, jet[:2]), t)
         return tree_dot(delta, explicit)
 
     @property

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import tree_dot, tree_sub
+from lagrangian_learning._arrays import time_derivative, tree_dot, tree_sub
 
 from .constraint import AbstractConstraint
 from .lagrangian import Jet, Lagrangian, weighted_derivative
@@ -70,7 +70,7 @@ def power(
     On DG = 0 the work of the constraints −δ·G_q v is δ·G_t.
     """
     short = jet[: lagrangian.order + 1]
-    explicit = jax.jvp(lambda s: lagrangian.normalised(s, short, args), (t,), (jnp.ones_like(t),))[1]
+    explicit = time_derivative(lambda s: lagrangian.normalised(s, short, args), t)
     total = -lagrangian.rate(t) * _pairing(lagrangian, constraint, t, jet, args, delta) - explicit
     if constraint is not None:
         total = total + constraint.power(t, jet, args, delta)

@@ -10,7 +10,7 @@ import optimistix as optx
 from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lagrangian_learning._arrays import all_finite, observed, tree_where
+from lagrangian_learning._arrays import all_finite, observed, time_derivative, tree_where
 from lagrangian_learning._types import Args, Terms
 
 from .results import FailureCode
@@ -173,7 +173,7 @@ def _time(search: Search, t1: Array, flags: list[Array]) -> tuple[Array, Bool[Ar
     still, flags = observed((search, flags))
     t, found = _root(still, t1, flags, seeks, finder)
     t = lax.stop_gradient(jnp.where(seeks & found, t, t1))
-    slope = jax.jvp(lambda s: still.value(s, flags), (t,), (jnp.ones_like(t),))[1]
+    slope = time_derivative(lambda s: still.value(s, flags), t)
     live = search.value(t, flags)
     change = (live - lax.stop_gradient(live)) / lax.stop_gradient(jnp.where(seeks & (slope != 0), slope, 1))
     return t - jnp.where(seeks, change, 0), found | ~seeks

@@ -3,11 +3,10 @@
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import as_time, cast, tree_add, tree_dot, tree_scale
+from lagrangian_learning._arrays import as_time, cast, time_derivative, tree_add, tree_dot, tree_scale
 from lagrangian_learning._checks import about, instance, positive, time
 from lagrangian_learning.learning.checks import (
     check_constants,
@@ -89,9 +88,16 @@ class AbstractDescent(AbstractLaw, AbstractEnergyPart):
     def _loss(self, t: Array, W: PyTree, stimulus: Stimulus) -> Array:
         return loss(self.network, self.potential, W, stimulus.input(t), stimulus.target(t))
 
-    def _explicit_rate(self, t: Array, W: PyTree, stimulus: Stimulus) -> Array:
-        """V_t: V is only as smooth in time as the signals, and its rate needs one derivative of them."""
-        return jax.jvp(lambda s: self._loss(s, W, stimulus), (t,), (jnp.ones_like(t),))[1]
+    def _explicit_rate(self, t: Array, W: PyTree, found: _Downhill, stimulus: Stimulus) -> Array:
+        """V_t = δ·G_t + V_y·ẏ, no further sweep: V_x·x_t = −V_x G_ξ⁻¹ G_t and T δ = −V_x. It needs ė and ẏ alone."""
+
+        def constraint(s: Array) -> PyTree:
+            return self.network.constraint(found.x, W, stimulus.input(s))
+
+        def potential(s: Array) -> Array:
+            return self.potential(self.network.output(found.x), stimulus.target(s))
+
+        return tree_dot(found.multipliers, time_derivative(constraint, t)) + time_derivative(potential, t)
 
 
 class GradientFlow(AbstractDescent):
@@ -115,18 +121,18 @@ class GradientFlow(AbstractDescent):
     @compiled
     def velocities(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:
         """(Ẇ, δ)."""
-        W_dot, delta, _ = self._evaluate(as_time(t, state.q), state, args)
-        return W_dot, delta
+        found = self._downhill(as_time(t, state.q), state.q, args)
+        return self._velocity(found), found.multipliers
 
     def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
         t = as_time(t, state.q)
-        W_dot, _, _ = self._evaluate(t, state, args)
-        explicit = self._explicit_rate(t, state.q, args)
+        found = self._downhill(t, state.q, args)
+        W_dot, explicit = self._velocity(found), self._explicit_rate(t, state.q, found, args)
         return Rates(State(W_dot, None), explicit - cast(self.gamma, t) * tree_dot(W_dot, W_dot))
 
     def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
-        W_dot, delta, x = self._evaluate(as_time(t, state.q), state, args)
-        return {"q": state.q, "v": W_dot, "x": x, "multipliers": delta}
+        found = self._downhill(as_time(t, state.q), state.q, args)
+        return {"q": state.q, "v": self._velocity(found), "x": found.x, "multipliers": found.multipliers}
 
     @compiled
     def energy(self, t: Any, state: State, args: Any = None) -> Array:
@@ -141,9 +147,8 @@ class GradientFlow(AbstractDescent):
     def description(self) -> dict[str, str]:
         return {"equation": "gradient flow (14)", "multipliers": "one adjoint sweep, (17)"}
 
-    def _evaluate(self, t: Array, state: State, stimulus: Stimulus) -> tuple[PyTree, PyTree, PyTree]:
-        force, delta, x = self._downhill(t, state.q, stimulus)
-        return tree_scale(1 / cast(self.gamma, t), force), delta, x
+    def _velocity(self, found: _Downhill) -> PyTree:
+        return tree_scale(1 / cast(self.gamma, found.force), found.force)
 
 
 def positive_mass(value: Any) -> Array:
@@ -176,19 +181,22 @@ class DampedDescent(AbstractDescent):
     @compiled
     def accelerations(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:
         """(Ẅ, δ), δ the delta errors of (17)."""
-        W_ddot, delta, _ = self._evaluate(as_time(t, state.q), state, args)
-        return W_ddot, delta
+        t = as_time(t, state.q)
+        found = self._downhill(t, state.q, args)
+        return self._acceleration(t, state, found), found.multipliers
 
     def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
         t = as_time(t, state.q)
-        explicit = self._explicit_rate(t, state.q, args)
+        found = self._downhill(t, state.q, args)
         friction = self.dissipation.rate(t) * cast(self.mass_W, t) * tree_dot(state.v, state.v)
-        W_ddot, _, _ = self._evaluate(t, state, args)
-        return Rates(State(state.v, W_ddot), explicit - friction)
+        power = self._explicit_rate(t, state.q, found, args) - friction
+        return Rates(State(state.v, self._acceleration(t, state, found)), power)
 
     def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
-        W_ddot, delta, x = self._evaluate(as_time(t, state.q), state, args)
-        return {"q": state.q, "v": state.v, "a": W_ddot, "x": x, "multipliers": delta}
+        t = as_time(t, state.q)
+        found = self._downhill(t, state.q, args)
+        weights = {"q": state.q, "v": state.v, "a": self._acceleration(t, state, found)}
+        return weights | {"x": found.x, "multipliers": found.multipliers}
 
     @compiled
     def energy(self, t: Any, state: State, args: Any = None) -> Array:
@@ -208,7 +216,6 @@ class DampedDescent(AbstractDescent):
     def description(self) -> dict[str, str]:
         return {"equation": "damped descent (13)", "multipliers": "one adjoint sweep, (17)"}
 
-    def _evaluate(self, t: Array, state: State, stimulus: Stimulus) -> tuple[PyTree, PyTree, PyTree]:
-        force, delta, x = self._downhill(t, state.q, stimulus)
+    def _acceleration(self, t: Array, state: State, found: _Downhill) -> PyTree:
         drag = tree_scale(-self.dissipation.rate(t), state.v)
-        return tree_add(drag, tree_scale(1 / cast(self.mass_W, t), force)), delta, x
+        return tree_add(drag, tree_scale(1 / cast(self.mass_W, t), found.force))

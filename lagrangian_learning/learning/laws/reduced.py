@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import as_time, cast, matmul, tree_add, tree_dot, tree_scale, tree_sub
+from lagrangian_learning._arrays import as_time, cast, matmul, time_derivative, tree_add, tree_dot, tree_scale, tree_sub
 from lagrangian_learning.learning.abstract_action import AbstractAction
 from lagrangian_learning.learning.checks import check_constants, check_state
 from lagrangian_learning.learning.delta_errors import potential_gradient
@@ -153,8 +153,8 @@ class ReducedDynamics(AbstractReducedDynamics):
             value = -action.potential(action.network.output(found.x), stimulus.target(s))
             return value + action.forces_density(s, (found.x, W), stimulus)
 
-        work = tree_dot(found.delta, _time_derivative(constraint, t))
-        return work - action.dissipation.rate(t) * kinetic - _time_derivative(density, t)
+        work = tree_dot(found.delta, time_derivative(constraint, t))
+        return work - action.dissipation.rate(t) * kinetic - time_derivative(density, t)
 
     def _forward(
         self, t: Array, state: State, stimulus: Stimulus
@@ -175,10 +175,6 @@ def _input_jet(t: Array, stimulus: Stimulus) -> tuple[Array, Array, Array]:
 
     (u, u_dot), (_, u_ddot) = jax.jvp(rate, (t,), (jnp.ones_like(t),))
     return u, u_dot, u_ddot
-
-
-def _time_derivative(fn: Any, t: Array) -> Any:
-    return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
 
 
 class ReducedDerivedDynamics(AbstractReducedDynamics):
