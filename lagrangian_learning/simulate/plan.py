@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.steppers import AbstractExponentialRungeKutta, KickDrift
 from lagrangian_learning.steppers.defaults import evaluations, num_stages, trait
+from lagrangian_learning.steppers.staged import staged
 
 from .controllers import AdaptiveState, AdaptiveSteps, FixedSteps, SubdividedSteps
 from .events import Conditions
@@ -118,9 +119,10 @@ class Plan(eqx.Module):
 
     def stepper(self, dtype: Any, tolerances: Tolerances) -> MonitoredStepper:
         """The stepper that Diffrax is given."""
-        inner = QuadratureOfPower(self.solver) if trait(self.solver, "motion_alone") else self.solver
         stabilisation, steps = self.stabilisation, self.steps
         lands = steps.lands and not self.dense
+        inner = staged(self.solver) if lands else self.solver
+        inner = QuadratureOfPower(self.solver) if trait(self.solver, "motion_alone") else inner
         fixed = (inner, stabilisation.projects, lands, steps.adaptive, stabilisation.limit(dtype))
         conditions = None if self.event is None else Conditions(self.event)
         return MonitoredStepper(*fixed, steps.accuracy(tolerances), self.watch, conditions)

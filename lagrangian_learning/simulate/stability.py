@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int, PyTree
 
-from lagrangian_learning._arrays import tree_dot, tree_sub
+from lagrangian_learning._arrays import cast, tree_add, tree_dot, tree_scale, tree_sub
 
 from .work import Worked
 
@@ -38,17 +38,16 @@ class Stability(eqx.Module):
         """None for a stepper that is not explicit, or of which nothing is known."""
         if isinstance(stepper, diffrax.Euler):
             return Stability(jnp.asarray(0, jnp.int32), jax.tree.map(jnp.zeros_like, state))
-        known = isinstance(stepper, diffrax.AbstractERK) and stepper.tableau.num_stages > 1
+        tableau = getattr(stepper, "tableau", None)
+        known = isinstance(tableau, diffrax.ButcherTableau) and not tableau.implicit and tableau.num_stages > 1
         return Stability(jnp.asarray(0, jnp.int32), None) if known else None
 
     def after(self, stepper: Any, y0: Worked, y1: Worked, dense: dict[str, Any]) -> "Stability":
         """After one more step."""
         start, end, slopes = lax.stop_gradient((y0.state, y1.state, dense.get("k")))
         if self.last is None:
-            tableau, slopes = stepper.tableau, slopes.state
-            apart = jax.tree.map(lambda k: jnp.tensordot(jnp.asarray(tableau.a_lower[-1], k.dtype), k[:-1], 1), slopes)
-            change = jax.tree.map(lambda k: k[-1] - k[0], slopes)
-            limit, last = real_interval(type(stepper)), None
+            apart, change = _last_stage(stepper.tableau, slopes)
+            limit, last = real_interval(type(getattr(stepper, "solver", stepper))), None
         else:
             last = tree_sub(end, start)
             apart, change, limit = self.last, tree_sub(last, self.last), 2.0
@@ -59,6 +58,17 @@ class Stability(eqx.Module):
     def lost(self) -> Bool[Array, ""]:
         """Whether it is time to end the run."""
         return self.beyond >= _MOST_BEYOND
+
+
+def _last_stage(tableau: diffrax.ButcherTableau, slopes: Any) -> tuple[PyTree, PyTree]:
+    """The way from y₀ to the last stage, and the change of the increment on it; slopes in one array or one by one."""
+    weights = tableau.a_lower[-1]
+    if isinstance(slopes, tuple):
+        first, *_, last = (slope.state for slope in slopes)
+        scaled = [tree_scale(cast(a, first), slope.state) for a, slope in zip(weights, slopes, strict=False) if a != 0]
+        return functools.reduce(tree_add, scaled), tree_sub(last, first)
+    apart = jax.tree.map(lambda k: jnp.tensordot(jnp.asarray(weights, k.dtype), k[:-1], 1), slopes.state)
+    return apart, jax.tree.map(lambda k: k[-1] - k[0], slopes.state)
 
 
 def _exceeds(change: PyTree, apart: PyTree, start: PyTree, limit: float) -> Bool[Array, ""]:

@@ -2,9 +2,11 @@
 
 import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lagrangian_learning as ll
 from lagrangian_learning.batch import simulate_batch
 from lagrangian_learning.batch.engines import engine_for
 from lagrangian_learning.batch.lanes import Inputs
@@ -26,6 +28,18 @@ def chosen(lanes=64, size=1, engine=None, **settings):
 
 def test_none_fuses_many_small_lanes_of_constant_steps():
     assert chosen() == "fused"
+
+
+@pytest.mark.slow
+def test_none_fuses_lanes_of_the_xor_network():
+    """The case of the benchmark: what a step watches besides must not push it over the most operations."""
+    network = ll.networks.xor_network()
+    law, times = ll.CognitiveAction(network, mass_x=1e-2).law(), checked_times(TIMES, np.float64)
+    stimulus = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 0.7]), jnp.ones(2), jnp.zeros(2)), jnp.full(1, 0.3))
+    tolerances, plan = Settings(dt0=0.01, solver=diffrax.Heun()).prepared(law, times)
+    weights = jax.ShapeDtypeStruct((6,), np.float64)
+    lane = Inputs(law, ll.State(weights, weights), stimulus)
+    assert engine_for(None, lane, 64, times, tolerances, plan).name == "fused"
 
 
 def test_none_takes_lanes_of_many_numbers_one_after_the_other():

@@ -1,0 +1,90 @@
+"""Explicit Runge–Kutta methods of Diffrax, their stages summed leaf by leaf as they come."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, PyTree
+
+from lagrangian_learning._arrays import cast, tree_add, tree_scale
+from lagrangian_learning._tuning import FEW_STAGES, WORTH_UNROLLING
+from lagrangian_learning._types import Args, Terms, Time
+
+
+class Staged(diffrax.AbstractWrappedSolver):
+    """The method inside, to rounding, without an array that holds all stages of a step.
+
+    Diffrax copies each stage into such an array and sums along its first axis, number by number; a loop over stages
+    compiles the law once. Here sums are as fast as memory, and each stage is a copy of the law to compile. So methods
+    of few stages are written out, others where a state has so many numbers that it repays.
+
+    For runs whose saved times are step ends: what a step leaves to interpolate by is a tuple of stages under "k".
+    """
+
+    solver: Any
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
+
+    @property
+    def tableau(self) -> diffrax.ButcherTableau:
+        return self.solver.tableau
+
+    def order(self, terms: Terms) -> int | None:
+        return self.solver.order(terms)
+
+    def error_order(self, terms: Terms) -> Any:
+        return self.solver.error_order(terms)
+
+    def init(self, terms: Terms, t0: Array, t1: Array, y0: PyTree, args: Args) -> PyTree:
+        return self.solver.init(terms, t0, t1, y0, args)
+
+    def func(self, terms: Terms, t0: Time, y0: PyTree, args: Args) -> PyTree:
+        return self.solver.func(terms, t0, y0, args)
+
+    def step(
+        self, terms: Terms, t0: Array, t1: Array, y0: PyTree, args: Args, solver_state: PyTree, made_jump: Any
+    ) -> tuple[PyTree, PyTree, dict[str, Any], PyTree, diffrax.RESULTS]:
+        numbers = sum(np.size(leaf) for leaf in jax.tree.leaves(y0))
+        if self.tableau.num_stages > FEW_STAGES and numbers < WORTH_UNROLLING:
+            return self.solver.step(terms, t0, t1, y0, args, solver_state, made_jump)
+        tableau, h = self.tableau, t1 - t0
+        rates = [_first_rate(terms, t0, y0, args, solver_state, made_jump)]
+        slopes = [tree_scale(h, rates[0])]
+        for a, c in zip(tableau.a_lower, tableau.c, strict=True):
+            end = _along(y0, a, slopes)
+            rates.append(terms.vf(t1 if c == 1 else t0 + cast(c, h) * h, end, args))
+            slopes.append(tree_scale(h, rates[-1]))
+        y1 = _along(y0, tableau.b_sol, slopes)
+        error = _along(None, tableau.b_error, slopes)
+        state = None if solver_state is None else (jnp.asarray(False), rates[-1])
+        return y1, error, {"y0": y0, "y1": y1, "k": tuple(slopes)}, state, diffrax.RESULTS.successful
+
+
+def staged(stepper: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
+    """The stepper, its stages summed as they come where it is an explicit Runge–Kutta method as Diffrax steps it."""
+    usual = isinstance(stepper, diffrax.AbstractERK) and type(stepper).step is diffrax.AbstractRungeKutta.step
+    return Staged(stepper) if usual and isinstance(stepper.tableau, diffrax.ButcherTableau) else stepper
+
+
+def _first_rate(terms: Terms, t0: Array, y0: PyTree, args: Args, solver_state: PyTree, made_jump: Any) -> PyTree:
+    """f(t0, y0): that of the last stage before, of a method whose first stage is the same, unless there was a jump."""
+    if solver_state is None or made_jump is True:
+        return terms.vf(t0, y0, args)
+    first_step, last = solver_state
+    return lax.cond(first_step | made_jump, lambda: terms.vf(t0, y0, args), lambda: last)
+
+
+def _along(start: PyTree, weights: np.ndarray, slopes: Sequence[PyTree]) -> PyTree:
+    """start + Σ weight · slope; without a start the sum alone."""
+    total = start
+    for weight, slope in zip(weights, slopes, strict=True):
+        if weight == 0:
+            continue
+        part = tree_scale(cast(weight, slope), slope)
+        total = part if total is None else tree_add(total, part)
+    assert total is not None
+    return total
