@@ -137,9 +137,14 @@ def test_a_command_that_is_stopped_ends_in_one_line(monkeypatch, capsys, tmp_pat
 def test_a_signal_ends_a_process_in_one_line(number, code, tmp_path):
     call = [sys.executable, "-u", "-m", "lagrangian_learning", "simulate", "xor", "--duration", "1e4"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(  # noqa: S603  # our own command
-        call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    # A shell starts what runs in the background with SIGINT ignored, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(  # noqa: S603  # our own command
+            call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     while "compiling and integrating" not in process.stdout.readline():
         assert process.poll() is None
