@@ -207,10 +207,10 @@ def row(name: str, problem: Problem, rivals: dict[str, Callable], rounds: int) -
         "problem": name,
         "microseconds a step": {key: 1e6 * common.median(values) / problem.steps for key, values in times.items()},
         "ours over": {rival: common.ratio(times, "ours", rival) for rival in rivals},
+        "less watched over ours": {key: common.ratio(times, key, "ours") for key in times if "watched" in key},
     }
-    print(
-        f"{name:28}", *(f"{rival} {value:5.2f}" for rival, value in found["ours over"].items()), sep="   ", flush=True
-    )
+    shown = {**found["ours over"], **found["less watched over ours"]}
+    print(f"{name:28}", *(f"{key} {value:5.2f}" for key, value in shown.items()), sep="   ", flush=True)
     return found
 
 

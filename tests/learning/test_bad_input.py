@@ -248,6 +248,7 @@ def test_a_signal_that_is_not_smooth_enough():
         start(stimulus=ll.Stimulus(Kinked(), GOOD.target))
 
 
+@pytest.mark.slow
 def test_a_singular_cycle_at_the_start():
     """u = 0 holds x at 0, where the slope is 1: a loop of weights w and 1/w is singular, and no input reaches it."""
     law = action(network=LOOP).law("full")

@@ -17,6 +17,7 @@ def run(k=4.0, **settings):
     return ll.simulate(OSCILLATOR, state, TS, k, dense=True, **({"max_steps": 200} | settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("settings", "error"), [({}, 1e-8), ({"solver": diffrax.Heun(), "dt0": 0.02}, 3e-3)])
 def test_the_state_at_any_time(settings, error):
     path, t = run(**settings), jnp.linspace(0.0, 3.0, 50).reshape(2, 25)

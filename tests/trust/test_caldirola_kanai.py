@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import lagrangian_learning as ll
 
@@ -17,6 +18,7 @@ def reference(theta, t):
     return np.real(np.exp(-theta * t / 2) * (START * np.cos(omega * t) + slope * np.sin(omega * t) / omega))
 
 
+@pytest.mark.slow
 def test_against_the_closed_form(gate, balanced):
     ts = np.linspace(0.0, 20.0, 41)
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import lagrangian_learning as ll
 from tests.problems import pendulum
@@ -17,6 +18,7 @@ def run(rtol):
     return ll.simulate(LAW, start, jnp.linspace(0.0, 30.0, 31), rtol=rtol)
 
 
+@pytest.mark.slow
 def test_no_worse_than_cvode_in_each_column(gate, balanced):
     at_its_tolerance, at_ours = run(1e-9), run(1e-10)
     end = np.concatenate([at_its_tolerance.final_state.q, at_its_tolerance.final_state.v])
