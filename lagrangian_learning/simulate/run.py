@@ -200,7 +200,7 @@ def _recorded(
         rows = _unreached((times, records), (t, y), jnp.isfinite(ts))
         # One by one: a batch of multiplier solves would take the memory of all saved times at once.
         records = jax.lax.map(lambda row: record(*row, args), rows)
-        if "multipliers" in records.saved:
+        if plan.save is None and "multipliers" in records.saved:
             unsolved = ~all_finite(jax.tree.map(lambda leaf: leaf[-1], records.saved["multipliers"]))
     else:
         records = records.record
