@@ -113,3 +113,14 @@ def test_a_run_traces_its_law_few_times():
     state = ll.State(jnp.array([1.0, 0.0]), jnp.zeros(2))
     eqx.filter_eval_shape(lambda start: ll.simulate(law, start, jnp.linspace(0.0, 1.0, 3)), state)
     assert len(calls) <= 40  # traces of the rates, of a correction and of the observables, not of each of their uses
+
+
+@pytest.mark.slow
+def test_backsolve_records_what_save_returns():
+    """q = cos t alone, an array where observables are a dictionary."""
+    law = ll.EulerLagrange(ll.Lagrangian(lambda t, q, v, args: (v @ v - q @ q) / 2))
+    settings = {"adjoint": diffrax.BacksolveAdjoint(), "solver": diffrax.Tsit5(), "dt0": 0.05}
+    path = ll.simulate(
+        law, ll.State(np.ones(1), np.zeros(1)), np.array([0.0, 1.0]), save=lambda t, seen: seen["q"][0], **settings
+    )
+    np.testing.assert_allclose(path.saved, [1.0, np.cos(1.0)], rtol=1e-6)
