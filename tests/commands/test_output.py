@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -50,6 +51,15 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     assert message in said
     assert "\n" not in said
     assert len(said) < 200
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_a_disk_that_is_full_beforehand_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("wb"))  # noqa: SIM115
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["simulate", "xor", "--duration", "8"])
+    assert f"nothing can be written into .: {os.strerror(errno.ENOSPC)}" in str(caught.value)
 
 
 def test_waves_look_at_their_folder_first(tmp_path):
