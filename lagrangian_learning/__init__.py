@@ -72,6 +72,7 @@ from .simulate import (
     NoStabilisation as NoStabilisation,
     NotSavedError as NotSavedError,
     Projection as Projection,
+    Replay as Replay,
     Trajectory as Trajectory,
     simulate as simulate,
 )

@@ -1,5 +1,6 @@
 """One run: `simulate`, its settings, steps, stabilisation, records and results. Knows only `AbstractLaw`."""
 
+from .loop import Replay as Replay
 from .results import RESULTS as RESULTS
 from .simulate import simulate as simulate
 from .stabilisation import (

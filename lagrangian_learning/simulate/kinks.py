@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._checks import require
 
 
 class Kinks(eqx.Module):
@@ -35,8 +36,11 @@ class Kinks(eqx.Module):
         return jnp.where(jnp.any(here), jnp.max(jnp.where(here, after, -jnp.inf)), t), jnp.any(here)
 
 
-def checked_kinks(kinks: Any, times: Float[Array, " times"]) -> Kinks | None:
-    """The kinks of a run over these times; ValueError for what is no row of times."""
+def checked_kinks(kinks: Any, times: Float[Array, " times"], *, apart: bool) -> Kinks | None:
+    """The kinks of a run over these times; ValueError for what is no row of times.
+
+    apart: of the saved times only one may be as near to a kink as rounding.
+    """
     if kinks is None:
         return None
     if not is_concrete(kinks):
@@ -48,4 +52,13 @@ def checked_kinks(kinks: Any, times: Float[Array, " times"]) -> Kinks | None:
         return None
     with np.errstate(over="ignore"):
         at = jnp.asarray(np.sort(row).astype(times.dtype))
-    return Kinks(jnp.where((at > times[0]) & (at < times[-1]), at, jnp.nan))
+    inside = jnp.where((at > times[0]) & (at < times[-1]), at, jnp.nan)
+    if not apart:
+        return Kinks(inside)
+    xp = np if is_concrete(times) else jnp
+    near = xp.abs(xp.asarray(times)[:, None] - xp.asarray(inside)) <= 2 * np.finfo(times.dtype).eps * xp.abs(inside)
+    message = (
+        "ll.Replay crosses a kink at once, and two saved times are as near to one kink as rounding: leave one of them "
+        "out, or use the default adjoint."
+    )
+    return Kinks(require(inside, xp.sum(near, axis=0) <= 1, message))

@@ -15,6 +15,7 @@ from lagrangian_learning.steppers.staged import staged
 from .controllers import AdaptiveState, AdaptiveSteps, FixedSteps, SubdividedSteps
 from .events import Conditions
 from .kinks import Kinks
+from .loop import Replay
 from .monitor import StepKind
 from .stabilisation import AbstractStabilisation, Accuracy
 from .stepping import MonitoredStepper
@@ -121,8 +122,11 @@ class Plan(eqx.Module):
         """The stepper that Diffrax is given."""
         stabilisation, steps = self.stabilisation, self.steps
         lands = steps.lands and not self.dense
-        inner = staged(self.solver) if lands else self.solver
-        inner = QuadratureOfPower(self.solver) if trait(self.solver, "motion_alone") else inner
+        replays = isinstance(self.adjoint, Replay)
+        inner = staged(self.solver, scans=replays) if lands else self.solver
+        if replays and lands and inner is self.solver:
+            inner = scanned(inner, "bounded")
+        inner = QuadratureOfPower(inner) if trait(self.solver, "motion_alone") else inner
         fixed = (inner, stabilisation.projects, lands, steps.adaptive, stabilisation.limit(dtype))
         conditions = None if self.event is None else Conditions(self.event)
         return MonitoredStepper(*fixed, steps.accuracy(tolerances), self.watch, conditions)

@@ -18,6 +18,7 @@ from lagrangian_learning.steppers.defaults import default_stepper, trait
 
 from .events import checked_event
 from .kinks import checked_kinks
+from .loop import Replay
 from .plan import Plan, StepChoice, Tolerances, scanned
 from .stabilisation import resolve
 
@@ -118,7 +119,7 @@ class Settings(NamedTuple):
 
     def _with_kinks(self, steps: StepChoice, times: Float[Array, " times"], *, kept: bool) -> StepChoice:
         """The steps, all of which end before kinks; ValueError for steppers and controllers that cannot."""
-        kinks = None if self.kinks is None else checked_kinks(self.kinks, times)
+        kinks = None if self.kinks is None else checked_kinks(self.kinks, times, apart=isinstance(self.adjoint, Replay))
         if kinks is None:
             return steps
         if kept or isinstance(self.adjoint, diffrax.BacksolveAdjoint):

@@ -62,6 +62,7 @@ def simulate(
             `ll.NoStabilisation()`.
         adjoint: how to differentiate. Default `diffrax.RecursiveCheckpointAdjoint()`, which holds about √(2 max_steps)
             copies of the state: for the gradient of a big network lower max_steps or give it checkpoints=.
+            `ll.Replay()` has forward mode and second derivatives beside.
         save: save(t, observables) -> pytree, recorded in place of all observables.
         resume: an earlier trajectory to go on from, at ts[0]; state may be None. On constant steps the two runs
             together are to the bit the one they replace. The settings must be given again.

@@ -1,0 +1,168 @@
+"""`ll.Replay`: derivatives by steps made again, in every mode, against Diffrax's and finite differences."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagrangian_learning as ll
+from tests.laws import Motion, Oscillator, Pendulum, array, released
+
+TS = np.array([0.0, 0.3, 1.0])
+CHECKPOINTED = diffrax.RecursiveCheckpointAdjoint()
+REPLAY = ll.Replay()
+
+
+def swing(g, ts=TS, adjoint=REPLAY, **settings):
+    """Of the projected pendulum, by all its records."""
+    path = ll.simulate(Pendulum(g), released(), ts, adjoint=adjoint, **{"solver": diffrax.Tsit5(), **settings})
+    return jnp.sum(path.q @ jnp.array([1.0, 2.0])) + path.v[1, 0] ** 2
+
+
+STEPS = {"constant": {"dt0": 0.03}, "adaptive": {"rtol": 1e-8}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "segments"),
+    [
+        ("constant", 4),
+        *(pytest.param("constant", segments, marks=pytest.mark.slow) for segments in (None, 1, 64)),
+        *(pytest.param("adaptive", segments, marks=pytest.mark.slow) for segments in (None, 4)),
+    ],
+)
+def test_reverse_mode_is_that_of_diffrax(steps, segments):
+    """In as many segments as there are states to keep, and in few: the distance between them doubles on the way."""
+
+    def gradient(adjoint):
+        def value(g, end):
+            return swing(g, jnp.stack([array(0.0), array(0.3), end]), adjoint, max_steps=200, **STEPS[steps])
+
+        return jax.jit(jax.grad(value, (0, 1)))(array(9.81), array(1.0))
+
+    # Diffrax's loop halves the last step after a rejection, ours does not: two sequences of steps.
+    same = 1e-12 if steps == "constant" else 1e-8
+    np.testing.assert_allclose(gradient(ll.Replay(segments)), gradient(CHECKPOINTED), rtol=same)
+
+
+def test_all_that_moves_has_its_derivative():
+    """Constants of the law, the start, what is added to it, times, a value that the save function closes over."""
+
+    def value(given, adjoint):
+        omega, friction, q, force, end, scale = given
+        law, start = Oscillator(omega, friction), Motion(q, jnp.zeros(2))
+        path = ll.simulate(
+            law, start, jnp.stack([array(0.0), array(0.5), end]), force, dt0=0.02, max_steps=256, adjoint=adjoint,
+            solver=diffrax.Heun(), save=lambda t, seen: scale * t * seen["q"],
+        )  # fmt: skip
+        return jnp.sum(path.saved**2) + path.final_state.v[0] + jnp.sum(path.energy)
+
+    given = (array(2.0), array(0.3), jnp.array([1.0, 0.5]), array(0.1), array(1.0), array(1.5))
+    ours, theirs = (jax.grad(value)(given, adjoint) for adjoint in (REPLAY, CHECKPOINTED))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+        assert np.all(np.asarray(b) != 0)
+
+
+def curve(g):
+    return swing(g, dt0=0.03, max_steps=128, adjoint=ll.Replay(4))
+
+
+def difference(f, at, h=1e-3):
+    return (8 * (f(at + h) - f(at - h)) - (f(at + 2 * h) - f(at - 2 * h))) / (12 * h)
+
+
+@pytest.mark.parametrize(
+    "mode", ["jvp", "vmap", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("jacfwd", "grad of vmap"))]
+)
+def test_modes(mode):
+    at, other = array(9.81), array(4.0)
+    exact, there = (difference(jax.jit(curve), g) for g in (at, other))
+    both = jnp.stack([at, other])
+    found = {
+        "jvp": lambda: jax.jvp(curve, (at,), (array(1.0),))[1],
+        "jacfwd": lambda: jax.jacfwd(curve)(at),
+        "vmap": lambda: jax.vmap(jax.grad(curve))(both),
+        "grad of vmap": lambda: jax.grad(lambda g: jnp.sum(jax.vmap(curve)(g)))(both),
+    }[mode]()
+    np.testing.assert_allclose(found, [exact, there] if np.ndim(found) else exact, rtol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["hessian", "reverse over forward", "forward over forward"])
+def test_second_derivatives(mode):
+    at = array(9.81)
+    second = {
+        "hessian": jax.hessian,
+        "reverse over forward": lambda f: jax.jacrev(jax.jacfwd(f)),
+        "forward over forward": lambda f: jax.jacfwd(jax.jacfwd(f)),
+    }[mode](curve)(at)
+    np.testing.assert_allclose(second, difference(jax.jit(jax.grad(curve)), at), rtol=1e-7)
+
+
+@pytest.mark.slow
+def test_reverse_over_reverse_is_refused_by_name():
+    with pytest.raises(RuntimeError, match=r"reverse mode over reverse mode .* jax\.hessian"):
+        jax.jacrev(jax.jacrev(curve))(array(9.81))
+
+
+def test_lanes_of_different_lengths():
+    """Each of a batch that ends sooner waits, and keeps its records and its derivative."""
+
+    def one(end):
+        path = ll.simulate(
+            Oscillator(2.0), Motion(jnp.ones(1), jnp.zeros(1)), jnp.stack([array(0.0), end]), rtol=1e-9, adjoint=REPLAY
+        )
+        return path.final_state.q[0]
+
+    ends = jnp.array([0.1, 2.0, 0.7])
+    lanes = jax.jit(jax.vmap(jax.value_and_grad(one)))(ends)
+    np.testing.assert_allclose(lanes[0], np.cos(2 * ends), atol=1e-8)
+    np.testing.assert_allclose(lanes[1], -2 * np.sin(2 * ends), atol=1e-7)
+
+
+@pytest.mark.slow
+def test_without_a_bound_on_steps_there_is_forward_mode_alone():
+    def value(g):
+        return swing(g, dt0=0.03, max_steps=None)
+
+    slope = jax.jvp(value, (array(9.81),), (array(1.0),))[1]
+    np.testing.assert_allclose(slope, jax.grad(curve)(array(9.81)), rtol=1e-10)
+    with pytest.raises(ValueError, match="give max_steps"):
+        jax.grad(value)(array(9.81))
+
+
+@pytest.mark.parametrize("segments", [0, -1, 2.5])
+def test_segments_are_a_number_of_pieces(segments):
+    with pytest.raises(ValueError, match="segments"):
+        ll.Replay(segments)
+
+
+@pytest.mark.slow
+def test_dense_output_is_differentiated_by_diffrax():
+    def between(omega):
+        path = ll.simulate(
+            Oscillator(omega),
+            Motion(jnp.ones(1), jnp.zeros(1)),
+            [0.0, 1.0],
+            rtol=1e-9,
+            dense=True,
+            max_steps=200,
+            adjoint=REPLAY,
+        )
+        return path.at(0.4).q[0]
+
+    np.testing.assert_allclose(jax.grad(between)(array(2.0)), -0.4 * np.sin(0.8), atol=1e-7)
+
+
+def test_saved_times_that_one_kink_swallows_are_refused():
+    before, after = np.nextafter(1.0, 0.0), np.nextafter(1.0, 2.0)
+    with pytest.raises(ValueError, match="near to one kink"):
+        ll.simulate(
+            Oscillator(2.0),
+            Motion(jnp.ones(1), jnp.zeros(1)),
+            np.array([0.0, before, after, 2.0]),
+            kinks=1.0,
+            rtol=1e-6,
+            adjoint=REPLAY,
+        )
