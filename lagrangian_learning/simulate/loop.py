@@ -117,7 +117,7 @@ class Replay(diffrax.AbstractAdjoint):
         self, *, args: Args, terms: Terms, solver: Any, stepsize_controller: Any, saveat: Any, max_steps: int | None,
         init_state: Any, progress_meter: diffrax.AbstractProgressMeter, **rest: Any,
     ) -> Any:  # fmt: skip
-        if saveat.dense or not solver.lands:
+        if saveat.dense or not getattr(solver, "lands", False):
             given = {"args": args, "terms": terms, "solver": solver, "stepsize_controller": stepsize_controller}
             given |= {"saveat": saveat, "max_steps": max_steps, "init_state": init_state}
             return diffrax.RecursiveCheckpointAdjoint().loop(**given, progress_meter=progress_meter, **rest)

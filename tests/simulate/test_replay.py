@@ -166,3 +166,12 @@ def test_saved_times_that_one_kink_swallows_are_refused():
             rtol=1e-6,
             adjoint=REPLAY,
         )
+
+
+def test_a_run_of_diffrax_alone_is_left_to_diffrax():
+    def value(k, adjoint):
+        term = diffrax.ODETerm(lambda t, y, args: -k * y)
+        return diffrax.diffeqsolve(term, diffrax.Heun(), 0.0, 1.0, 0.1, jnp.ones(1), adjoint=adjoint).ys[0, 0]
+
+    ours, theirs = (jax.value_and_grad(value)(1.0, adjoint) for adjoint in (REPLAY, CHECKPOINTED))
+    assert ours == theirs
