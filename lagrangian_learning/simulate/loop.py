@@ -13,7 +13,9 @@ from jaxtyping import Array, Bool, Int, PyTree
 from lagrangian_learning._checks import positive_int
 from lagrangian_learning._types import Args, Terms
 
-from .replay import Arrays, Program, alone_or, replayed
+from .linear_map import alone_or
+from .program import Arrays, Program
+from .replay import replayed
 
 
 class Running(eqx.Module):
@@ -133,7 +135,7 @@ class Replay(diffrax.AbstractAdjoint):
 
 def _ended(attempts: Attempts, begin: Any, meter: diffrax.AbstractProgressMeter, bits: int) -> Any:
     """Diffrax's state of a run at its end, from the one at its beginning."""
-    saved, last = begin.save_state
+    saved, _ = begin.save_state
     run, step, by_step = _stepping(attempts, begin)
     leaves, tree = jax.tree.flatten(run)
     first = attempts.save(begin.tprev, begin.y, attempts.args)
@@ -158,14 +160,16 @@ def _ended(attempts: Attempts, begin: Any, meter: diffrax.AbstractProgressMeter,
 
     watched = (begin.progress_meter_state, begin.tprev, attempts.times[-1])
     leaves, rows, (progress, *_) = replayed(program, leaves, rows, by_step + by_record, shown, watched)
-    run = of(leaves)
-    known = jnp.arange(saved.ts.shape[0], dtype=jnp.int32) < run.row
-    known = known & (run.accepted > 0)
-    ended = dataclasses.replace(
-        saved, ts=jnp.where(known, attempts.times, jnp.inf), ys=jax.tree.unflatten(row_tree, rows)
-    )
+    return _state_of(of(leaves), jax.tree.unflatten(row_tree, rows), progress, attempts.times, begin)
+
+
+def _state_of(run: Running, rows: PyTree, progress: Any, times: Array, begin: Any) -> Any:
+    """A run at its end as Diffrax's state; rows that it did not reach are at the time inf."""
+    saved, last = begin.save_state
+    known = (jnp.arange(times.shape[0], dtype=jnp.int32) < run.row) & (run.accepted > 0)
+    ended = dataclasses.replace(saved, ts=jnp.where(known, times, jnp.inf), ys=rows)
     final = dataclasses.replace(last, ts=run.t[None], ys=jax.tree.map(lambda leaf: leaf[None], run.y))
-    over = (run.t < attempts.times[-1]) & diffrax.is_successful(run.result)
+    over = (run.t < times[-1]) & diffrax.is_successful(run.result)
     return dataclasses.replace(
         begin,
         y=run.y,

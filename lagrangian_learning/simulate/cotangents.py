@@ -1,0 +1,93 @@
+"""Reverse mode over a loop: back from each checkpoint to the one before, the steps between made again once."""
+
+import dataclasses
+
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from .linear_map import alone_or
+from .program import Arrays, Moving, Program, level_of, merged, picked, row_at, slot_of, with_row
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cotangents:
+    """Back over all steps, from a checkpoint to the one before, the steps between made again once."""
+
+    program: Program
+    moving: Moving
+    moved: Moving
+    constants: Arrays
+    d_rows: Arrays
+
+    def over(self, checkpoints: Arrays, count: Array, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
+        """carry: cotangents of the last state and of the constants; returned: of the first."""
+        program = self.program
+        level = level_of(program, jnp.maximum(count - 1, 0))
+        apart = jnp.asarray(1, count.dtype) << level
+        segments = (count + apart - 1) >> level
+        store = [jnp.zeros((program.longest, *leaf.shape[1:]), leaf.dtype) for leaf in checkpoints]
+
+        def segment(index: Array, both: tuple) -> tuple:
+            carry, store = both
+            number = segments - 1 - index
+            slot = jnp.maximum(slot_of(program, number, level), 0)
+            steps = jnp.where(number >= 0, jnp.minimum(apart, count - number * apart), 0)
+            first = row_at(checkpoints, slot)
+            longest = eqxi.unvmap_max(steps)
+
+            def again(step: Array, running: tuple) -> tuple:
+                state, store = running
+                state = program.step(self.constants, state)
+                return state, with_row(store, state, step)
+
+            last, store = lax.fori_loop(1, longest, again, (first, with_row(store, first, jnp.asarray(0))))
+
+            def back(index: Array, both: tuple) -> tuple:
+                carry, state = both
+                step = longest - 1 - index
+                active = alone_or(step < steps)
+                new = self.before(state, carry)
+                carry = jax.tree.map(lambda a, b: jnp.where(active, a, b), new, carry)
+                # Carried along: XLA would put the slice of what is stored into every reader of it.
+                return carry, row_at(store, jnp.maximum(step - 1, 0))
+
+            carry, _ = lax.fori_loop(0, longest, back, (carry, last))
+            return carry, store
+
+        return lax.fori_loop(0, eqxi.unvmap_max(segments), segment, (carry, store))[0]
+
+    def before(self, state: Arrays, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
+        """Cotangents before a step, from those after it."""
+        d_state, d_constants = carry
+        constants, moving = self.constants, self.moving
+
+        def step(some_constants: Arrays, some_state: Arrays) -> tuple[Arrays, Arrays]:
+            full = merged(constants, some_constants, moving.constants), merged(state, some_state, moving.state)
+            after = self.program.step(*full)
+            return picked(after, moving.state), after
+
+        points = (picked(constants, moving.constants), picked(state, moving.state))
+        _, pull, after = jax.vjp(step, *points, has_aux=True)
+        d_more, d_after = self.recorded(state, after)
+        d_state = jax.tree.map(jnp.add, d_state, d_after)
+        by_constants, by_state = pull(d_state)
+        return by_state, [a + b + c for a, b, c in zip(d_constants, by_constants, d_more, strict=True)]
+
+    def recorded(self, state: Arrays, after: Arrays) -> tuple[Arrays, Arrays]:
+        """Cotangents of the constants and of the state after a step, by the row that the step wrote, if any."""
+        program, constants, moving = self.program, self.constants, self.moving
+        index = state[program.row]
+        landed = after[program.row] != index
+        points = (picked(constants, moving.constants), picked(after, moving.state))
+
+        def record(some_constants: Arrays, some_state: Arrays) -> Arrays:
+            full = merged(constants, some_constants, moving.constants), merged(after, some_state, moving.state)
+            return picked(program.record(*full), moving.rows)
+
+        def pulled() -> tuple[Arrays, Arrays]:
+            return jax.vjp(record, *points)[1]([jnp.where(landed, row, 0) for row in row_at(self.d_rows, index)])
+
+        return lax.cond(eqxi.unvmap_any(landed), pulled, lambda: jax.tree.map(jnp.zeros_like, points))
