@@ -38,16 +38,26 @@ GREY = "#6b6b6b"
 
 def options(description: str) -> bool:
     """Whether --quick was asked for: tiny sizes and no gates. Its results go to --results, or to a temporary folder."""
+    return parsed(parser(description)).quick
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that all scripts take, for a script to add its own."""
+    made = argparse.ArgumentParser(description=description.splitlines()[0])
+    made.add_argument("--quick", action="store_true", help="tiny sizes, no gates, to see that the script runs")
+    made.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
+    return made
+
+
+def parsed(made: argparse.ArgumentParser) -> argparse.Namespace:
+    """What was given on the command line, after RESULTS has been set by it."""
     global RESULTS  # noqa: PLW0603  # one folder a process, chosen on its command line
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, no gates, to see that the script runs")
-    parser.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
-    given = parser.parse_args()
+    given = made.parse_args()
     if given.results is not None:
         RESULTS = given.results
     elif given.quick:
         RESULTS = Path(tempfile.mkdtemp(prefix="benchmarks-"))
-    return given.quick
+    return given
 
 
 # -- timing ------------------------------------------------------------------------------------------------------------
