@@ -1,18 +1,20 @@
 """What did every benchmark find, in one line each?
 
-Rewrites the tables in benchmarks/README.md, docs/performance.md and docs/scale.md from the JSON files in
-benchmarks/results: a figure in a text is then one that was measured. A script reports its figure as `headline`.
+Rewrites the tables in benchmarks/README.md, docs/performance.md, docs/scale.md and docs/accelerators.md from the JSON
+files in benchmarks/results: a figure in a text is then one that was measured. A script reports its figure as
+`headline`.
 
     python benchmarks/index.py
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 DOCS = HERE.parent / "docs"
-SCALE = DOCS / "scale.md"
+SCALE, ACCELERATORS = DOCS / "scale.md", DOCS / "accelerators.md"
 PAGES = {HERE / "README.md": "", DOCS / "performance.md": "../benchmarks/"}
 
 
@@ -52,6 +54,47 @@ def scale_rewritten(text):
     return _between(text, "\n".join(lines))
 
 
+def accelerators_rewritten(text):
+    """docs/accelerators.md with its table made anew: every law as compiled for devices that were not there, and the
+    budgets that it misses.
+    """
+    record = json.loads((HERE / "results" / "device_gates.json").read_text(encoding="utf-8"))
+    rows = {name: {_compiled(row): row for row in found["rows"]} for name, found in record["targets"].items()}
+    head = ["law", "system", "program", "operations", "bytes", "launches a step, v5e", "sm_90a"]
+    head += ["temporaries in states, v5e", "sm_90a", "registers", "spilled bytes"]
+    lines = [_row(head), _row(["---"] * len(head))]
+    for key in dict.fromkeys(key for found in rows.values() for key in found):
+        law, system, dtype, program = key
+        tpu, gpu = rows.get("tpu", {}).get(key), rows.get("cuda", {}).get(key)
+        what = program if dtype == "float32" else f"{program}, {dtype}"
+        row = tpu or gpu
+        work = _scaled(row["operations"], ""), _scaled(row["bytes"], "B")
+        states = ("–" if one is None else f"{one['temporaries in states']:.3g}" for one in (tpu, gpu))
+        kernels = ("–", "–") if gpu is None else (gpu["registers"], sum(gpu["spilled bytes"].values()))
+        lines.append(
+            _row(
+                [law, system, what, *map(str.strip, work), _launches(tpu), _launches(gpu), *states, *map(str, kernels)]
+            )
+        )
+    lines += ["", "Budgets missed:", "", *(f"* {one}" for one in record["missed"])]
+    return _between(text, "\n".join(lines))
+
+
+def _compiled(row):
+    return tuple(row[name] for name in ("law", "network", "dtype", "program"))
+
+
+def _launches(row):
+    """Of a step, and of the loops inside it whose turns are not known: 60 + 2 × 11 each turn."""
+    if row is None:
+        return "–"
+    inside = [
+        f"{n} × {size}" if n > 1 else f"{size}"
+        for size, n in sorted(Counter(row["launches an iteration"]).items(), reverse=True)
+    ]
+    return " + ".join([str(row["launches a step"]), *inside])
+
+
 def _between(text, inside):
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{inside}\n{END}{rest.split(END)[1]}"
@@ -71,6 +114,7 @@ def _scaled(value, unit):
 
 def main():
     SCALE.write_text(scale_rewritten(SCALE.read_text(encoding="utf-8")), encoding="utf-8")
+    ACCELERATORS.write_text(accelerators_rewritten(ACCELERATORS.read_text(encoding="utf-8")), encoding="utf-8")
     for page, prefix in PAGES.items():
         page.write_text(rewritten(page.read_text(encoding="utf-8"), prefix), encoding="utf-8")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import compiled_text, device_gates
 from lagrangian_learning.commands.digits import task as digits
 from lagrangian_learning.commands.speech import task as speech
 
@@ -103,3 +104,175 @@ def test_the_table_of_estimates_is_that_of_the_result():
     index = runpy.run_path(str(BENCHMARKS / "index.py"))
     text = index["SCALE"].read_text(encoding="utf-8")
     assert index["scale_rewritten"](text) == text
+
+
+# -- programs compiled without their device ----------------------------------------------------------------------------
+
+# A loop over steps as XLA prints it: five launches and the one of its condition, a loop inside of three turns of two
+# launches and its condition, one of unknown turns, a choice of branches of one and two launches, and a copy in halves.
+HLO = """HloModule jit_simulate, is_scheduled=true
+
+%fused_add (param_0: f32[32,13]) -> f32[32,13] {
+  %param_0 = f32[32,13]{1,0} parameter(0)
+  ROOT %add.1 = f32[32,13]{1,0} add(%param_0, %param_0)
+}
+
+%counted_body (at.1: (s32[], f32[9])) -> (s32[], f32[9]) {
+  %at.1 = (s32[]{:T(128)}, f32[9]{0:T(128)}) parameter(0)
+  %gte.1 = f32[9]{0:T(128)} get-tuple-element(%at.1), index=1
+  %fusion.1 = f32[9]{0:T(128)} fusion(%gte.1), kind=kLoop, calls=%fused_add
+  %sum.1 = s32[]{:T(128)} add(%gte.0, %gte.0)
+  ROOT %tuple.1 = (s32[]{:T(128)}, f32[9]{0:T(128)}) tuple(%sum.1, %fusion.1)
+}
+
+%counted_condition (at.2: (s32[], f32[9])) -> pred[] {
+  %at.2 = (s32[]{:T(128)}, f32[9]{0:T(128)}) parameter(0)
+  ROOT %less.1 = pred[]{:T(512)} compare(%at.2, %at.2), direction=LT
+}
+
+%solver_body (at.3: (s32[], /*index=1*/f32[9])) -> (s32[], /*index=1*/f32[9]) {
+  %at.3 = (s32[], /*index=1*/f32[9]{0}) parameter(0)
+  %dot.1 = f32[9]{0} dot(%at.3, %at.3), lhs_contracting_dims={0}
+  %view.1 = f32[3,3]{1,0} bitcast(%dot.1)
+  ROOT %tuple.2 = (s32[], /*index=1*/f32[9]{0}) tuple(%at.3, %dot.1)
+}
+
+%solver_condition (at.4: (s32[], f32[9])) -> pred[] {
+  %at.4 = (s32[], f32[9]{0}) parameter(0)
+  ROOT %fusion.2 = pred[] fusion(%at.4), kind=kLoop, calls=%fused_add
+}
+
+%short (x.1: f32[9]) -> f32[9] {
+  ROOT %copy.1 = f32[9]{0} copy(%x.1)
+}
+
+%long (x.2: f32[9]) -> f32[9] {
+  %copy.2 = f32[9]{0} copy(%x.2)
+  ROOT %call.1 = f32[9]{0} custom-call(%copy.2), custom_call_target="__cublas$gemm"
+}
+
+%step_body (at.5: (s32[], f32[9])) -> (s32[], f32[9]) {
+  %at.5 = (s32[], f32[9]{0}) parameter(0)
+  %zero.1 = s32[] constant(0)
+  %fusion.3 = (f32[9]{0:T(8,128)S(1)}, /*index=1*/f32[]) fusion(%at.5), kind=kInput, calls=%fused_add
+  %start.1 = (f32[9]{0}, f32[9]{0}, u32[]) copy-start(%at.5)
+  %done.1 = f32[9]{0} copy-done(%start.1)
+  %while.1 = (s32[], f32[9]{0}) while(%at.5), condition=%counted_condition, body=%counted_body, backend_config={"known_trip_count":{"n":"3"}}
+  %while.2 = (s32[], f32[9]{0}) while(%at.5), condition=%solver_condition, body=%solver_body, metadata={op_name="jit(simulate)/solver/while"}
+  %choice.1 = f32[9]{0} conditional(%zero.1, %at.5, %at.5), branch_computations={%short, %long}
+  %one.1 = s32[] copy(%zero.1)
+  ROOT %tuple.3 = (s32[], f32[9]{0}) tuple(%one.1, %done.1)
+}
+
+%step_condition (at.6: (s32[], f32[9])) -> pred[] {
+  %at.6 = (s32[], f32[9]{0}) parameter(0)
+  ROOT %less.2 = pred[] compare(%at.6, %at.6), direction=LT
+}
+
+ENTRY %main.1 (x.3: f32[9]) -> f32[9] {
+  %x.3 = f32[9]{0} parameter(0)
+  %fusion.4 = f32[9]{0} fusion(%x.3), kind=kLoop, calls=%fused_add
+  ROOT %while.3 = (s32[], f32[9]{0}) while(%fusion.4), condition=%step_condition, body=%step_body, metadata={op_name="jit(simulate)/while"}
+}
+"""  # noqa: E501  # as XLA prints it
+
+
+def test_launches_of_a_loop_are_those_counted_by_hand():
+    """Fusion, copy in halves, the longer branch of two and the copy of a number: 5; condition 1; 3 times (2 + 1)."""
+    (loop,) = compiled_text.Program(HLO).loops()
+    (solver,) = loop.nested
+    assert (loop.launches, loop.trips, loop.origin) == (5 + 1 + 3 * 3, None, "jit(simulate)/while")
+    assert (solver.launches, solver.trips, solver.origin) == (2, None, "jit(simulate)/solver/while")
+    assert loop.all_launches == 17
+
+
+def test_single_numbers_start_nothing_where_the_device_has_a_unit_for_them():
+    """The copy of a number, both comparisons and the sum: 1 + 1 + 3 · 2 launches less. A fusion reads arrays."""
+    (loop,) = compiled_text.Program(HLO, scalar_unit=True).loops()
+    assert loop.launches == 15 - 8
+    assert [one.launches for one in loop.nested] == [2]
+
+
+def test_text_that_is_no_program_is_refused():
+    with pytest.raises(ValueError, match="no entry computation"):
+        compiled_text.Program("HloModule nothing")
+    with pytest.raises(ValueError, match="no registers or spills"):
+        compiled_text.kernels("ptxas info : Compiling entry function 'one' for 'sm_90a'")
+
+
+def test_registers_and_spills_are_those_that_ptxas_reports():
+    report = """ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'loop_add_fusion' for 'sm_90a'
+ptxas info    : Function properties for loop_add_fusion
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 12 registers, used 0 barriers
+ptxas info    : Compiling entry function 'input_reduce_fusion_7' for 'sm_90a'
+ptxas info    : Function properties for input_reduce_fusion_7
+    48 bytes stack frame, 44 bytes spill stores, 56 bytes spill loads
+ptxas info    : Used 255 registers, used 1 barriers
+"""
+    assert compiled_text.kernels(report) == [("loop_add_fusion", 12, 0), ("input_reduce_fusion_7", 255, 100)]
+
+
+ASSIGNMENT = """BufferAssignment:
+allocation 0: size 8192, parameter 3, shape |f32[32,13]| at ShapeIndex {}:
+ value: <1 x @0> (size=8192,offset=0): f32[32,13]{0,1:T(8,128)}
+allocation 1: size 512, thread-local:
+ value: <2 y @0> (size=512,offset=0): f32[]
+allocation 2: size 49152, preallocated-temp:
+ value: <3 a @0> (size=512,offset=0): f32[9]
+ value: <4 b @0> (size=1024,offset=256): f32[9,9]
+ value: <5 c @0> (size=512,offset=16384): f32[9]
+ value: <6 d @0> (size=100,offset=32768): f32[9]
+allocation 3: size 4096, color 1, preallocated-temp:
+ value: <7 e @0> (size=4096,offset=0): f32[8,128]{1,0:T(8,128)S(1)}
+
+Total bytes used: 1
+ value: <8 f @0> (size=7,offset=9999): f32[]
+"""
+
+
+def test_temporaries_are_the_bytes_that_values_cover():
+    """Places shared count once, the room between them does not; parameters are as large as the device lays them."""
+    assert compiled_text.covered(ASSIGNMENT) == (256 + 1024) + 512 + 100
+    assert compiled_text.covered(ASSIGNMENT, color=1) == 4096
+    assert compiled_text.parameter_bytes(ASSIGNMENT) == {3: 8192}
+
+
+def compiled_row(**changed):
+    saving = {"origin": "a/inner-loop/while", "trips": None, "launches": 8, "nested": []}
+    solver = {"origin": "a/while", "trips": None, "launches": 11, "nested": []}
+    step = {"origin": "a", "trips": None, "launches": 40, "nested": [solver, saving]}
+    records = {"origin": "b", "trips": 2, "launches": 99, "nested": []}
+    names = {"law": "action", "network": device_gates.SPEECH, "dtype": "float32", "program": "simulate"}
+    sizes = {"state bytes": 5632, "covered bytes": 4 * 5632, "kernels": 9, "registers": 64, "spilled bytes": {}}
+    return {**names, **sizes, "operations": 5e5, "bytes": 2e6, "loops": [records, step], **changed}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, None),
+        ({"loops": [{"origin": "", "trips": None, "launches": 41, "nested": []}]}, "41 launches a step"),
+        ({"spilled bytes": {"one": 16}}, "16 bytes spilled in 1 kernels of 9"),
+        ({"spilled bytes": {"one": 16}, "dtype": "float64"}, None),
+        ({"covered bytes": 23000}, "temporaries of 4.1 states"),
+        ({"covered bytes": 23000, "state bytes": 48}, None),
+        ({"covered bytes": 23000, "program": "gradient"}, None),
+        ({"failed": "ValueError: why"}, "does not compile, ValueError: why"),
+    ],
+)
+def test_a_budget_is_missed_beyond_its_figure_and_not_at_it(changed, words):
+    found = list(device_gates.missed("cuda", compiled_row(**changed)))
+    assert not found if words is None else words in found[0]
+
+
+def test_launches_inside_a_step_are_listed_without_those_that_save():
+    row = compiled_row()
+    assert (device_gates.launches(row), device_gates.iterations(row)) == (40, [11])
+
+
+def test_a_target_whose_compiler_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(device_gates.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"not installed here.*pip install \. && pip install .*jax-cuda12-plugin"):
+        device_gates.check_installed("cuda")
