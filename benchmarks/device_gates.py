@@ -115,7 +115,7 @@ ENVIRONMENT = {
 
 
 class Case(NamedTuple):
-    """A law on a network or mechanism, the types of numbers in which it is compiled for a GPU, settings, and programs.
+    """A law on a network or mechanism, the types of numbers in which it is compiled for a GPU, and the programs.
 
     In float64 `simulate` alone is compiled.
     """
@@ -124,7 +124,6 @@ class Case(NamedTuple):
     network: str
     problem: Callable[[], one_run.Problem]
     dtypes: tuple[str, ...] = ("float32",)
-    settings: tuple[tuple[str, Any], ...] = ()
     programs: tuple[str, ...] = ("simulate", "gradient", "batch")
 
 
@@ -184,25 +183,18 @@ CASES = (
     Case("Euler–Lagrange, holonomic", "pendulum in the plane", lambda: one_run.pendulum(quick=True), BOTH),
     Case("Euler–Lagrange, d'Alembert", "knife edge", lambda: knife_edge(ll.DAlembert)),
     Case("Euler–Lagrange, vakonomic", "knife edge", lambda: knife_edge(ll.Vakonomic, multipliers=jnp.zeros(()))),
-    Case(
-        "action, Replay, unwatched",
-        SPEECH,
-        action("speech"),
-        settings=(("adjoint", ll.Replay()), ("watch", "nothing")),
-        programs=("simulate", "gradient"),
-    ),
 )
 
 
 # -- programs ----------------------------------------------------------------------------------------------------------
 
 
-def programs(given: one_run.Problem, settings: dict[str, Any]) -> dict[str, Callable]:
+def programs(given: one_run.Problem) -> dict[str, Callable]:
     """What is compiled, as functions of (law, state, args)."""
     ts = np.asarray([0.0, STEPS * given.step])
 
     def simulate(law: Any, state: Any, args: Any, **more: Any) -> Any:
-        path = ll.simulate(law, state, ts, args, solver=one_run.HEUN, dt0=given.step, throw=False, **settings, **more)
+        path = ll.simulate(law, state, ts, args, solver=one_run.HEUN, dt0=given.step, throw=False, **more)
         return eqx.filter(path, eqx.is_array)
 
     def gradient(law: Any, state: Any, args: Any) -> Any:
@@ -218,6 +210,12 @@ def programs(given: one_run.Problem, settings: dict[str, Any]) -> dict[str, Call
     return {"simulate": simulate, "gradient": gradient, "batch": batch}
 
 
+def chosen_programs(case: Case, dtype: str, only: str | None) -> list[str]:
+    """Those of a case; in float64 `simulate` alone."""
+    made = case.programs if dtype == "float32" else ("simulate",)
+    return [name for name in made if only in {None, name}]
+
+
 def converted(tree: Any, dtype: str) -> Any:
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, tree)
 
@@ -226,7 +224,7 @@ def lanes(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((LANES, *leaf.shape), leaf.dtype)
 
 
-def compiled_case(target: str, case: int, dtype: str, folder: str) -> list[dict[str, Any]]:
+def compiled_case(target: str, case: int, dtype: str, folder: str, only: str | None) -> list[dict[str, Any]]:
     """A row for every program of a case. Alone in its process: XLA reads its flags once, and may abort it."""
     os.environ["XLA_FLAGS"] = f"--xla_dump_to={folder} --xla_dump_hlo_module_re=jit_(simulate|gradient|batch)"
     description = TARGETS[target].topology
@@ -235,8 +233,8 @@ def compiled_case(target: str, case: int, dtype: str, folder: str) -> list[dict[
     jax.config.update("jax_enable_x64", dtype == "float64")
     names = {"law": CASES[case].law, "network": CASES[case].network, "dtype": dtype}
     rows = []
-    made = programs(given, dict(CASES[case].settings))
-    for name in CASES[case].programs if dtype == "float32" else ("simulate",):
+    made = programs(given)
+    for name in chosen_programs(CASES[case], dtype, only):
         state = jax.tree.map(lanes, given.state) if name == "batch" else given.state
         found = compiled(target, device, name, made[name], (given.law, state, given.args))
         read = from_dump(target, Path(folder), name, found.pop("parameters of state"))
@@ -365,14 +363,14 @@ def check_installed(target: str) -> None:
         )
 
 
-def measured(target: str, case: int, dtype: str) -> list[dict[str, Any]]:
+def measured(target: str, case: int, dtype: str, only: str | None) -> list[dict[str, Any]]:
     """The rows of a case, by a process of its own; where that fails one that says why."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone,
     ):
         try:
-            return alone.submit(compiled_case, target, case, dtype, folder).result()
+            return alone.submit(compiled_case, target, case, dtype, folder, only).result()
         except (ValueError, RuntimeError, NotImplementedError, BrokenProcessPool) as error:
             names = {"law": CASES[case].law, "network": CASES[case].network, "dtype": dtype, "program": "all"}
             return [{**names, "failed": f"{type(error).__name__}: {str(error).splitlines()[0]}"}]
@@ -392,15 +390,20 @@ def recorded() -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))["targets"] if path.exists() else {}
 
 
+def key(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("law", "network", "dtype", "program"))
+
+
 def record(target: str, rows: list[dict[str, Any]]) -> list[str]:
     """Writes the rows beside those of the other target and those of laws that were left out; the budgets missed."""
     targets = recorded()
-    new = {(row["law"], row["network"], row["dtype"]) for row in rows}
-    kept = [
-        row for row in targets.get(target, {}).get("rows", []) if (row["law"], row["network"], row["dtype"]) not in new
-    ]
-    order = [(case.law, case.network) for case in CASES]
-    ordered = sorted(kept + rows, key=lambda row: (order.index((row["law"], row["network"])), row["dtype"]))
+    new = [key(row) for row in rows]
+    kept = [row for row in targets.get(target, {}).get("rows", []) if key(row) not in new and "failed" not in row]
+    order, kinds = [(case.law, case.network) for case in CASES], ["simulate", "gradient", "batch", "all"]
+    ordered = sorted(
+        kept + rows,
+        key=lambda row: (order.index((row["law"], row["network"])), row["dtype"], kinds.index(row["program"])),
+    )
     versions = {package: importlib.metadata.version(package) for package in TARGETS[target].packages}
     targets[target] = {**common.environment(), "device": TARGETS[target].device, "compiler": versions, "rows": ordered}
     for found in targets.values():
@@ -441,6 +444,9 @@ def main() -> None:
     options = common.parser(__doc__)
     options.add_argument("--target", choices=TARGETS, required=True, help="the device to compile for")
     options.add_argument("--only", default="", help="laws whose name and network hold this text, beside those recorded")
+    options.add_argument(
+        "--program", choices=("simulate", "gradient", "batch"), help="this alone, beside those recorded"
+    )
     given = common.parsed(options)
     check_installed(given.target)
     os.environ.update(ENVIRONMENT)  # for the processes that compile
@@ -449,7 +455,7 @@ def main() -> None:
     beyond = []
     for k in [next(k for k in chosen if CASES[k].network.startswith("pendulum"))] if given.quick else chosen:
         for dtype in CASES[k].dtypes if given.target == "cuda" else ("float32",):
-            rows = measured(given.target, k, dtype)
+            rows = measured(given.target, k, dtype, given.program)
             print(*map(line, rows), sep="\n", flush=True)
             beyond = record(given.target, rows)
     if beyond and not given.quick:
