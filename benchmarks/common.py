@@ -38,24 +38,26 @@ GREY = "#6b6b6b"
 
 def options(description: str) -> bool:
     """Whether --quick was asked for: tiny sizes and no gates. Its results go to --results, or to a temporary folder."""
-    return parsed(parser(description)).quick
+    return chosen(arguments(description)).quick
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The options that all scripts take, for a script to add its own."""
-    made = argparse.ArgumentParser(description=description.splitlines()[0])
-    made.add_argument("--quick", action="store_true", help="tiny sizes, no gates, to see that the script runs")
-    made.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
-    return made
+def arguments(description: str) -> argparse.ArgumentParser:
+    """The arguments that every benchmark has, for one that adds its own."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, no gates, to see that the script runs")
+    parser.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
+    return parser
 
 
-def parsed(made: argparse.ArgumentParser) -> argparse.Namespace:
-    """What was given on the command line, after RESULTS has been set by it."""
+def chosen(parser: argparse.ArgumentParser, *, recorded: bool = True) -> argparse.Namespace:
+    """What the command line says. Results of a quick run, and such as are not to be `recorded`, go to --results or to a
+    temporary folder.
+    """
     global RESULTS  # noqa: PLW0603  # one folder a process, chosen on its command line
-    given = made.parse_args()
+    given = parser.parse_args()
     if given.results is not None:
         RESULTS = given.results
-    elif given.quick:
+    elif given.quick or not recorded:
         RESULTS = Path(tempfile.mkdtemp(prefix="benchmarks-"))
     return given
 
@@ -138,8 +140,9 @@ def write(name: str, *, question: str, **findings: Any) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     record = {"question": question, "environment": environment(), **findings}
-    path.write_text(json.dumps(plain(record), indent=1, ensure_ascii=False) + "\n")
-    return path
+    part = path.with_suffix(".part")  # a script that is killed while it writes leaves the earlier file
+    part.write_text(json.dumps(plain(record), indent=1, ensure_ascii=False) + "\n")
+    return part.replace(path)
 
 
 def plain(value: Any) -> Any:

@@ -441,13 +441,13 @@ def line(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    options = common.parser(__doc__)
+    options = common.arguments(__doc__)
     options.add_argument("--target", choices=TARGETS, required=True, help="the device to compile for")
     options.add_argument("--only", default="", help="laws whose name and network hold this text, beside those recorded")
     options.add_argument(
         "--program", choices=("simulate", "gradient", "batch"), help="this alone, beside those recorded"
     )
-    given = common.parsed(options)
+    given = common.chosen(options)
     check_installed(given.target)
     os.environ.update(ENVIRONMENT)  # for the processes that compile
     jax.config.update("jax_platforms", "cpu")

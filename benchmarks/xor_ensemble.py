@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import baselines
-import common
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -27,6 +25,12 @@ import numpy as np
 import lagrangian_learning as ll
 from lagrangian_learning.fused.scalars import program_of
 from lagrangian_learning.fused.unrolled_multipliers import unrolled
+
+if __package__:
+    from . import baselines, common
+else:
+    import baselines
+    import common
 
 STAGES, AGREE = 2, 1e-10
 LANES = {np.float64: (1, 32, 1024, 4096, 65536, 2**20), np.float32: (1024, 4096, 65536, 2**20)}

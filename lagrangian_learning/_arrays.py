@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
 
@@ -34,7 +33,14 @@ def as_constant(value: Any) -> Inexact[Array, "..."]:
     Never weakly typed: two calls that differ in nothing else would compile twice.
     """
     array = jnp.asarray(value)
-    return array.astype(array.dtype if jnp.issubdtype(array.dtype, jnp.inexact) else jnp.result_type(float))
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        return array.astype(jnp.result_type(float))
+    return array.astype(array.dtype) if array.weak_type else array
+
+
+def in_dtype(array: Array, dtype: Any) -> Array:
+    """The array in a dtype: itself where it has it, since a conversion to the same dtype is an operation too."""
+    return array if array.dtype == dtype else array.astype(dtype)
 
 
 def cast(constant: Any, like: Any) -> Array:
@@ -67,22 +73,16 @@ def nothing_traced() -> bool:
     return is_concrete(jnp.zeros(()))
 
 
-def shapes_of(fn: Callable, *args: PyTree) -> PyTree:
-    """Shapes of fn(*args), for a function of a module; traced once for all arguments that look alike."""
-    arrays, rest = eqx.partition(args, lambda leaf: isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct))
-    leaves, structure = jax.tree.flatten(rest)
-    return _of_arrays.eval_shape(arrays, fn, structure, tuple(leaves))
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _of_arrays(arrays: PyTree, fn: Callable, structure: Any, leaves: tuple) -> PyTree:
-    return fn(*eqx.combine(arrays, jax.tree.unflatten(structure, leaves)))
-
-
 def all_finite(tree: PyTree) -> Array:
     """Whether every inexact entry of a pytree is finite."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])) if leaves else jnp.asarray(True)
+    return _all_finite(leaves) if leaves else jnp.asarray(True)
+
+
+# One program outside jit, where three operations a leaf would be dispatched one by one.
+@functools.partial(jax.jit, inline=True)
+def _all_finite(leaves: list[Array]) -> Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
 
 
 def max_abs(tree: PyTree) -> Array:

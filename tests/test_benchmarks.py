@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import compiled_text, device_gates
+from benchmarks import compiled_text, device_gates, on_device, schedule
 from lagrangian_learning.commands.digits import task as digits
 from lagrangian_learning.commands.speech import task as speech
 
@@ -28,6 +28,7 @@ SCRIPTS = {
     "digits": {"seeds", "evaluation"},
     "xor_ensemble": {"rows", "others", "not_timed"},
     "scale": {"hardware", "points"},
+    "on_device": {"accelerator", "budget", "omitted", "hardware", "measurements"},
 }
 # Budgets of compiled programs that are not kept: docs/accelerators.md gives the figures and the reasons.
 MISSES = {
@@ -41,9 +42,10 @@ MISSES = {
     ("cuda", "action, full coordinates", "13–32–9", "gradient", "spilled"),
     ("cuda", "action, full coordinates", "13–32–9", "batch", "spilled"),
 }
-GATED = {*SCRIPTS, "stiffness"}
 # Whose budgets are not all kept: docs/accelerators.md says which, and why.
 KNOWN_TO_MISS = {"device_gates"}
+ON_ACCELERATORS = {"on_device"}  # recorded where there is one
+GATED = {*SCRIPTS, "stiffness"} - {name for name in ON_ACCELERATORS if not (RESULTS / f"{name}.json").exists()}
 CHOICES = {"digits_constants": digits.Constants(), "speech_constants": speech.Constants()}
 STUDIES = {"phase_diagram", "robustness", "learning_curves"}
 
@@ -75,6 +77,70 @@ def test_every_recorded_result_has_gates_or_is_known_to_have_none():
 @pytest.mark.parametrize("name", sorted(GATED))
 def test_no_recorded_result_misses_its_gates(name):
     assert recorded(name)["missed"] == []
+
+
+def test_no_figure_of_a_cpu_is_recorded_as_one_of_a_device():
+    assert "on_device" not in GATED or recorded("on_device")["accelerator"]
+
+
+def scheduled(budget, measurements):
+    """Rows of a schedule on a clock that only measurements move, and what was recorded after each change."""
+    now, written = [0.0], []
+
+    def taking(seconds, findings):
+        def measure():
+            now[0] += seconds
+            if findings is None:
+                raise ArithmeticError("not finite\nand more")
+            return findings | {"summary": "done"}
+
+        return measure
+
+    made = [schedule.Measurement("kind", name, guess, taking(*taken)) for name, guess, *taken in measurements]
+    record = lambda rows: written.append([row["status"] for row in rows])  # noqa: E731
+    return schedule.Schedule(budget, record, lambda: now[0]).run(made), written
+
+
+def test_a_schedule_measures_what_fits_its_time_at_the_pace_of_the_machine():
+    rows, written = scheduled(100, [("a", 10, 30, {"x": 1}), ("long", 30, 5, {}), ("short", 20, 5, {})])
+    assert [row["status"] for row in rows] == ["measured", "skipped", "measured"]
+    assert rows[0]["x"] == 1
+    assert rows[0]["seconds"] == 30
+    assert "90 s" in rows[1]["why"]  # three times the guess, as the first took
+    assert written[0] == ["under way", "waiting", "waiting"]
+    assert written[1] == ["measured", "waiting", "waiting"]
+
+
+def test_what_fails_is_recorded_and_the_next_is_measured():
+    rows, _ = scheduled(100, [("a", 10, 10, None), ("b", 10, 10, {})])
+    assert [row["status"] for row in rows] == ["failed", "measured"]
+    assert rows[0]["why"] == "ArithmeticError: not finite"
+
+
+def test_a_measurement_that_does_not_end_is_stopped_and_loses_nothing_else(tmp_path):
+    code = f"""
+import json, pathlib, sys, time
+sys.path.insert(0, {str(BENCHMARKS)!r})
+import schedule
+record = lambda rows: pathlib.Path({str(tmp_path / "rows.json")!r}).write_text(json.dumps(rows))
+made = [schedule.Measurement("kind", n, 0.1, f) for n, f in
+        (("a", lambda: {{"summary": "x"}}), ("b", lambda: time.sleep(60)), ("c", dict))]
+schedule.Schedule(1.0, record).run(made)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    assert [row["status"] for row in rows] == ["measured", "stopped", "skipped"]
+
+
+def test_a_device_that_computes_otherwise_than_the_cpu_misses_a_gate():
+    ends = iter([{"x": np.array([1.0, -4.0]), "y": np.ones(1)}, {"x": np.array([1.1, -5.0]), "y": np.ones(1)}])
+    found = on_device.apart(lambda: next(ends))
+    assert found == pytest.approx(0.2)
+    row = {"kind": "agreement", "name": "one", "status": "measured", "apart": found, "dtype": "float64"}
+    assert on_device.missed([row]) == ["agreement, one: 2.0e-01 apart from the CPU, gate 1e-09"]
+    assert on_device.missed([row | {"apart": np.nan}])
+    assert not on_device.missed([row | {"apart": 1e-12}, {"kind": "XOR", "name": "two", "status": "skipped"}])
 
 
 @pytest.mark.parametrize("name", CHOICES)

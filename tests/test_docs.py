@@ -136,3 +136,9 @@ copies = predicted.memory / (2 * m * 4 / 4)
 assert 17 <= copies < 20, copies
 """
     assert "4 × NVIDIA H100" in run(code + checks)
+
+
+def test_the_program_of_accelerators_finds_the_same_run_on_the_device_and_the_cpu():
+    (code,) = blocks(DOCS / "accelerators.md", "python")
+    *_, found = run(code).splitlines()
+    assert float(found.split()[-1]) < 1e-5

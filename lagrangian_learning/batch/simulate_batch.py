@@ -12,7 +12,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import is_concrete, shapes_of
+from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._calls import shapes_of
 from lagrangian_learning._checks import collected_verdicts, flag, positive_int
 from lagrangian_learning._interrupts import Terminated, terminations_raised
 from lagrangian_learning.mechanics.law import AbstractLaw

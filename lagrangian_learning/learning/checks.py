@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import is_concrete, shapes_of, tree_zeros
+from lagrangian_learning._arrays import is_concrete, tree_zeros
+from lagrangian_learning._calls import shapes_of
 from lagrangian_learning._checks import about, constants_in_range, reals
 from lagrangian_learning.mechanics import State
 from lagrangian_learning.networks import AbstractNetwork

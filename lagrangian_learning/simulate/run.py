@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
 from lagrangian_learning._arrays import all_finite, is_concrete, observed
+from lagrangian_learning._calls import Compiled
 from lagrangian_learning._checks import require
 from lagrangian_learning._types import Args
 from lagrangian_learning.mechanics.cauchy import relative_size, rounding_of
@@ -78,7 +79,7 @@ def integrate(
     )
 
 
-integrate_compiled = eqx.filter_jit(integrate)
+integrate_compiled = Compiled(integrate)
 
 
 def outcome_of(

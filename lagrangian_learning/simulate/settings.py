@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._arrays import in_dtype, is_concrete
 from lagrangian_learning._checks import kind_of, one_of, positive, positive_int, require
 from lagrangian_learning._memory import device_memory
 from lagrangian_learning.mechanics.law import AbstractLaw
@@ -297,7 +297,7 @@ def _check_tolerances(controller: Any) -> None:
 
 
 def _positive(value: Any, name: str, dtype: Any) -> Float[Array, ""]:
-    return positive(value, name).astype(dtype)
+    return in_dtype(positive(value, name), dtype)
 
 
 def _relative(rtol: Any, dtype: Any) -> Float[Array, ""]:

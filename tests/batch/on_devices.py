@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import lagrangian_learning as ll
 from lagrangian_learning.batch.devices import run_chunk
 from lagrangian_learning.batch.lanes import Inputs, lanes_of
-from lagrangian_learning.simulate.run import integrate_compiled
+from lagrangian_learning.simulate.run import integrate
 from lagrangian_learning.simulate.settings import Settings, checked_times
 from tests.batches import DIFFRAX, FUSED, GRAVITY, LANES, NOTHING, SERIAL, released, run, statistics
 
@@ -141,7 +141,7 @@ def moved_in_steps(law, W, stimulus):
     state = law.initial_state(0.0, W, args=stimulus)
     times = checked_times(TS, jnp.float64)
     settings = Settings(**SETTINGS).prepared(law, times)
-    compiled = integrate_compiled.lower(law, state, times, stimulus, *settings, None).compile()
+    compiled = eqx.filter_jit(integrate).lower(law, state, times, stimulus, *settings, None).compile()
     steps = [line for line in text(compiled).splitlines() if COLLECTIVE.search(line) and "diffeqsolve" in line]
     moved = [line[line.index("=") : COLLECTIVE.search(line).start()] for line in steps]
     shapes = re.findall(r"f64\[([\d,]*)\]", " ".join(moved))
