@@ -17,7 +17,6 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from common import options, write
 
 import lagrangian_learning as ll
@@ -33,7 +32,7 @@ from lagrangian_learning.simulate.settings import Settings, checked_times, kinks
 from lagrangian_learning.simulate.work import rates_of
 
 STEP, FACTOR, MEGABYTE = 0.01, 1.3, 1e6
-XOR, SPEECH, MIDDLE = (2, 2, 1), (13, 32, 9), (16,) * 5  # 6, 704 and 1024 weights
+XOR, SPEECH = (2, 2, 1), (13, 32, 9)  # 6 and 704 weights
 WIDE = (10_000, 10_000, 10)
 # Four layers of a width give so many weights: 1e3, 1e4, …, 1e8.
 DECADES = tuple((width,) * 5 for width in (16, 50, 160, 512, 1600, 5000))
@@ -55,24 +54,22 @@ class Row(NamedTuple):
 
 ONE = (
     *(Row("sweeps", sizes, "Tsit5") for sizes in DECADES),
-    *(Row("sweeps", sizes, "Heun") for sizes in DECADES[::2]),
+    *(Row("sweeps", sizes, "Heun") for sizes in DECADES[1::4]),
     *(Row("gradient flow", sizes, "Tsit5") for sizes in DECADES[1::2]),
     *(Row("damped descent", sizes, "KickDrift") for sizes in DECADES[1::2]),
     *(Row("chain of masses", size, "Tsit5") for size in (1000, 100_000, 10_000_000)),
-    Row("chain of masses", 1_000_000, "Heun"), Row("chain of masses", 1_000_000, "Dopri8", dtype="float64"),
-    Row("gradient flow", WIDE, "Tsit5"), Row("sweeps", WIDE, "Heun"),
-    Row("sweeps", DECADES[3], "Dopri8", dtype="float64"), Row("gradient flow", DECADES[3], "Heun", dtype="float64"),
+    Row("chain of masses", 1_000_000, "Dopri8", dtype="float64"), Row("gradient flow", WIDE, "Tsit5"),
+    Row("sweeps", DECADES[2], "Dopri8", dtype="float64"), Row("gradient flow", DECADES[3], "Heun", dtype="float64"),
 )  # fmt: skip
 BATCHES = (
     *(Row("sweeps", XOR, "Heun", lanes) for lanes in (100, 10_000, 1_000_000)),
-    *(Row("sweeps", XOR, "Tsit5", lanes, engine="DiffraxEngine") for lanes in (100, 10_000, 1_000_000)),
-    *(Row("gradient flow", XOR, "Heun", lanes) for lanes in (10_000, 1_000_000)),
+    *(Row("sweeps", XOR, "Tsit5", lanes, engine="DiffraxEngine") for lanes in (10_000, 1_000_000)),
+    Row("gradient flow", XOR, "Heun", 1_000_000),
     *(Row("sweeps", SPEECH, "Tsit5", lanes) for lanes in (100, 10_000, 1_000_000)),
-    *(Row("gradient flow", SPEECH, "Heun", lanes) for lanes in (100, 10_000)),
-    Row("sweeps", SPEECH, "Heun", 10_000, engine="DiffraxEngine"),
+    Row("gradient flow", SPEECH, "Heun", 10_000), Row("sweeps", SPEECH, "Heun", 10_000, engine="DiffraxEngine"),
     *(Row("gradient flow", DECADES[1], "Tsit5", lanes) for lanes in (100, 10_000)),
     Row("damped descent", SPEECH, "KickDrift", 10_000), Row("chain of masses", 20, "Heun", 10_000),
-    Row("sweeps", SPEECH, "Dopri8", 1000, "float64"),
+    Row("gradient flow", SPEECH, "Dopri8", 1000, "float64"),
 )  # fmt: skip
 QUICK = (Row("gradient flow", (20, 20), "Heun"), Row("gradient flow", XOR, "Heun", 100))
 
@@ -129,7 +126,7 @@ def problem(row: Row) -> tuple[Any, Any, Any, Any]:
     dtype = jnp.dtype(row.dtype)
     if row.law == "chain of masses":
         shape = jax.ShapeDtypeStruct((row.size,), dtype)
-        chain = ll.EulerLagrange(ll.Lagrangian(lambda t, q, v: (jnp.sum(v**2) - jnp.sum(jnp.diff(q) ** 2)) / 2))
+        chain = ll.EulerLagrange(ll.Lagrangian(lambda t, q, v, _: (jnp.sum(v**2) - jnp.sum(jnp.diff(q) ** 2)) / 2))
         return chain, ll.State(shape, shape), None, lambda t, found: found["q"][-1]
     laws = {
         "sweeps": lambda network: ll.CognitiveAction(network, mass_x=1e-3 / max(row.size)).law(),
@@ -184,7 +181,7 @@ def _batched(state: Any, lanes: int) -> Any:
 
 def estimated(row: Row, given: tuple, solver: Any) -> ll.costs.Estimate:
     """For the processor at hand, of which no speed is asked."""
-    law, state, args, save = given
+    law, state, args, _ = given
     dtype = jnp.dtype(row.dtype)
     saved = jax.ShapeDtypeStruct((row.size[-1],) if isinstance(row.size, tuple) else (), dtype)
     cores = ll.costs.hardware.usable_cores() if jax.default_backend() == "cpu" else 0

@@ -49,7 +49,9 @@ def _most_of_a_chunk(placing: Placing, lane: Inputs, times: Array, plan: Plan, *
     return placing.most_of_a_chunk(lane_memory(lane, times, plan, one_core=one_core))
 
 
-def lane_memory(lane: Inputs, times: Array, plan: Plan, *, one_core: bool = False, evaluated: bool = True) -> LaneMemory:
+def lane_memory(
+    lane: Inputs, times: Array, plan: Plan, *, one_core: bool = False, evaluated: bool = True
+) -> LaneMemory:
     """Bytes of one lane; evaluated=False: without what one evaluation of the rates holds on its way.
 
     Against XLA's own account of compiled chunks: benchmarks/scale_compiled.py.

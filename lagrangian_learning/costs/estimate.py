@@ -29,11 +29,11 @@ class Estimate(NamedTuple):
     """What a run needs; prints itself. Bytes and seconds are those of one device unless they say otherwise.
 
     evaluation: `Cost` of one evaluation of the law's rates for one lane;  evaluations_a_step;  steps;  lanes: of all
-    devices;  engine: the name of that of their batch, "" of one run;  chunk: lanes of a chunk on a device;  lanes_at_once: of all chunks there at one time;  lanes_under_way: of
-    those that take a step at one time, a core each of a CPU where they are large;  state_bytes, record_bytes: of one
-    lane;  memory: bytes at once for `lanes_at_once` lanes of a device;  memory_of_chunk: of one of its chunks;  seconds_a_step: of those;  seconds: of the
-    whole run;  bound_by: "memory bandwidth", "arithmetic",
-    "launches", "single numbers" or "exchange between devices".
+    devices;  engine: the name of the engine of their batch, "" of one run;  chunk: lanes of a chunk on a device;
+    lanes_at_once: of all chunks there at one time;  lanes_under_way: of those that take a step at one time, a core each
+    of a CPU where they are large;  state_bytes, record_bytes: of one lane;  memory: bytes at once for `lanes_at_once`
+    lanes of a device;  memory_of_chunk: of one chunk;  seconds_a_step: of `lanes_at_once` lanes;  seconds: of the whole
+    run;  bound_by: "memory bandwidth", "arithmetic", "launches", "single numbers" or "exchange between devices".
     """
 
     hardware: Hardware

@@ -1,6 +1,4 @@
-"""`lane_memory`: bytes of one lane of a run, counted from what its loop carries and its stepper holds (docs/scale.md)."""
-
-from typing import Any
+"""`lane_memory`: bytes of one lane of a run, from what its loop carries and its stepper holds (docs/scale.md)."""
 
 from typing import Any
 
@@ -40,14 +38,14 @@ def lane_memory(
 ) -> LaneMemory:
     """Bytes of one lane; leaves may be shapes.
 
-    given: bytes that the lane has of its own.  at_once: how many lanes step side by side; None: all.  evaluated: whether
-    to compile an evaluation of the rates, for what it holds.
+    given: bytes that the lane has of its own.  at_once: how many lanes step side by side; None: all.
+    evaluated: whether to compile an evaluation of the rates, for what it holds.
     """
     t, beside = jax.ShapeDtypeStruct((), times.dtype), at_once != 1
     law = plan.stabilisation.stabilised(law)
     y, stepper, record = eqx.filter_eval_shape(_carried, t, law, state, args, plan)
-    # Records are written where they leave; those that are made afterwards are made of states, which the loop keeps.
-    rows = times.shape[0] * num_bytes(y) * plan.records_afterwards
+    # The loop keeps rows beside those that leave: of records, or of the states of which they are made afterwards.
+    rows = times.shape[0] * num_bytes(y if plan.records_afterwards else record)
     numbers = _COUNTS * times.dtype.itemsize
     left = times.shape[0] * num_bytes(record) + num_bytes((y, stepper, stepper.monitor)) + numbers
     lanes = _LANES_MEASURED if beside and is_small(state) else 1
@@ -59,7 +57,9 @@ def lane_memory(
     return LaneMemory(given, num_bytes(state), left, rows + carried + selected + stages + evaluation, at_once)
 
 
-def _carried(t: Array, law: AbstractLaw, state: PyTree, args: Args, plan: Plan) -> tuple[Worked, MonitoredState, Record]:
+def _carried(
+    t: Array, law: AbstractLaw, state: PyTree, args: Args, plan: Plan
+) -> tuple[Worked, MonitoredState, Record]:
     """What the loop carries of a run, and the record of one saved time."""
     y = start_of(law, t, state, args, works=plan.reads)
     stepper = plan.stepper(t.dtype, Tolerances(t, t, t))
@@ -70,8 +70,8 @@ def _carried(t: Array, law: AbstractLaw, state: PyTree, args: Args, plan: Plan) 
 def stage_bytes(plan: Plan, y: Worked, slope: int, *, beside: bool) -> int:
     """Bytes of the slopes that a step holds, `slope` each.
 
-    Written out, a step holds those that a later stage reads. In Diffrax's loop over stages there is an array of all; half
-    of it is copied for the stability of constant steps, and half side by side, where lanes that have arrived rest.
+    Written out, a step holds those that a later stage reads. In Diffrax's loop over stages there is an array of all;
+    half of it is copied for the stability of constant steps, and half side by side, where lanes that have arrived rest.
     """
     if isinstance(plan.solver, diffrax.Euler):  # adds its slope as it comes
         return 0

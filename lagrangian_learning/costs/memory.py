@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,11 +20,13 @@ from lagrangian_learning._tuning import (
 )
 from lagrangian_learning._types import Number
 
+
 class LaneMemory(NamedTuple):
     """Bytes of one lane.
 
-    given: what the lane has of its own.  state.  left: what it leaves, records and all.  loop: what it holds beside that
-    while it takes steps.  at_once: how many lanes of a chunk are in their loop at one time; None: all, side by side.
+    given: what the lane has of its own.  state.  left: what it leaves, records and all.
+    loop: what it holds beside that while it takes steps.
+    at_once: how many lanes of a chunk are in their loop at one time; None: all, side by side.
     """
 
     given: int

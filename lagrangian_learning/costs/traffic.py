@@ -20,8 +20,8 @@ Sources = dict[tuple[int, int | None], int]
 
 
 class Traffic:
-    """A value lies in memory if it is an input, an output, or the result of a kernel. Any other is computed by who reads
-    it, from what lies in memory (`sources`), and written itself only where a product needs it as an array.
+    """A value lies in memory if it is an input, an output, or the result of a kernel. Any other is computed by what
+    reads it, from what lies in memory (`sources`), and written itself only where a product needs it as an array.
 
     total: bytes of all kernels.
     """
