@@ -72,6 +72,8 @@ def _cost(program: Program, operation: Operation, loop_steps: Number) -> Cost:
     sizes = [program.size(value) for value in (*operation.operands, *operation.results)]
     made = sum(program.size(value) for value in operation.results)
     few = max(sizes, default=0) <= FUSED_NUMBERS
+    if few and operation.results:  # computed again by whatever reads them
+        made *= program.repeats[operation.results[0]]
     if name in _PRODUCTS:
         flops = float(_PRODUCTS[name](program, operation) * made)
         return Cost(flops, 0.0, 1.0, 0.0, flops) if few else Cost(flops, 0.0, 1.0, 1.0, 0.0)

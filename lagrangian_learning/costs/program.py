@@ -4,6 +4,7 @@ Automatic differentiation leaves a program that evaluates the same products seve
 on what nobody reads: counted equation by equation, its arithmetic would be up to three times what runs.
 """
 
+import collections
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -35,7 +36,7 @@ class Program:
     """The operations of a jaxpr in their order.
 
     avals: of each value, by its number.  operations: those that the outputs need.  inputs (constants first), outputs:
-    numbers of values.
+    numbers of values.  repeats: how often the jaxpr has the operation of a first result.
     """
 
     def __init__(self, jaxpr: jex.Jaxpr) -> None:
@@ -44,6 +45,7 @@ class Program:
         self._numbers: dict[int, float] = {}
         self._multiples: dict[int, tuple[float, int]] = {}
         self._made: list[Operation] = []
+        self.repeats: collections.Counter[int] = collections.Counter()
         self.inputs = [self._new(variable.aval) for variable in (*jaxpr.constvars, *jaxpr.invars)]
         self.outputs = self._read(jaxpr, self.inputs)
         self.operations = self._needed()
@@ -113,7 +115,9 @@ class Program:
             made = tuple(self._new(result.aval) for result in results)
             self._known[known] = made
             self._made.append(Operation(name, params, tuple(operands), made, effects))
-        return self._known[known]
+        found = self._known[known]
+        self.repeats.update(found[:1])
+        return found
 
     def _folded(self, name: str, equation: Any, operands: list[int]) -> Sequence[int] | None:
         """What needs no operation, or one with what was made before: numbers, and multiples of a value."""
