@@ -44,12 +44,11 @@ def rewritten(text, prefix):
 def scale_rewritten(text):
     """docs/scale.md with its table made anew: what `ll.estimate` predicted beside what was measured."""
     points = json.loads((HERE / "results" / "scale.json").read_text(encoding="utf-8"))["points"]
-    head = ["network", "weights", "lanes", "step, predicted", "measured", "ratio", "memory, predicted", "measured"]
+    head = ["network", "weights", "lanes", "step, predicted", "measured", "ratio"]
     lines = [_row(head), _row(["---"] * len(head))]
     for p in points:
         times = _scaled(p["predicted_seconds_a_step"], "s"), _scaled(p["seconds_a_step"], "s"), f"{p['ratio']:.2f}"
-        memory = _scaled(p["predicted_bytes"], "B"), _scaled(p["measured_bytes"], "B")
-        lines.append(_row([p["network"], f"{p['weights']:,}", f"{p['lanes']:,}", *times, *memory]))
+        lines.append(_row([p["network"], f"{p['weights']:,}", f"{p['lanes']:,}", *times]))
     text = _between(text, compiled_table(), COMPILED)
     return _between(text, "\n".join(lines))
 

@@ -19,8 +19,8 @@ from lagrangian_learning.steppers.staged import Staged
 from .cost import held_by_results
 from .memory import LaneMemory, evaluation_bytes, is_small, num_bytes
 
-# Numbers of a run beside its state and monitor: times, counts, codes.
-_COUNTS = 16
+# Numbers that a run leaves beside its state and monitor: times, counts, codes.
+_COUNTS = 8
 # Lanes of few numbers are measured side by side.
 _LANES_MEASURED = 64
 
@@ -52,7 +52,7 @@ def lane_memory(
     evaluation = evaluation_bytes(rates_of, law, t, state, args, lanes=lanes) if evaluated else num_bytes(y)
     slope = held_by_results(rates_of, law, t, state, args)
     stages = stage_bytes(plan, y, slope, beside=beside)
-    carried = num_bytes((y, stepper)) + numbers
+    carried = num_bytes((y, stepper)) + 2 * numbers
     selected = num_bytes(y) * (beside + plan.steps.adaptive)
     return LaneMemory(given, num_bytes(state), left, rows + carried + selected + stages + evaluation, at_once)
 

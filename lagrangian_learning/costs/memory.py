@@ -42,7 +42,11 @@ class LaneMemory(NamedTuple):
 
     def of(self, lanes: int, workers: int = 1) -> int:
         """Of so many lanes, in chunks of which as many run at one time as there are workers."""
-        return lanes * self.kept + self.under_way(lanes, workers) * self.loop
+        return lanes * self.kept + self._of_blocks(lanes) + self.under_way(lanes, workers) * self.loop
+
+    def _of_blocks(self, lanes: int) -> int:
+        """Blocks that lanes do not fill are put together by a copy of what they leave."""
+        return lanes * self.left if self.at_once not in {None, 1} and lanes % self.at_once else 0
 
     def under_way(self, lanes: int, workers: int = 1) -> int:
         """How many of the lanes are in their loop at one time."""
@@ -50,7 +54,10 @@ class LaneMemory(NamedTuple):
 
     def fitting(self, room: Number) -> int:
         """The lanes of a chunk that fit: a power of two, so that a little more memory compiles nothing anew."""
-        each, all_ = (self.kept + self.loop, 0) if self.at_once is None else (self.kept, self.at_once * self.loop)
+        if self.at_once is None:
+            each, all_ = self.kept + self.loop, 0
+        else:
+            each, all_ = self.kept + self.left * (self.at_once > 1), self.at_once * self.loop
         fit = max(int((room - all_) / each), 1)
         return 1 << (fit.bit_length() - 1)
 
