@@ -43,7 +43,7 @@ def total(lane):
 def test_few_fit_a_small_memory(setting, monkeypatch):
     monkeypatch.setattr(chunks, "device_memory", lambda: 100 * 2 * total(chunks.lane_memory(*setting)))
     assert (
-        chunks.chunk_size(None, 4096, 1, *setting, workers=1, one_core=True) == 32
+        chunks.chunk_size(None, 4096, 1, *setting, workers=1, one_core=False) == 32
     )  # at most 50, of which two are held
 
 
