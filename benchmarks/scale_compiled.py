@@ -17,7 +17,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from common import options, write
+from common import COLOURS, GREY, figure, finish, options, save, write
 
 import lagrangian_learning as ll
 from lagrangian_learning._memory import device_memory
@@ -216,6 +216,24 @@ def spread(values: list[float]) -> str:
     return f"{min(values):.2f} to {max(values):.2f}" if values else "nothing above the floor"
 
 
+def drawn(rows: list[Found]) -> Any:
+    """Predicted over XLA's, against how much it is."""
+    made, axes = figure("Predicted over what XLA says of the compiled run", columns=3)
+    for ax, name, unit in zip(
+        axes[0], ("memory", "bytes", "operations"), ("bytes", "bytes", "operations"), strict=True
+    ):
+        for colour, law in zip(COLOURS, dict.fromkeys(found.law for found in rows), strict=False):
+            mine = [found for found in rows if found.law == law]
+            ratios = [found.ratios[name] for found in mine]
+            ax.semilogx([getattr(found, name) for found in mine], ratios, "o", color=colour, label=law)
+        ax.axhspan(1 / FACTOR, FACTOR, color=GREY, alpha=0.12, lw=0)
+        what = {"memory": "memory of a run or a chunk", "bytes": "bytes of an evaluation"}.get(
+            name, "operations of one"
+        )
+        finish(ax, what, f"XLA's, {unit}", "predicted over it", legend=name == "memory")
+    return made
+
+
 def main() -> None:
     quick = options(__doc__)
     rows, missed = [], []
@@ -235,6 +253,7 @@ def main() -> None:
         rows=[found._asdict() | {"ratios": found.ratios} for found in rows],
         missed=missed,
     )
+    save(drawn(rows), "scale_compiled")
     assert quick or not missed, f"off by more than {FACTOR:g}: {missed}"
 
 

@@ -26,6 +26,7 @@ SCRIPTS = {
     "digits": {"seeds", "evaluation"},
     "xor_ensemble": {"rows", "others", "not_timed"},
     "scale": {"hardware", "points"},
+    "scale_compiled": {"rows"},
 }
 GATED = {*SCRIPTS, "stiffness"}
 CHOICES = {"digits_constants": digits.Constants(), "speech_constants": speech.Constants()}
