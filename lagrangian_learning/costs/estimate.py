@@ -178,16 +178,16 @@ def _planned(law: AbstractLaw, state: PyTree, args: PyTree, ts: Any, dtype: Any,
 
 def _engine(engine: Any, run: _Run, lanes: int, hardware: Hardware) -> Any:
     """The engine of the lanes, as `simulate_batch` picks it; None: a run of its own."""
-    from lagrangian_learning import batch  # which asks this package for chunks
+    from lagrangian_learning.batch import DiffraxEngine, engines, lanes as inputs  # which ask this package for chunks
 
     if lanes == 1:
         return None
     if engine is not None:
         return engine
     if not hardware.cores:
-        return batch.DiffraxEngine()
-    lane = batch.lanes.Inputs(run.law, run.state, run.args)
-    return batch.engines.engine_for(None, lane, lanes, run.times, run.tolerances, run.plan)
+        return DiffraxEngine()
+    lane = inputs.Inputs(run.law, run.state, run.args)
+    return engines.engine_for(None, lane, lanes, run.times, run.tolerances, run.plan)
 
 
 def _memory(run: _Run, lanes: int, engine: Any, saved: Any) -> tuple[LaneMemory, int]:

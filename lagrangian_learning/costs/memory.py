@@ -46,7 +46,7 @@ class LaneMemory(NamedTuple):
 
     def _of_blocks(self, lanes: int) -> int:
         """Blocks that lanes do not fill are put together by a copy of what they leave."""
-        return lanes * self.left if self.at_once not in {None, 1} and lanes % self.at_once else 0
+        return lanes * self.left if self.at_once is not None and lanes % self.at_once else 0
 
     def under_way(self, lanes: int, workers: int = 1) -> int:
         """How many of the lanes are in their loop at one time."""

@@ -149,8 +149,8 @@ def _called(equation: Any) -> jex.Jaxpr | None:
     """The jaxpr that stands for an equation which only calls it."""
     if equation.primitive.name not in _CALLS:
         return None
-    found = next(held for held in _jaxprs(equation.params))
-    return found if len(found.invars) == len(equation.invars) else None
+    found = next(_jaxprs(equation.params), None)
+    return found if found is not None and len(found.invars) == len(equation.invars) else None
 
 
 def _jaxprs(params: dict[str, Any]) -> Iterator[jex.Jaxpr]:
