@@ -13,6 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+COMPILED = "<!-- scale_compiled: begin -->", "<!-- scale_compiled: end -->"
 DOCS = HERE.parent / "docs"
 SCALE, ACCELERATORS = DOCS / "scale.md", DOCS / "accelerators.md"
 PAGES = {HERE / "README.md": "", DOCS / "performance.md": "../benchmarks/"}
@@ -45,12 +46,12 @@ def rewritten(text, prefix):
 def scale_rewritten(text):
     """docs/scale.md with its table made anew: what `ll.estimate` predicted beside what was measured."""
     points = json.loads((HERE / "results" / "scale.json").read_text(encoding="utf-8"))["points"]
-    head = ["network", "weights", "lanes", "step, predicted", "measured", "ratio", "memory, predicted", "measured"]
+    head = ["network", "weights", "lanes", "step, predicted", "measured", "ratio"]
     lines = [_row(head), _row(["---"] * len(head))]
     for p in points:
         times = _scaled(p["predicted_seconds_a_step"], "s"), _scaled(p["seconds_a_step"], "s"), f"{p['ratio']:.2f}"
-        memory = _scaled(p["predicted_bytes"], "B"), _scaled(p["measured_bytes"], "B")
-        lines.append(_row([p["network"], f"{p['weights']:,}", f"{p['lanes']:,}", *times, *memory]))
+        lines.append(_row([p["network"], f"{p['weights']:,}", f"{p['lanes']:,}", *times]))
+    text = _between(text, compiled_table(), COMPILED)
     return _between(text, "\n".join(lines))
 
 
@@ -95,9 +96,28 @@ def _launches(row):
     return " + ".join([str(row["launches a step"]), *inside])
 
 
-def _between(text, inside):
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{inside}\n{END}{rest.split(END)[1]}"
+def compiled_table():
+    """What `ll.estimate` predicted over what XLA says of the compiled run."""
+    found = json.loads((HERE / "results" / "scale_compiled.json").read_text(encoding="utf-8"))["rows"]
+    head = ["law", "network", "weights", "lanes", "chunk", "stepper", "dtype", "memory, XLA", "predicted over it"]
+    head += ["bytes of an evaluation", "predicted over it", "operations", "predicted over it"]
+    lines = [_row(head), _row(["---"] * len(head))]
+    for r in found:
+        given = [r["law"], r["network"], f"{r['weights']:,}", f"{r['lanes']:,}", _chunk(r), r["stepper"], r["dtype"]]
+        amounts = {name: _scaled(r[name], unit) for name, unit in (("memory", "B"), ("bytes", "B"), ("operations", ""))}
+        ratios = {name: f"{ratio:.2f}" for name, ratio in r["ratios"].items()}
+        lines.append(_row(given + [cell for name, amount in amounts.items() for cell in (amount, ratios[name])]))
+    return "\n".join(lines)
+
+
+def _chunk(found):
+    return f"{found['chunk']:,}, {found['engine']}" if found["engine"] else ""
+
+
+def _between(text, inside, marks=None):
+    begin, end = marks or (BEGIN, END)
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{inside}\n{end}{rest.split(end)[1]}"
 
 
 def _row(cells):
@@ -108,7 +128,7 @@ def _scaled(value, unit):
     """Three digits and a prefix."""
     for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3)):
         if value >= size:
-            return f"{value / size:.3g} {prefix}{unit}"
+            return f"{value / size:.3g} {prefix}{unit}".rstrip()
     return f"{value * 1e6:.3g} µ{unit}"
 
 

@@ -1,8 +1,8 @@
-"""Does `ll.estimate` predict how long a step takes and how much memory a run needs?
+"""Does `ll.estimate` predict how long a step takes?
 
 Runs of the XOR network, of the speech network and of networks up to 10⁷ weights, alone and as lanes of
 `ll.simulate_batch`, against what `ll.estimate` said before (docs/scale.md holds the model). Gate: every time within a
-factor of three, and memory too where it is more than a megabyte (below, what XLA keeps for itself is all there is).
+factor of three. Memory, operations and bytes: benchmarks/scale_compiled.py.
 
     python benchmarks/scale.py [--quick]
 """
@@ -20,7 +20,6 @@ import lagrangian_learning as ll
 
 STEP = 0.01
 FACTOR = 3.0
-MEGABYTE = 1e6
 XOR, SPEECH = (2, 2, 1), (13, 32, 9)
 # (sizes, lanes, steps of the longer of two runs)
 RUNS = (
@@ -38,8 +37,6 @@ class Point(NamedTuple):
     lanes: int
     predicted_seconds_a_step: float
     seconds_a_step: float
-    predicted_bytes: float
-    measured_bytes: float
 
     @property
     def ratio(self) -> float:
@@ -52,9 +49,7 @@ class Point(NamedTuple):
     @property
     def within(self) -> bool:
         """Whether the estimate was within the factor."""
-        times = 1 / FACTOR < self.ratio < FACTOR
-        bytes_ = self.measured_bytes / self.predicted_bytes
-        return times and (self.measured_bytes < MEGABYTE or 1 / FACTOR < bytes_ < FACTOR)
+        return 1 / FACTOR < self.ratio < FACTOR
 
 
 def problem(sizes: tuple[int, ...], lanes: int = 1) -> tuple[Any, Any, Any]:
@@ -83,32 +78,20 @@ def seconds_a_step(run: Callable[[int], Any], steps: int, rounds: int = 5) -> fl
     return (min(times["many"]) - min(times["few"])) / (steps - few)
 
 
-def compiled_run(law: Any, state: Any, stimulus: Any, predicted: ll.costs.Estimate) -> tuple[Callable, int]:
-    """A run of what is at once on the device, compiled, and the bytes that XLA reports of it: side by side, or in turn
-    in chunks of which each core has one.
-    """
-
-    def alone(s: Any, ts: Any) -> Any:
-        return ll.simulate(law, s, ts, stimulus, dt0=STEP, save=last_output).final_state
-
-    run: Callable[..., Any] = alone
-    chunks, part = 1, state
-    if predicted.lanes > 1:
-        chunks = predicted.lanes_under_way if predicted.lanes_under_way < predicted.lanes_at_once else 1
-        part = jax.tree.map(lambda leaf: leaf[: -(-predicted.lanes_at_once // chunks)], state)
-        side_by_side = jax.vmap(alone, in_axes=(0, None))
-        run = side_by_side if chunks == 1 else lambda s, ts: jax.lax.map(lambda one: alone(one, ts), s)
-    compiled = eqx.filter_jit(run).lower(part, jnp.asarray([0.0, STEP])).compile()
-    used = compiled.compiled.memory_analysis()
-    return compiled, chunks * (used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes)
+def predicted_of(sizes: tuple[int, ...], lanes: int, hardware: ll.costs.Hardware) -> ll.costs.Estimate:
+    law, state, stimulus = problem(sizes)
+    saved = jax.ShapeDtypeStruct((sizes[-1],), jnp.float32)
+    return ll.estimate(law, state, [0.0, 1.0], stimulus, steps=100, hardware=hardware, saved=saved, lanes=lanes)
 
 
 def measured(sizes: tuple[int, ...], lanes: int, steps: int, hardware: ll.costs.Hardware) -> Point:
     law, state, stimulus = problem(sizes, lanes)
-    one = state if lanes == 1 else jax.tree.map(lambda leaf: leaf[0], state)
-    saved = jax.ShapeDtypeStruct((sizes[-1],), jnp.float32)
-    predicted = ll.estimate(law, one, [0.0, 1.0], stimulus, steps=steps, hardware=hardware, saved=saved, lanes=lanes)
-    compiled, memory = compiled_run(law, state, stimulus, predicted)
+    predicted = predicted_of(sizes, lanes, hardware)
+
+    def alone(state: Any, times: Any) -> Any:
+        return ll.simulate(law, state, times, stimulus, dt0=STEP, save=last_output).final_state
+
+    compiled = eqx.filter_jit(alone)
 
     def simulated(steps: int) -> Any:
         times = jnp.asarray([0.0, STEP * steps])
@@ -121,56 +104,48 @@ def measured(sizes: tuple[int, ...], lanes: int, steps: int, hardware: ll.costs.
     # The estimate is of a step of the lanes that are at once on the device; the batch goes through all.
     seconds = seconds_a_step(simulated, steps) * predicted.lanes_at_once / lanes
     name = "–".join(map(str, sizes))
-    return Point(name, law.network.num_weights, lanes, predicted.seconds_a_step, seconds, predicted.memory, memory)
+    return Point(name, law.network.num_weights, lanes, predicted.seconds_a_step, seconds)
 
 
 def drawn(points: list[Point]) -> Any:
-    made, axes = figure("What a run needs: predicted before, measured after", columns=2)
-    for ax, predicted, found, title, unit in (
-        (axes[0, 0], "predicted_seconds_a_step", "seconds_a_step", "time of a step", "seconds"),
-        (axes[0, 1], "predicted_bytes", "measured_bytes", "memory at once", "bytes"),
-    ):
-        for colour, kind in zip(COLOURS, dict.fromkeys(point.kind for point in points), strict=False):
-            mine = [point for point in points if point.kind == kind]
-            x, y = ([getattr(point, name) for point in mine] for name in (predicted, found))
-            ax.loglog(x, y, "o", color=colour, label=kind)
-        ends = np.array(
-            [min(getattr(p, predicted) for p in points) / 3, max(getattr(p, predicted) for p in points) * 3]
-        )
-        ax.loglog(ends, ends, color=GREY, lw=1)
-        ax.fill_between(ends, ends / FACTOR, ends * FACTOR, color=GREY, alpha=0.12, lw=0, label="a factor of three")
-        finish(ax, title, f"ll.estimate, {unit}", f"measured, {unit}")
+    made, axes = figure("What a run needs: predicted before, measured after")
+    ax = axes[0, 0]
+    for colour, kind in zip(COLOURS, dict.fromkeys(point.kind for point in points), strict=False):
+        mine = [point for point in points if point.kind == kind]
+        x, y = [point.predicted_seconds_a_step for point in mine], [point.seconds_a_step for point in mine]
+        ax.loglog(x, y, "o", color=colour, label=kind)
+    predicted = [point.predicted_seconds_a_step for point in points]
+    ends = np.array([min(predicted) / 3, max(predicted) * 3])
+    ax.loglog(ends, ends, color=GREY, lw=1)
+    ax.fill_between(ends, ends / FACTOR, ends * FACTOR, color=GREY, alpha=0.12, lw=0, label="a factor of three")
+    finish(ax, "time of a step", "ll.estimate, seconds", "measured, seconds")
     return made
+
+
+def written(points: list[Point], hardware: ll.costs.Hardware, missed: list[str]) -> None:
+    ratios = [point.ratio for point in points]
+    write(
+        "scale",
+        question="Does ll.estimate predict how long a step takes?",
+        headline=f"measured over predicted: a step {min(ratios):.2g} to {max(ratios):.2g}, from 6 to 1e7 weights",
+        hardware=hardware._asdict(),
+        points=[point._asdict() | {"ratio": point.ratio} for point in points],
+        missed=missed,
+    )
 
 
 def main() -> None:
     quick = options(__doc__)
     hardware = ll.costs.measure_hardware(2**22 if quick else 2**25)
     points = []
-    print(
-        f"{'network':>24} {'weights':>11} {'lanes':>6} {'predicted':>9} {'measured':>9} {'ratio':>6} "
-        "memory predicted, measured"
-    )
+    print(f"{'network':>24} {'weights':>11} {'lanes':>6} {'predicted':>9} {'measured':>9} {'ratio':>6}")
     for sizes, lanes, steps in QUICK if quick else RUNS:
         p = measured(sizes, lanes, steps, hardware)
         times = f"{p.predicted_seconds_a_step:>9.3g} {p.seconds_a_step:>9.3g} {p.ratio:>6.2f}"
-        print(
-            f"{p.network:>24} {p.weights:>11,} {p.lanes:>6} {times} {p.predicted_bytes:>11.3g} {p.measured_bytes:.3g}"
-        )
+        print(f"{p.network:>24} {p.weights:>11,} {p.lanes:>6} {times}")
         points.append(p)
-    ratios = [point.ratio for point in points]
-    large = [point.measured_bytes / point.predicted_bytes for point in points if point.measured_bytes >= MEGABYTE]
     missed = [f"{p.network}, {p.lanes} lanes" for p in points if not quick and not p.within]
-    memory = f", memory {min(large):.2g} to {max(large):.2g}" if large else ""
-    write(
-        "scale",
-        question="Does ll.estimate predict how long a step takes and how much memory a run needs?",
-        headline=f"measured over predicted: a step {min(ratios):.2g} to {max(ratios):.2g}{memory}, "
-        "from 6 to 1e7 weights",
-        hardware=hardware._asdict(),
-        points=[point._asdict() | {"ratio": point.ratio} for point in points],
-        missed=missed,
-    )
+    written(points, hardware, missed)
     save(drawn(points), "scale")
     assert not missed, f"off by more than {FACTOR:g}: {missed}"
 

@@ -15,10 +15,6 @@ WORTH_A_WORKER = 64
 # left over of a vector of eight.
 FEWEST_LANES, VECTOR_OF_LANES = 2, 8
 
-# benchmarks/scale.py: copies of the state of one lane: as it comes and leaves; in the loop beside the stages, which
-# lanes side by side hold twice, since a loop hands its carry on in a copy; the same of lanes in turn, which hold each
-# stage once; and numbers of energies and residuals.
-KEPT_STATES, SPARE_STATES, SPARE_STATES_IN_TURN, NUMBERS_WATCHED = 3, 5, 7, 32
 # The share of a memory that chunks are planned for: the rest is for what XLA and the host keep.
 SHARE_OF_MEMORY = 0.5
 # benchmarks/right_hand_side.py: steps of conjugate gradients at m_x/m_W = 1e-3/width.

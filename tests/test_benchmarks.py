@@ -28,6 +28,7 @@ SCRIPTS = {
     "digits": {"seeds", "evaluation"},
     "xor_ensemble": {"rows", "others", "not_timed"},
     "scale": {"hardware", "points"},
+    "scale_compiled": {"rows"},
     "on_device": {"accelerator", "budget", "omitted", "hardware", "measurements"},
 }
 # Budgets of compiled programs that are not kept: docs/accelerators.md gives the figures and the reasons.

@@ -3,24 +3,14 @@
 import functools
 from typing import Any
 
-import equinox as eqx
 import jax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from lagrangian_learning._memory import device_memory
 from lagrangian_learning._tuning import FEWEST_LANES, VECTOR_OF_LANES
-from lagrangian_learning.costs.memory import (
-    LaneMemory,
-    Placing,
-    evaluation_bytes,
-    held_stages,
-    is_small,
-    most_lanes,
-    num_bytes,
-)
+from lagrangian_learning.costs import loop
+from lagrangian_learning.costs.memory import LaneMemory, Placing, is_small, lanes_in_loop, most_lanes, num_bytes
 from lagrangian_learning.simulate.plan import Plan
-from lagrangian_learning.simulate.records import Recorder
-from lagrangian_learning.simulate.work import start_of
 
 from .lanes import Inputs, Kind, kinds_of
 
@@ -41,7 +31,7 @@ def chunk_size(
     placing = Placing(device_memory(), most, workers, devices)
     if chunk is not None:
         return placing._replace(workers=1).chunk(lanes, chunk, small=small)
-    most = _most_of_a_chunk(placing, lane, times, plan, in_turn=one_core and not small)
+    most = _most_of_a_chunk(placing, lane, times, plan, one_core=one_core)
     return placing.chunk(lanes, most, small=small)
 
 
@@ -52,36 +42,27 @@ def padded(size: int, devices: int, lane: Inputs) -> int:
     return devices * vector * -(-per_device // vector)
 
 
-def _most_of_a_chunk(placing: Placing, lane: Inputs, times: Array, plan: Plan, *, in_turn: bool) -> int:
-    known = lane_memory(lane, times, plan, in_turn=in_turn, evaluated=False)
-    if placing.most_of_a_chunk(known._replace(evaluation=_CERTAINLY * known.in_loop)) >= placing.devices * placing.most:
+def _most_of_a_chunk(placing: Placing, lane: Inputs, times: Array, plan: Plan, *, one_core: bool) -> int:
+    known = lane_memory(lane, times, plan, one_core=one_core, evaluated=False)
+    if placing.most_of_a_chunk(known._replace(loop=(1 + _CERTAINLY) * known.loop)) >= placing.devices * placing.most:
         return placing.devices * placing.most
-    return placing.most_of_a_chunk(lane_memory(lane, times, plan, in_turn=in_turn))
+    return placing.most_of_a_chunk(lane_memory(lane, times, plan, one_core=one_core))
 
 
-def lane_memory(lane: Inputs, times: Array, plan: Plan, *, in_turn: bool = False, evaluated: bool = True) -> LaneMemory:
-    """Bytes of one lane, estimated from above; evaluated=False: without what one evaluation of the rates holds.
+def lane_memory(
+    lane: Inputs, times: Array, plan: Plan, *, one_core: bool = False, evaluated: bool = True
+) -> LaneMemory:
+    """Bytes of one lane; evaluated=False: without what one evaluation of the rates holds on its way.
 
-    Measured against XLA's own account of the compiled chunk: 1.05 to 2.1 times as much, for networks of five neurons to
-    256 a layer, steppers of 2 to 14 stages (2.6 times for the fused engine, which holds no stages).
+    Against XLA's own account of compiled chunks: benchmarks/scale_compiled.py.
     """
-    return _lane_memory(*kinds_of((lane, times, plan)), in_turn, evaluated)
+    return _lane_memory(*kinds_of((lane, times, plan)), one_core, evaluated)
 
 
 @functools.lru_cache(maxsize=128)
-def _lane_memory(structure: Any, kinds: tuple[Kind, ...], in_turn: bool, evaluated: bool) -> LaneMemory:  # hashed
+def _lane_memory(structure: Any, kinds: tuple[Kind, ...], one_core: bool, evaluated: bool) -> LaneMemory:  # hashed
     lane, times, plan = structure.unflatten([leaf for _, leaf in kinds])
-    varied = [leaf for varies, leaf in kinds if varies]
-    t = jax.ShapeDtypeStruct((), times.dtype)
-    y = eqx.filter_eval_shape(lambda t, one: start_of(one.law, t, one.state, one.args), t, lane)
-    record = eqx.filter_eval_shape(lambda t, one, y: Recorder(one.law, plan.save)(t, y, one.args), t, lane, y)
-    # A record is held as it is made and as it leaves; the states too from which records are made afterwards.
-    a_time = 2 * num_bytes(record) + num_bytes(y) * plan.records_afterwards
-    evaluation = evaluation_bytes(_rates, t, lane) if evaluated else 0
-    return LaneMemory(
-        num_bytes(varied), num_bytes(y), times.shape[0] * a_time, evaluation, held_stages(plan.solver), in_turn
-    )
-
-
-def _rates(t: Any, lane: Inputs) -> PyTree:
-    return lane.law.rates(t, lane.state, lane.args)
+    given = num_bytes([leaf for varies, leaf in kinds if varies])
+    at_once = lanes_in_loop(lane.state, one_core=one_core)
+    of_one = (lane.law, lane.state, lane.args, times, plan)
+    return loop.lane_memory(*of_one, given=given, at_once=at_once, evaluated=evaluated)

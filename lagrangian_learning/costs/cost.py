@@ -1,7 +1,7 @@
-"""What a function costs, read from its jaxpr: arithmetic, bytes that products move, how many follow each other.
+"""What a function costs, read from its jaxpr: arithmetic, bytes moved, how many products follow each other.
 
-Counted here because XLA's cost analysis counts the body of a loop once, as often as it may run, and knows neither how
-many products follow each other nor which arrays are single numbers. Of products it counts the same.
+Counted here because XLA's cost analysis counts the body of a loop once, as often as it may run, knows neither how many
+products follow each other nor which arrays are single numbers, and has to compile. Without loops both count the same.
 """
 
 import math
@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax.extend.core as jex
 
-from lagrangian_learning._jaxprs import needed
 from lagrangian_learning._tuning import FUSED_NUMBERS, KERNELS_AN_EQUATION
 from lagrangian_learning._types import Number
 
-from .memory import num_bytes
+from .program import Operation, Program
+from .traffic import Traffic
 
-# Elementwise functions that take a polynomial or a division each: about as many operations on today's hardware.
-_COSTLY = {"tanh", "exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tan", "logistic", "erf", "pow", "div", "sqrt"}
+# Elementwise functions that take a polynomial each: about as many operations on today's hardware.
+_COSTLY = {"tanh", "exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tan", "logistic", "erf", "pow", "sqrt"}
 _COSTLY_FLOPS = 10
 _MOVES = {
     "transpose", "reshape", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "dynamic_slice", "concatenate",
@@ -27,9 +27,9 @@ _MOVES = {
 
 
 class Cost(NamedTuple):
-    """flops: operations, a multiply-add being two;  bytes: operands and results of matrix products and convolutions;
-    products: how many of these are done, loops counted in;  kernels: these and what else is started one after another;
-    scalars: the operations on arrays of a few numbers, which start no kernel.
+    """flops: operations, a multiply-add being two;  bytes: what kernels read and write, elementwise operations fused;
+    products: how many matrix products and convolutions are done, loops counted in;  kernels: these and what else is
+    started one after another;  scalars: the operations on arrays of a few numbers, which start no kernel.
     """
 
     flops: float
@@ -52,34 +52,56 @@ NOTHING = Cost(0.0, 0.0, 0.0, 0.0, 0.0)
 def cost_of(fn: Callable, *args: Any, loop_steps: Number = 1.0) -> Cost:
     """Cost of fn(*args); leaves of args may be `jax.ShapeDtypeStruct`, nothing is computed or allocated.
 
-    loop_steps: how often the body of a `while` runs, which no jaxpr says: steps of conjugate gradients. Elementwise
-    results are taken to be fused away: what they move is not counted.
+    loop_steps: how often the body of a `while` runs, which no jaxpr says: steps of conjugate gradients.
     """
     jaxpr = eqx.filter_make_jaxpr(fn)(*args)[0]
-    return _total(jaxpr.jaxpr, loop_steps)
+    return _total(jaxpr.jaxpr, loop_steps, copies=True)
 
 
-def _total(jaxpr: jex.Jaxpr, loop_steps: Number) -> Cost:
-    """Of the equations that are needed: XLA drops the others, as the power where only rates are asked for."""
-    return sum((_cost(equation, loop_steps) for equation in needed(jaxpr, effects=True)[1]), start=NOTHING)
+def _total(jaxpr: jex.Jaxpr, loop_steps: Number, *, copies: bool = False) -> Cost:
+    """copies: whether an input that is handed on is copied, as by a compiled function but not by the body of a loop."""
+    program = Program(jaxpr)
+    moved = Traffic(program, _is_kernel, copies=copies).total
+    parts = (_cost(program, operation, loop_steps) for operation in program.operations)
+    return sum(parts, start=Cost(0.0, float(moved), 0.0, 0.0, 0.0))
 
 
-def _cost(equation: Any, loop_steps: Number) -> Cost:
-    name = equation.primitive.name
+def _cost(program: Program, operation: Operation, loop_steps: Number) -> Cost:
+    """Without what is moved, but for what the jaxprs that it holds move."""
+    name = operation.name
+    sizes = [program.size(value) for value in (*operation.operands, *operation.results)]
+    made = sum(program.size(value) for value in operation.results)
+    few = max(sizes, default=0) <= FUSED_NUMBERS
+    if few and operation.results:  # computed again by whatever reads them
+        made *= program.repeats[operation.results[0]]
     if name in _PRODUCTS:
-        return _product(equation, _PRODUCTS[name](equation))
-    inside = _inside(name, equation.params, loop_steps)
+        flops = float(_PRODUCTS[name](program, operation) * made)
+        return Cost(flops, 0.0, 1.0, 0.0, flops) if few else Cost(flops, 0.0, 1.0, 1.0, 0.0)
+    inside = _inside(operation, loop_steps)
     if inside is not None:
         return inside
     if name in _MOVES:
         return NOTHING
-    flops = (_COSTLY_FLOPS if name in _COSTLY else 1) * float(_size(equation.outvars))
-    few = max(_size([variable]) for variable in (*equation.invars, *equation.outvars)) <= FUSED_NUMBERS
+    entries = sum(program.size(value) for value in operation.operands) if _reduces(name) else made
+    flops = (_COSTLY_FLOPS if name in _COSTLY else 1) * float(entries)
     return Cost(flops, 0.0, 0.0, 0.0, flops) if few else Cost(flops, 0.0, 0.0, KERNELS_AN_EQUATION, 0.0)
 
 
-def _inside(name: str, parameters: dict[str, Any], loop_steps: Number) -> Cost | None:
-    """The cost of the jaxprs that an equation calls; None where it calls none."""
+def _reduces(name: str) -> bool:
+    return name.startswith(("reduce_", "arg", "cum"))
+
+
+def _is_kernel(name: str) -> bool:
+    """Whether its results are written to memory: what is elementwise, or only moves, is fused into what reads it."""
+    return name in _PRODUCTS or name in _HOLDING or _reduces(name)
+
+
+_HOLDING = {"while", "scan", "cond", "custom_linear_solve", "sort", "scatter", "scatter-add", "lu"}
+
+
+def _inside(operation: Operation, loop_steps: Number) -> Cost | None:
+    """The cost of the jaxprs that an operation holds; None where it holds none."""
+    name, parameters = operation.name, operation.params
     if name == "while":
         parts = (parameters["body_jaxpr"], parameters["cond_jaxpr"])
         return sum((_total(part.jaxpr, loop_steps) for part in parts), start=NOTHING).times(loop_steps)
@@ -96,32 +118,33 @@ def _inside(name: str, parameters: dict[str, Any], loop_steps: Number) -> Cost |
     return sum((_total(part, loop_steps) for part in jaxprs), start=NOTHING)
 
 
-def _dot_flops(equation: Any) -> Number:
-    (contracted, _), _ = equation.params["dimension_numbers"]
-    return 2 * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+def _dot_flops(program: Program, operation: Operation) -> Number:
+    (contracted, _), _ = operation.params["dimension_numbers"]
+    shape = program.avals[operation.operands[0]].shape
+    return 2 * math.prod(shape[axis] for axis in contracted)
 
 
-def _convolution_flops(equation: Any) -> Number:
-    kernel = equation.invars[1].aval.shape
-    return 2 * math.prod(kernel) / kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+def _convolution_flops(program: Program, operation: Operation) -> Number:
+    kernel = program.avals[operation.operands[1]].shape
+    return 2 * math.prod(kernel) / kernel[operation.params["dimension_numbers"].rhs_spec[0]]
+
+
+def _side(share: float) -> Callable[[Program, Operation], Number]:
+    return lambda program, operation: share * program.avals[operation.operands[0]].shape[-1]
 
 
 # Operations for each entry of the result.
-_PRODUCTS: dict[str, Callable[[Any], float]] = {
+_PRODUCTS: dict[str, Callable[[Program, Operation], Number]] = {
     "dot_general": _dot_flops,
     "conv_general_dilated": _convolution_flops,
-    "cholesky": lambda equation: equation.invars[0].aval.shape[-1] / 3,
-    "triangular_solve": lambda equation: equation.invars[0].aval.shape[-1],
+    "cholesky": _side(1 / 3),
+    "triangular_solve": _side(1.0),
 }
 
 
-def _product(equation: Any, flops_an_entry: Number) -> Cost:
-    moved = num_bytes([variable.aval for variable in (*equation.invars, *equation.outvars)])
-    flops = flops_an_entry * _size(equation.outvars)
-    if max(_size([variable]) for variable in equation.invars) <= FUSED_NUMBERS:
-        return Cost(flops, 0.0, 1.0, 0.0, flops)
-    return Cost(flops, float(moved), 1.0, 1.0, 0.0)
-
-
-def _size(variables: list[Any]) -> int:
-    return sum(math.prod(variable.aval.shape) for variable in variables if hasattr(variable.aval, "shape"))
+def held_by_results(fn: Callable, *args: Any) -> int:
+    """Bytes of the results of fn(*args) that a program holds which reads them more than once: the results, and arrays
+    from which they are summed, since a sum is fused into all that read it.
+    """
+    program = Program(eqx.filter_make_jaxpr(fn)(*args)[0].jaxpr)
+    return Traffic(program, _is_kernel, copies=False).held_by_outputs

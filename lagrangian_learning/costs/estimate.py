@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import diffrax
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -13,30 +14,33 @@ from lagrangian_learning._checks import collected_verdicts, instance, kind_of, p
 from lagrangian_learning._tuning import SOLVER_STEPS
 from lagrangian_learning._types import Number
 from lagrangian_learning.mechanics import AbstractLaw
-from lagrangian_learning.simulate.settings import check_law, checked_state, checked_times
+from lagrangian_learning.simulate.plan import Plan, Tolerances
+from lagrangian_learning.simulate.settings import Settings, check_law, checked_state, checked_times, kinks_known
 from lagrangian_learning.simulate.work import start_of
-from lagrangian_learning.steppers.defaults import default_stepper, evaluations
+from lagrangian_learning.steppers.defaults import evaluations
 
 from .cost import Cost, cost_of
 from .hardware import Hardware, as_hardware
-from .memory import LaneMemory, Placing, evaluation_bytes, held_stages, is_small, most_lanes, num_bytes
+from .loop import lane_memory
+from .memory import LaneMemory, Placing, is_small, lanes_in_loop, most_lanes, num_bytes
 
 
 class Estimate(NamedTuple):
     """What a run needs; prints itself. Bytes and seconds are those of one device unless they say otherwise.
 
     evaluation: `Cost` of one evaluation of the law's rates for one lane;  evaluations_a_step;  steps;  lanes: of all
-    devices;  chunk: lanes of a chunk on a device;  lanes_at_once: of all chunks there at one time;  lanes_under_way: of
-    those that take a step at one time, a core each of a CPU where they are large;  state_bytes, record_bytes: of one
-    lane;  memory: bytes at once for `lanes_at_once` lanes of a device;  seconds_a_step: of those;  seconds: of the
-    whole run;  bound_by: "memory bandwidth", "arithmetic",
-    "launches", "single numbers" or "exchange between devices".
+    devices;  engine: the name of the engine of their batch, "" of one run;  chunk: lanes of a chunk on a device;
+    lanes_at_once: of all chunks there at one time;  lanes_under_way: of those that take a step at one time, a core each
+    of a CPU where they are large;  state_bytes, record_bytes: of one lane;  memory: bytes at once for `lanes_at_once`
+    lanes of a device;  memory_of_chunk: of one chunk;  seconds_a_step: of `lanes_at_once` lanes;  seconds: of the whole
+    run;  bound_by: "memory bandwidth", "arithmetic", "launches", "single numbers" or "exchange between devices".
     """
 
     hardware: Hardware
     lanes: int
     lane_devices: int
     weight_devices: int
+    engine: str
     chunk: int
     lanes_at_once: int
     lanes_under_way: int
@@ -46,9 +50,15 @@ class Estimate(NamedTuple):
     state_bytes: int
     record_bytes: int
     memory: float
+    memory_of_chunk: float
     seconds_a_step: float
     seconds: float
     bound_by: str
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks a device goes through."""
+        return math.ceil(math.ceil(self.lanes / self.lane_devices) / self.chunk)
 
     @property
     def fits(self) -> bool:
@@ -59,10 +69,11 @@ class Estimate(NamedTuple):
         devices = self.lane_devices * self.weight_devices
         split = f" ({self.weight_devices} share the weights of a lane)" if self.weight_devices > 1 else ""
         turns = "" if self.lanes_under_way == self.lanes_at_once else f", of these {self.lanes_under_way} under way"
+        engine = f", by the engine {self.engine}" if self.engine else ""
         verdict = "fits" if self.fits else "DOES NOT FIT: share the weights over more devices, or save less"
         rows = [
             ("devices", f"{devices} × {self.hardware.name}{split}"),
-            ("lanes", f"{self.lanes:,}, {self.lanes_at_once:,} at once on a device{turns}"),
+            ("lanes", f"{self.lanes:,}, {self.lanes_at_once:,} at once on a device{turns}{engine}"),
             ("state", f"{_size(self.state_bytes)} a lane, records {_size(self.record_bytes)} a lane"),
             ("memory", f"{_size(self.memory)} of {_size(self.hardware.memory)} a device: {verdict}"),
             ("evaluation", f"{_count(self.evaluation.flops)}flop and {_size(self.evaluation.bytes)} moved a lane"),
@@ -108,7 +119,7 @@ def estimate(
         solver_steps: steps of an iterative multiplier solve; 3 in float32 and 5 in float64 by default.
         saved: example of what one saved time records (arrays or shapes); all observables by default.
         engine: an engine of `ll.batch` or `ll.fused`, which decides with the memory how many lanes make a chunk; by
-            default `ll.batch.SerialEngine` for lanes of many numbers on a CPU, otherwise `ll.batch.DiffraxEngine`.
+            default the one that `simulate_batch` picks for constant steps.
             Times are those of Diffrax with either.
 
     Returns an `Estimate`, which prints itself. Raises ValueError for settings that do not fit.
@@ -126,26 +137,75 @@ def estimate(
     _check_settings(solver, solver_steps, engine)
     times = np.asarray(ts, np.float64)
     steps = _steps(times, steps, dt0)
-    if saved is None:
-        saved = jax.eval_shape(law.observables, jax.ShapeDtypeStruct((), dtype), state, args)
     loop_steps = SOLVER_STEPS[dtype.name] if solver_steps is None else solver_steps
     evaluation, watched = _costs(law, state, args, dtype, loop_steps)
-    small = is_small(state)
-    in_turn = hardware.cores > 0 and not small
-    memory = _lane_memory(law, state, args, num_bytes(saved) * times.size, solver, dtype, in_turn=in_turn)
-    one_core = in_turn if engine is None else engine.one_core
+    run = _planned(law, state, args, ts, dtype, solver, float(times[-1] - times[0]) / steps if dt0 is None else dt0)
+    engine = _engine(engine, run, lanes, hardware)
+    memory, records = _memory(run, lanes, engine, saved)
     model = _Model(
-        hardware, dtype.name, evaluations(solver or default_stepper(dtype)), evaluation, watched, memory,
-        weight_devices, len(jax.tree.leaves(state)), hardware.cores if one_core and hardware.cores else 0, small,
+        hardware, dtype.name, evaluations(run.plan.solver), evaluation, watched, memory, num_bytes((law, args)),
+        weight_devices, len(jax.tree.leaves(state)), hardware.cores if engine is not None and engine.one_core else 0,
+        is_small(state),
     )  # fmt: skip
     share = math.ceil(lanes / lane_devices)
     chunk, at_once = model.chunk(share)
     seconds, bound_by = model.step(at_once)
     total = steps * seconds * math.ceil(share / at_once)
     return Estimate(
-        hardware, lanes, lane_devices, weight_devices, chunk, at_once, model.under_way(at_once), steps, model.stages,
-        evaluation, memory.state, num_bytes(saved) * times.size, model.memory(at_once), seconds, total, bound_by,
+        hardware, lanes, lane_devices, weight_devices, "" if engine is None else engine.name, chunk, at_once,
+        model.under_way(at_once), steps, model.stages, evaluation, memory.state, records, model.memory(at_once),
+        model.memory_of_chunk(chunk), seconds, total, bound_by,
     )  # fmt: skip
+
+
+class _Run(NamedTuple):
+    """One lane of the run, its state as shapes, under constant steps."""
+
+    law: AbstractLaw
+    state: PyTree
+    args: PyTree
+    times: Any
+    tolerances: Tolerances
+    plan: Plan
+
+
+def _planned(law: AbstractLaw, state: PyTree, args: PyTree, ts: Any, dtype: Any, solver: Any, step: Number) -> _Run:
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
+    times = checked_times(ts, dtype)
+    settings = Settings(solver=solver, dt0=step, save=lambda t, observables: t, kinks=kinks_known(None, args))
+    return _Run(law, shapes, args, times, *settings.prepared(law, times))
+
+
+def _engine(engine: Any, run: _Run, lanes: int, hardware: Hardware) -> Any:
+    """The engine of the lanes, as `simulate_batch` picks it; None: a run of its own."""
+    from lagrangian_learning.batch import DiffraxEngine, engines, lanes as inputs  # which ask this package for chunks
+
+    if lanes == 1:
+        return None
+    if engine is not None:
+        return engine
+    if not hardware.cores:
+        return DiffraxEngine()
+    lane = inputs.Inputs(run.law, run.state, run.args)
+    return engines.engine_for(None, lane, lanes, run.times, run.tolerances, run.plan)
+
+
+def _memory(run: _Run, lanes: int, engine: Any, saved: Any) -> tuple[LaneMemory, int]:
+    """Bytes of one lane, and of its records; None saved: all observables."""
+    law, state, args, times, _, plan = run
+    if saved is None:
+        plan = eqx.tree_at(lambda p: p.save, plan, None, is_leaf=lambda leaf: leaf is None)
+        saved = eqx.filter_eval_shape(law.observables, jax.ShapeDtypeStruct((), times.dtype), state, args)
+    else:
+        example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved)
+        plan = eqx.tree_at(lambda p: p.save, plan, lambda t, observables: _zeros(example))
+    at_once = 1 if engine is None else lanes_in_loop(state, one_core=engine.one_core)
+    memory = lane_memory(law, state, args, times, plan, given=num_bytes(state), at_once=at_once)
+    return memory, num_bytes(saved) * times.size
+
+
+def _zeros(example: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), example)
 
 
 def _check_settings(solver: Any, solver_steps: Any, engine: Any) -> None:
@@ -155,16 +215,6 @@ def _check_settings(solver: Any, solver_steps: Any, engine: Any) -> None:
         positive(solver_steps, "solver_steps")
     if engine is not None and not isinstance(getattr(engine, "one_core", None), bool):
         raise ValueError(f"engine must be one of ll.batch or ll.fused, got {kind_of(engine)}.")
-
-
-def _lane_memory(
-    law: AbstractLaw, state: PyTree, args: PyTree, records: int, solver: Any, dtype: Any, *, in_turn: bool
-) -> LaneMemory:
-    """Bytes of one lane, whose own is its start; records are held as they are made and as they leave."""
-    held = evaluation_bytes(law.rates, jax.ShapeDtypeStruct((), dtype), state, args)
-    return LaneMemory(
-        num_bytes(state), num_bytes(state), 2 * records, held, held_stages(solver or default_stepper(dtype)), in_turn
-    )
 
 
 def _costs(law: AbstractLaw, state: PyTree, args: PyTree, dtype: np.dtype, loop_steps: Number) -> tuple[Cost, Cost]:
@@ -201,40 +251,45 @@ class _Model(NamedTuple):
     evaluation: Cost
     watched: Cost
     lane: LaneMemory
+    shared: int
     weight_devices: int
     leaves: int
     cores: int
     small: bool
 
     @property
+    def workers(self) -> int:
+        """How many chunks run at once."""
+        return max(self.cores, 1)
+
+    @property
     def in_turn(self) -> bool:
         """Whether lanes go one after the other, a core each."""
-        return self.lane.in_turn
+        return self.cores > 0 and self.lane.at_once == 1
 
     def under_way(self, lanes: int) -> int:
         """How many of the lanes take a step at one time."""
-        return min(self.cores, lanes) if self.in_turn else lanes
+        return self.lane.under_way(lanes, self.workers)
 
     def memory(self, lanes: int) -> Number:
-        """The state and the records of so many lanes, and what those under way hold in their loop."""
-        return self._lane(lanes).of(lanes, self.under_way(lanes)) / self.weight_devices
+        """What so many lanes share, keep, and hold in their loop."""
+        return (self.shared + self.lane.of(lanes, self.workers)) / self.weight_devices
+
+    def memory_of_chunk(self, lanes: int) -> Number:
+        """The same of one chunk."""
+        return (self.shared + self.lane.of(lanes)) / self.weight_devices
 
     def chunk(self, lanes: int) -> tuple[int, int]:
         """The lanes of a chunk, as `simulate_batch` plans it, and of all chunks that are there at one time."""
         if lanes == 1:
             return 1, 1
         usual = most_lanes(cpu=True, in_blocks=True) if self.cores and self.small else self.hardware.lanes
-        workers = max(self.cores, 1)
-        placing = Placing(self.hardware.memory * self.weight_devices, usual, workers)
+        placing = Placing(self.hardware.memory * self.weight_devices, usual, self.workers)
         size = placing.chunk(lanes, placing.most_of_a_chunk(self.lane), small=self.small)
-        return size, min(lanes, workers * size)
+        return size, min(lanes, self.workers * size)
 
     def _working_set(self, lanes: int) -> int:
-        return self.under_way(lanes) * self._lane(lanes).in_loop
-
-    def _lane(self, lanes: int) -> LaneMemory:
-        """A single run holds what a lane in turn does."""
-        return self.lane._replace(in_turn=True) if lanes == 1 else self.lane
+        return self.under_way(lanes) * self.lane.loop
 
     def step(self, lanes: int) -> tuple[float, str]:
         """Seconds of one step of so many lanes, and what bounds them."""
@@ -269,8 +324,8 @@ class _Model(NamedTuple):
         }
 
     def _combination_bytes(self) -> Number:
-        """Each evaluation reads velocities and writes rates; each stage is made of all stages, which Diffrax reads."""
-        return (2 * self.stages + self.stages * self.stages) * self.lane.state
+        """Each stage is made of all stages, which Diffrax reads."""
+        return self.stages * self.stages * self.lane.state
 
     def _combination_kernels(self) -> Number:
         """Each array of the state, unless it is of few numbers, is combined once a stage and for the error."""

@@ -2,64 +2,63 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
 from lagrangian_learning._tuning import (
+    BLOCK,
     FEW_NUMBERS,
     FEWEST_LANES,
-    KEPT_STATES,
     MOST_LANES_CPU,
     MOST_LANES_ELSEWHERE,
     MOST_LANES_IN_BLOCKS,
-    NUMBERS_WATCHED,
     SHARE_OF_MEMORY,
-    SPARE_STATES,
-    SPARE_STATES_IN_TURN,
     WORTH_A_WORKER,
 )
 from lagrangian_learning._types import Number
-from lagrangian_learning.steppers.defaults import num_stages
-
-# A stepper without a tableau is taken to have as many as Tsit5.
-_STAGES = 7
 
 
 class LaneMemory(NamedTuple):
     """Bytes of one lane.
 
-    given: what the lane has of its own.  state.  records: of all saved times.  evaluation: what one evaluation of the
-    rates holds beside the state.  stages: rates that a step holds.  in_turn: whether lanes go one after the other.
+    given: what the lane has of its own.  state.  left: what it leaves, records and all.
+    loop: what it holds beside that while it takes steps.
+    at_once: how many lanes of a chunk are in their loop at one time; None: all, side by side.
     """
 
     given: int
     state: int
-    records: int
-    evaluation: int
-    stages: int
-    in_turn: bool
+    left: int
+    loop: int
+    at_once: int | None = None
 
     @property
     def kept(self) -> int:
         """What a lane holds from before its loop until after it."""
-        return self.given + KEPT_STATES * self.state + self.records
+        return self.given + self.left
 
-    @property
-    def in_loop(self) -> int:
-        """What a lane holds beside that while it takes steps."""
-        copies = self.stages + SPARE_STATES_IN_TURN if self.in_turn else 2 * self.stages + SPARE_STATES
-        return copies * self.state + self.evaluation + 8 * NUMBERS_WATCHED
+    def of(self, lanes: int, workers: int = 1) -> int:
+        """Of so many lanes, in chunks of which as many run at one time as there are workers."""
+        return lanes * self.kept + self._of_blocks(lanes) + self.under_way(lanes, workers) * self.loop
 
-    def of(self, lanes: int, under_way: int) -> int:
-        """Of so many lanes, of which some are under way at one time."""
-        return lanes * self.kept + under_way * self.in_loop
+    def _of_blocks(self, lanes: int) -> int:
+        """Blocks that lanes do not fill are put together by a copy of what they leave."""
+        return lanes * self.left if self.at_once is not None and lanes % self.at_once else 0
+
+    def under_way(self, lanes: int, workers: int = 1) -> int:
+        """How many of the lanes are in their loop at one time."""
+        return lanes if self.at_once is None else min(lanes, workers * self.at_once)
 
     def fitting(self, room: Number) -> int:
-        """The lanes that fit side by side: a power of two, so that a little more memory compiles nothing anew."""
-        fit = max(int(room / (self.kept + self.in_loop)), 1)
+        """The lanes of a chunk that fit: a power of two, so that a little more memory compiles nothing anew."""
+        if self.at_once is None:
+            each, all_ = self.kept + self.loop, 0
+        else:
+            each, all_ = self.kept + self.left * (self.at_once > 1), self.at_once * self.loop
+        fit = max(int((room - all_) / each), 1)
         return 1 << (fit.bit_length() - 1)
 
 
@@ -99,6 +98,13 @@ def most_lanes(*, cpu: bool, in_blocks: bool) -> int:
     return MOST_LANES_IN_BLOCKS if in_blocks else MOST_LANES_CPU
 
 
+def lanes_in_loop(state: PyTree, *, one_core: bool) -> int | None:
+    """How many lanes of a chunk step at one time by an engine that is `one_core`; None: all of them."""
+    if not one_core:
+        return None
+    return BLOCK if is_small(state) else 1
+
+
 def is_small(tree: PyTree) -> bool:
     """Whether a lane's state is of few numbers; leaves may be shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree) if hasattr(leaf, "size")) <= FEW_NUMBERS
@@ -109,23 +115,21 @@ def num_bytes(tree: PyTree) -> int:
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype"))
 
 
-def evaluation_bytes(fn: Callable, *args: PyTree) -> int:
+def evaluation_bytes(fn: Callable, *args: PyTree, lanes: int = 1) -> int:
     """Bytes of the results of fn(*args) and of what it holds on the way, as XLA counts them for the compiled function.
 
-    Leaves of args may be shapes; nothing is computed.
+    Leaves of args may be shapes; nothing is computed. lanes: of so many evaluations side by side the bytes of one: XLA
+    places every array on a multiple of 64 bytes, which counts where one lane has few.
     """
     dynamic, static = eqx.partition(args, lambda leaf: hasattr(leaf, "dtype"))
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), dynamic)
+    first = () if lanes == 1 else (lanes,)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(first + leaf.shape, leaf.dtype), dynamic)
 
     def of_arrays(arrays: PyTree) -> PyTree:
         return eqx.filter(fn(*eqx.combine(arrays, static)), eqx.is_array)
 
-    found = jax.jit(of_arrays).lower(shapes).compile().memory_analysis()
+    whole = of_arrays if lanes == 1 else jax.vmap(of_arrays)
+    found = jax.jit(whole).lower(shapes).compile().memory_analysis()
     if found is None:  # a backend that does not count
-        return num_bytes(jax.eval_shape(of_arrays, shapes))
-    return found.temp_size_in_bytes + found.output_size_in_bytes
-
-
-def held_stages(solver: Any) -> int:
-    """How many rates a step holds at once."""
-    return num_stages(solver) or _STAGES
+        return num_bytes(jax.eval_shape(whole, shapes)) // lanes
+    return (found.temp_size_in_bytes + found.output_size_in_bytes) // lanes

@@ -118,16 +118,25 @@ class Plan(eqx.Module):
         stepper = {"stepper": f"{type(self.solver).__name__}, {self.steps.description}"}
         return stepper if law.constrained_part is None else stepper | {"stabilisation": self.stabilisation.description}
 
+    @property
+    def lands(self) -> bool:
+        """Whether saved times are step ends."""
+        return self.steps.lands and not self.dense
+
+    @property
+    def staged(self) -> diffrax.AbstractSolver:
+        """The stepper itself, its stages summed as they come where nothing is interpolated."""
+        if not self.lands:
+            return self.solver
+        replays = isinstance(self.adjoint, Replay)
+        inner = staged(self.solver, scans=replays)
+        return scanned(inner, "bounded") if replays and inner is self.solver else inner
+
     def stepper(self, dtype: Any, tolerances: Tolerances) -> MonitoredStepper:
         """The stepper that Diffrax is given."""
         stabilisation, steps = self.stabilisation, self.steps
-        lands = steps.lands and not self.dense
-        replays = isinstance(self.adjoint, Replay)
-        inner = staged(self.solver, scans=replays) if lands else self.solver
-        if replays and lands and inner is self.solver:
-            inner = scanned(inner, "bounded")
-        inner = QuadratureOfPower(inner) if trait(self.solver, "motion_alone") else inner
-        fixed = (inner, stabilisation.projects, lands, steps.adaptive, stabilisation.limit(dtype))
+        inner = QuadratureOfPower(self.staged) if trait(self.solver, "motion_alone") else self.staged
+        fixed = (inner, stabilisation.projects, self.lands, steps.adaptive, stabilisation.limit(dtype))
         conditions = None if self.event is None else Conditions(self.event)
         return MonitoredStepper(*fixed, steps.accuracy(tolerances), self.watch, conditions)
 

@@ -1,5 +1,6 @@
 """Explicit Runge–Kutta methods of Diffrax, their stages summed leaf by leaf as they come."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -44,6 +45,11 @@ class Staged(diffrax.AbstractWrappedSolver):
     def error_order(self, terms: Terms) -> Any:
         return self.solver.error_order(terms)
 
+    def writes_out(self, y0: PyTree) -> bool:
+        """Whether a step of such a state writes its stages out; leaves may be shapes."""
+        numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(y0))
+        return self.tableau.num_stages <= FEW_STAGES or numbers >= WORTH_UNROLLING
+
     def init(self, terms: Terms, t0: Array, t1: Array, y0: PyTree, args: Args) -> PyTree:
         return self.solver.init(terms, t0, t1, y0, args)
 
@@ -53,8 +59,7 @@ class Staged(diffrax.AbstractWrappedSolver):
     def step(
         self, terms: Terms, t0: Array, t1: Array, y0: PyTree, args: Args, solver_state: PyTree, made_jump: Any
     ) -> tuple[PyTree, PyTree, dict[str, Any], PyTree, diffrax.RESULTS]:
-        numbers = sum(np.size(leaf) for leaf in jax.tree.leaves(y0))
-        if self.tableau.num_stages > FEW_STAGES and numbers < WORTH_UNROLLING:
+        if not self.writes_out(y0):
             whole = self._in_a_loop if self.scans else self.solver.step
             return whole(terms, t0, t1, y0, args, solver_state, made_jump)
         tableau, h = self.tableau, t1 - t0

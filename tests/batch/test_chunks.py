@@ -7,6 +7,7 @@ import pytest
 
 from lagrangian_learning.batch import chunks
 from lagrangian_learning.batch.lanes import Inputs
+from lagrangian_learning.costs import loop
 from lagrangian_learning.simulate.settings import Settings, checked_times
 from tests.laws import Motion, Oscillator
 
@@ -36,13 +37,13 @@ def test_engines_of_one_core_take_larger_chunks_and_one_a_worker(setting, one_co
 
 
 def total(lane):
-    return lane.kept + lane.in_loop
+    return lane.kept + lane.loop
 
 
 def test_few_fit_a_small_memory(setting, monkeypatch):
     monkeypatch.setattr(chunks, "device_memory", lambda: 100 * 2 * total(chunks.lane_memory(*setting)))
     assert (
-        chunks.chunk_size(None, 4096, 1, *setting, workers=1, one_core=True) == 32
+        chunks.chunk_size(None, 4096, 1, *setting, workers=1, one_core=False) == 32
     )  # at most 50, of which two are held
 
 
@@ -51,6 +52,6 @@ def test_a_lane_is_measured_once(setting, monkeypatch):
     lane, times, plan = setting
     known = chunks.lane_memory(lane, times, plan)
     more = chunks.lane_memory(lane, checked_times(np.linspace(0, 1, 30), np.float64), plan)
-    monkeypatch.setattr(chunks, "evaluation_bytes", lambda *_: pytest.fail("compiled again"))
+    monkeypatch.setattr(loop, "evaluation_bytes", lambda *_: pytest.fail("compiled again"))
     assert chunks.lane_memory(lane, times * 2, plan) == known
-    assert known.records < more.records
+    assert known.left < more.left

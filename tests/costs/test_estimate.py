@@ -49,12 +49,14 @@ def test_convolution_and_cholesky():
 
 
 def test_one_evaluation_moves_the_weights_as_often_as_its_sweeps_read_them():
-    """W and Ẇ forward, and W both ways for each of k solver steps, which bring the last backward wave with them."""
+    """W and Ẇ forward, W both ways for each of k solver steps, which bring the last backward wave with them; Ẇ for the
+    drag, Ẅ written, Ẇ copied.
+    """
     law, state, stimulus = problem(512)
     k = 4
     t = jax.ShapeDtypeStruct((), jnp.float64)
     cost = cost_of(law.vector_field, t, state, stimulus, loop_steps=k)
-    assert cost.bytes / num_bytes(state.q) == pytest.approx(2 + 2 * k, rel=0.1)
+    assert cost.bytes / num_bytes(state.q) == pytest.approx(6 + 2 * k, rel=0.1)
 
 
 def test_a_run_of_a_billion_weights_is_told_without_allocating_it():
@@ -103,8 +105,8 @@ def test_large_lanes_of_a_cpu_go_in_turn_a_core_each():
     assert told(kernels, 9).lanes_under_way == 2
     assert "9 at once on a device, of these 2 under way" in str(told(kernels, 9))
     one, two, nine = (told(kernels, lanes).memory for lanes in (1, 2, 9))
-    assert two == 2 * one
-    assert two < nine < 9 * one
+    assert one < two < 2 * one  # what they share is held once
+    assert two < nine < 9 * one / 2
     assert told(kernels, 9, problem(4)).lanes_under_way == 9
 
 
@@ -130,7 +132,7 @@ def test_few_numbers_start_no_kernel():
     few, many = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((100,), jnp.float32)
     function = lambda x: 2 * jnp.tanh(x) * x + x  # noqa: E731
     assert cost_of(function, few) == (13, 0, 0, 0, 13)
-    assert cost_of(function, many) == (1300, 0, 0, 2, 0)
+    assert cost_of(function, many) == (1300, 2 * 4 * 100, 0, 2, 0)
     small = jax.ShapeDtypeStruct((2, 2), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
     assert cost_of(jnp.matmul, *small) == (8, 0, 1, 0, 8)
 
