@@ -10,7 +10,12 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._tuning import MAX_UNROLLED_NEURONS
 from lagrangian_learning.learning.laws import AbstractActionLaw
-from lagrangian_learning.learning.multipliers import AbstractNetworkMultipliers, BlockTridiagonal, ConjugateGradients
+from lagrangian_learning.learning.multipliers import (
+    AbstractNetworkMultipliers,
+    BlockTridiagonal,
+    ConjugateGradients,
+    LowRankElimination,
+)
 from lagrangian_learning.learning.multipliers.network_solver import check_feedforward
 from lagrangian_learning.mechanics import AbstractLaw
 from lagrangian_learning.networks import AbstractLinearisation, AbstractNetwork
@@ -79,6 +84,6 @@ def unrolled(law: AbstractLaw) -> AbstractLaw:
     """The law with multipliers by elimination on scalars where it is that of a small network; otherwise as it is."""
     if not isinstance(law, AbstractActionLaw) or law.network.num_neurons > MAX_UNROLLED_NEURONS:
         return law
-    if not isinstance(law.multiplier_solver, ConjugateGradients | BlockTridiagonal):
+    if not isinstance(law.multiplier_solver, BlockTridiagonal | ConjugateGradients | LowRankElimination):
         return law
     return dataclasses.replace(law, multiplier_solver=UnrolledMultipliers())

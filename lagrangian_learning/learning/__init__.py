@@ -24,6 +24,7 @@ from .laws import (
 from .multipliers import (
     BlockTridiagonal as BlockTridiagonal,
     ConjugateGradients as ConjugateGradients,
+    LowRankElimination as LowRankElimination,
     NetworkSchur as NetworkSchur,
 )
 from .neuron_mass import neuron_mass_force as neuron_mass_force, neuron_mass_ratio as neuron_mass_ratio

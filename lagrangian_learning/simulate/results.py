@@ -22,8 +22,9 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     )
     singular_multipliers = (
         "State and constraints are finite, but the equations for accelerations and multipliers have no finite solution "
-        "there. Likely causes: dependent constraints, a singular cycle of the network, a mass that is zero, or a force "
-        "that is NaN. See law.regularity(t, state, args) where the law offers it."
+        "there. Likely causes: dependent constraints, a singular cycle of the network, a mass that is zero, a force "
+        "that is NaN, or multipliers that took more than max_steps (deep layered networks with heavy weights: "
+        "ll.multipliers.LowRankElimination()). See law.regularity(t, state, args) where the law offers it."
     )
     projection_failed = (
         "The projection back onto the constraints did not converge. Likely causes: a step so long that it leaves the "

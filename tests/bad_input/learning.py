@@ -81,6 +81,12 @@ def learning() -> list[Case]:
             {"rtol": positive.optional(), "max_steps": count.optional()},
         ),
         Case(
+            "LowRankElimination",
+            ll.multipliers.LowRankElimination,
+            {},
+            {"rank": count.optional(), "rtol": positive.optional(), "max_steps": count.optional()},
+        ),
+        Case(
             "backprop_waves",
             ll.waves.backprop_waves,
             {"network": net, "W": W, "inputs": frames, "targets": frames[:, :1], "potential": ll.SquaredError()},

@@ -10,6 +10,7 @@ from lagrangian_learning.mechanics import (
 from .choice import chosen_solver as chosen_solver
 from .conjugate_gradients import ConjugateGradients as ConjugateGradients
 from .direct import BlockTridiagonal as BlockTridiagonal, NetworkSchur as NetworkSchur
+from .low_rank import LowRankElimination as LowRankElimination
 from .network_solver import (
     AbstractNetworkMultipliers as AbstractNetworkMultipliers,
     FiniteSpeedMultipliers as FiniteSpeedMultipliers,

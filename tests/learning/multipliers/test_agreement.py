@@ -27,6 +27,7 @@ def solvers(network):
         structured["conjugate gradients"] = ConjugateGradients()
     if isinstance(network, ll.Layered):
         structured["block tridiagonal"] = ll.multipliers.BlockTridiagonal()
+        structured["low rank"] = ll.multipliers.LowRankElimination()
     return structured | {
         "dense saddle point": ll.multipliers.DenseSaddlePoint(),
         "dense Schur complement": ll.multipliers.DenseSchur(),
