@@ -48,3 +48,9 @@ FUSED_NUMBERS, KERNELS_AN_EQUATION = 8, 0.5
 # many numbers, each stage being one more copy of the law to compile.
 FEW_STAGES = 2
 WORTH_UNROLLING = 100_000
+
+# benchmarks/one_run.py: a loop of arithmetic on arrays of so many numbers at most is one kernel of a CPU.
+NUMBERS_OF_A_KERNEL = 1024
+# Bytes of states that reverse mode keeps anyway, where the steps of a run are known; numbers of an array from which on
+# it is not copied between the two halves of a step's cotangent.
+KEPT_ANYWAY, LARGE_ARRAY = 2**24, 2**16

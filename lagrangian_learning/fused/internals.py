@@ -5,9 +5,7 @@ by Diffrax, with one warning, and an engine of this room that was asked for is r
 """
 
 import functools
-import itertools
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any
 
 import diffrax
@@ -20,7 +18,9 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, primitives
 from jax.lax import GatherScatterMode
 
-__all__ = ["ClosedJaxpr", "GatherScatterMode", "Jaxpr", "Literal", "Primitive", "primitives"]
+from lagrangian_learning._one_kernel import ENTRYWISE, MARKS, version, within
+
+__all__ = ["ENTRYWISE", "ClosedJaxpr", "GatherScatterMode", "Jaxpr", "Literal", "Primitive", "primitives"]
 
 # From the first to before the second. The suites of tests/fused have run with the oldest and the newest of each.
 TESTED = {
@@ -31,26 +31,15 @@ TESTED = {
 }
 
 
-@functools.cache
-def version(name: str) -> str:
-    """The installed version of a package, looked up once."""
-    return metadata.version(name)
-
-
 def untested() -> str | None:
     """Which installed versions the tests have not run with; None: they have run with all."""
     found = {name: version(name) for name in TESTED}
     others = [
         f"{name} {found[name]} (tested: {first} to before {end})"
         for name, (first, end) in TESTED.items()
-        if not _release(first) <= _release(found[name]) < _release(end)
+        if not within(found[name], first, end)
     ]
     return ", ".join(others) or None
-
-
-def _release(text: str) -> tuple[int, ...]:
-    """The numbers that a version begins with."""
-    return tuple(int(part) for part in itertools.takewhile(str.isdigit, text.split(".")))
 
 
 def is_tracer(value: Any) -> bool:
@@ -101,30 +90,16 @@ def without_first_step(state: Any) -> Any:
     return np.asarray(False), state[1]
 
 
-# How XLA itself marks loops that touch few bytes, to make a kernel of each; the first keeps the loop a function until
-# then. An XLA that does not know these marks launches kernel by kernel, as it would without them.
-_MARKS = {"inlineable": "false", "xla_cpu_small_call": "true"}
-
-
 def as_one_kernel(function: Callable) -> Callable:
     """The same function of arrays, marked to become one kernel of a CPU."""
 
     @functools.wraps(function)
     def unmarked(*arguments: Any) -> Any:
-        with set_xla_metadata(**dict.fromkeys(_MARKS)):  # None takes a mark off what is inside
+        with set_xla_metadata(**dict.fromkeys(MARKS)):  # None takes a mark off what is inside
             return function(*arguments)
 
     def marked(*arguments: Any) -> Any:
-        with set_xla_metadata(**_MARKS):
+        with set_xla_metadata(**MARKS):
             return jax.jit(unmarked)(*arguments)
 
     return marked
-
-
-# Computed entry by entry, beside transcendental functions. XLA's maker of such kernels aborts the process at what calls
-# a function for its entries, as reductions do, so that nothing else is let in.
-ENTRYWISE = frozenset([
-    "abs", "add", "and", "ceil", "clamp", "convert_element_type", "div", "eq", "floor", "ge", "gt", "integer_pow",
-    "is_finite", "le", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "round", "rsqrt", "select_n", "sign",
-    "sqrt", "square", "sub", "xor",
-])  # fmt: skip

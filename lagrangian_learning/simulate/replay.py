@@ -16,6 +16,8 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
+from lagrangian_learning._one_kernel import one_kernel
+
 from .cotangents import Cotangents
 from .linear_map import linear_map
 from .program import Arrays, Moving, Program, merged, picked, slot_while_running, with_row
@@ -79,8 +81,10 @@ def _forward(
         rows = _recorded(program, constants, state, after, rows)
         return after, rows, checkpoints, watched if watch is None else watch(watched, after)
 
-    start = (list(state), list(rows), checkpoints, list(watched))
-    return lax.while_loop(lambda carry: eqxi.unvmap_any(carry[0][program.going]), body, start)
+    def loop(*start: Arrays) -> tuple:
+        return lax.while_loop(lambda carry: eqxi.unvmap_any(carry[0][program.going]), body, start)
+
+    return one_kernel(loop)(list(state), list(rows), checkpoints, list(watched))
 
 
 def _recorded(program: Program, constants: Sequence[Any], before: Arrays, after: Arrays, rows: Arrays) -> Arrays:

@@ -62,14 +62,15 @@ class Rattle(diffrax.AbstractSolver):
 
     def init(self, terms: Terms, t0: Time, t1: Time, y0: State, args: Args) -> PyTree:
         """F at the start of the step, which the next step takes from the end of this one; None for implicit steps."""
-        law, t0 = _mechanics(terms), as_time(t0, y0)
+        law, t0, y0 = _mechanics(terms), as_time(t0, y0), forward_only(terms, y0, "Rattle")
         return _force(law, t0, y0, args) if is_separable(law, t0, y0, args) else None
 
     def step(
         self, terms: Terms, t0: Time, t1: Time, y0: State, args: Args, solver_state: PyTree, made_jump: Any
     ) -> tuple[State, None, dict, PyTree, diffrax.RESULTS]:
         del made_jump
-        law, y0 = _mechanics(terms), forward_only(terms, y0, "Rattle")
+        law = _mechanics(terms)
+        y0 = forward_only(terms, y0, "Rattle") if solver_state is None else y0
         t0, t1 = as_time(t0, y0), as_time(t1, y0)
         middle = t0 + (t1 - t0) / 2
         if solver_state is None:
