@@ -1,12 +1,16 @@
 """Reverse mode over a loop: back from each checkpoint to the one before, the steps between made again once."""
 
 import dataclasses
+from collections.abc import Callable
 
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
+
+from lagrangian_learning._one_kernel import one_kernel
+from lagrangian_learning._tuning import LARGE_ARRAY
 
 from .linear_map import alone_or
 from .program import Arrays, Moving, Program, level_of, merged, picked, row_at, slot_of, with_row
@@ -57,7 +61,10 @@ class Cotangents:
             carry, _ = lax.fori_loop(0, longest, back, (carry, last))
             return carry, store
 
-        return lax.fori_loop(0, eqxi.unvmap_max(segments), segment, (carry, store))[0]
+        def back_over(carry: tuple, store: Arrays) -> tuple:
+            return lax.fori_loop(0, eqxi.unvmap_max(segments), segment, (carry, store))[0]
+
+        return one_kernel(back_over)(carry, store)
 
     def before(self, state: Arrays, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
         """Cotangents before a step, from those after it."""
@@ -70,7 +77,9 @@ class Cotangents:
             return picked(after, moving.state), after
 
         points = (picked(constants, moving.constants), picked(state, moving.state))
-        _, pull, after = jax.vjp(step, *points, has_aux=True)
+        pull, after = _apart(
+            lambda: jax.vjp(step, *points, has_aux=True)[1:], state[self.program.going], [*constants, *state]
+        )
         d_more, d_after = self.recorded(state, after)
         d_state = jax.tree.map(jnp.add, d_state, d_after)
         by_constants, by_state = pull(d_state)
@@ -91,3 +100,25 @@ class Cotangents:
             return jax.vjp(record, *points)[1]([jnp.where(landed, row, 0) for row in row_at(self.d_rows, index)])
 
         return lax.cond(eqxi.unvmap_any(landed), pulled, lambda: jax.tree.map(jnp.zeros_like, points))
+
+
+def _apart(fn: Callable[[], PyTree], always: Array, given: Arrays) -> PyTree:
+    """fn() in a computation of its own, on a CPU: XLA would compute its inner values again in all that reads them.
+
+    always: true, which XLA does not know. given: arrays that fn may hand on; large ones are not copied.
+    """
+    if jax.default_backend() != "cpu":
+        return fn()
+    known = {id(leaf): leaf for leaf in given if leaf.size > LARGE_ARRAY}
+    held: list = []
+
+    def new() -> Arrays:
+        leaves, tree = jax.tree.flatten(fn())
+        held[:] = [tree, [known.get(id(leaf)) for leaf in leaves]]
+        return [jnp.asarray(leaf) for leaf in leaves if id(leaf) not in known]
+
+    like = jax.eval_shape(new)
+    zeros = [jnp.zeros(leaf.shape, leaf.dtype) for leaf in like]
+    found = iter(lax.cond(eqxi.unvmap_any(always), new, lambda: zeros))
+    tree, leaves = held
+    return jax.tree.unflatten(tree, [next(found) if leaf is None else leaf for leaf in leaves])

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
 from lagrangian_learning._checks import positive_int
+from lagrangian_learning._tuning import KEPT_ANYWAY
 from lagrangian_learning._types import Args, Terms
 
 from .linear_map import alone_or
@@ -101,7 +102,9 @@ class Replay(diffrax.AbstractAdjoint):
     Arguments:
         segments: the most pieces that reverse mode cuts a run into, rounded up to a power of two: of each it keeps the
             state at its start, and makes its steps again. Runs of no more steps are kept whole. Default: about
-            √max_steps.
+            √max_steps; of a run whose steps are known beforehand, as many as 16 MB hold if these are more.
+        most: a number of steps that the run is known not to exceed, if less than max_steps. `simulate` states it for
+            constant steps over known times.
 
     Memory follows max_steps, since shapes are static: `segments` states, and max_steps/segments more while steps are
     made again. `jax.grad`, `jax.jvp`, `jax.jacfwd`, `jax.vmap` and `jax.hessian` all apply; reverse
@@ -110,10 +113,13 @@ class Replay(diffrax.AbstractAdjoint):
     """
 
     segments: Any = eqx.field(static=True, default=None)
+    most: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
         if self.segments is not None:
             positive_int(self.segments, "segments")
+        if self.most is not None:
+            positive_int(self.most, "most")
 
     def loop(
         self, *, args: Args, terms: Terms, solver: Any, stepsize_controller: Any, saveat: Any, max_steps: int | None,
@@ -125,15 +131,21 @@ class Replay(diffrax.AbstractAdjoint):
             return diffrax.RecursiveCheckpointAdjoint().loop(**given, progress_meter=progress_meter, **rest)
         sub = saveat.subs[0]
         attempts = Attempts(terms, solver, stepsize_controller, sub.ts, args, sub.fn, max_steps)
-        return _ended(attempts, init_state, progress_meter, self._bits(max_steps)), {}
+        most = min((bound for bound in (max_steps, self.most) if bound is not None), default=None)
+        return _ended(attempts, init_state, progress_meter, most, self._bits(most, init_state.y)), {}
 
-    def _bits(self, most: int | None) -> int:
+    def _bits(self, most: int | None, state: PyTree) -> int:
+        """Of the number of segments."""
         if self.segments is not None:
             return (self.segments - 1).bit_length()
-        return 0 if most is None else ((most - 1).bit_length() + 1) // 2
+        if most is None:
+            return 0
+        every = (most - 1).bit_length()
+        held = KEPT_ANYWAY // max(1, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+        return max((every + 1) // 2, 0 if self.most is None else min(every, held.bit_length() - 1))
 
 
-def _ended(attempts: Attempts, begin: Any, meter: diffrax.AbstractProgressMeter, bits: int) -> Any:
+def _ended(attempts: Attempts, begin: Any, meter: diffrax.AbstractProgressMeter, most: int | None, bits: int) -> Any:
     """Diffrax's state of a run at its end, from the one at its beginning."""
     saved, _ = begin.save_state
     run, step, by_step = _stepping(attempts, begin)
@@ -150,7 +162,7 @@ def _ended(attempts: Attempts, begin: Any, meter: diffrax.AbstractProgressMeter,
         lambda constants, state: step(constants[: len(by_step)], state),
         lambda constants, state: record(constants[len(by_step) :], state),
         *places,
-        attempts.max_steps,
+        most,
         bits,
     )
 

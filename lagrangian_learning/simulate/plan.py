@@ -1,12 +1,15 @@
 """`Plan`: the settings of a run, resolved for a law and its times, and what Diffrax is given for them."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.steppers import AbstractExponentialRungeKutta, KickDrift
 from lagrangian_learning.steppers.defaults import evaluations, num_stages, trait
@@ -112,6 +115,18 @@ class Plan(eqx.Module):
         A user's save function may keep far less than the states, and is called on the way.
         """
         return self.backsolves or self.save is None
+
+    def counted(self, ts: Any, dt0: Any) -> "Plan":
+        """The plan whose adjoint knows how many steps there are at most: of constant steps over known times, to a power
+        of two, so that few lengths of a run compile anew.
+        """
+        constant = self.steps.controller is None and not self.steps.adaptive and self.steps.kinks is None
+        known = is_concrete(ts, dt0) and self.event is None
+        if not (isinstance(self.adjoint, Replay) and constant and known):
+            return self
+        most = int(np.sum(np.ceil(np.diff(np.asarray(ts, float)) / float(dt0)) + 1))
+        adjoint = dataclasses.replace(self.adjoint, most=1 << (most - 1).bit_length())
+        return dataclasses.replace(self, adjoint=adjoint)
 
     def description_of(self, law: AbstractLaw) -> dict[str, str]:
         """What a printed trajectory of the law says of the settings."""

@@ -115,6 +115,8 @@ def _simulated(
     state, dtype = checked_state(state)
     times = checked_times(ts, dtype)
     tolerances, plan = settings.prepared(law, times)
+    if not is_concrete(law, state, args):  # it may be differentiated
+        plan = plan.counted(ts, settings.dt0)
     check_room(state, times.shape[0], settings.save, plan.max_steps if settings.dense else 0)
     # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.
     with collected_verdicts() as verdicts:

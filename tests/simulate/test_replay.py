@@ -1,5 +1,8 @@
 """`ll.Replay`: derivatives by steps made again, in every mode, against Diffrax's and finite differences."""
 
+import functools
+import re
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -123,13 +126,16 @@ def test_lanes_of_different_lengths():
 
 @pytest.mark.slow
 def test_without_a_bound_on_steps_there_is_forward_mode_alone():
-    def value(g):
-        return swing(g, dt0=0.03, max_steps=None)
+    def value(g, dt0):
+        return swing(g, dt0=dt0, max_steps=None)
 
-    slope = jax.jvp(value, (array(9.81),), (array(1.0),))[1]
-    np.testing.assert_allclose(slope, jax.grad(curve)(array(9.81)), rtol=1e-10)
+    expected = jax.grad(curve)(array(9.81))
+    slope = jax.jvp(lambda g: value(g, array(0.03)), (array(9.81),), (array(1.0),))[1]
+    np.testing.assert_allclose(slope, expected, rtol=1e-10)
     with pytest.raises(ValueError, match="give max_steps"):
-        jax.grad(value)(array(9.81))
+        jax.jit(jax.grad(value))(array(9.81), array(0.03))
+    # Constant steps over known times are as many as they are.
+    np.testing.assert_allclose(jax.grad(value)(array(9.81), 0.03), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("segments", [0, -1, 2.5])
@@ -139,6 +145,26 @@ def test_segments_are_a_number_of_pieces(segments):
 
 
 @pytest.mark.slow
+def kept(value, *given):
+    """How many states reverse mode keeps: the length of the longest array of the lowered program."""
+    text = jax.jit(jax.grad(value)).lower(*given).as_text()
+    return max(int(size) for size in re.findall(r"tensor<(\d+)x2xf64>", text))
+
+
+def test_steps_that_are_known_are_all_that_is_kept():
+    start = Motion(jnp.ones(2), jnp.zeros(2))
+
+    def value(state, end=3.0, **settings):
+        ts = [0.0, end] if isinstance(end, float) else jnp.stack([jnp.zeros(()), end])
+        path = ll.simulate(Oscillator(2.0), state, ts, adjoint=ll.Replay(), **settings)
+        return jnp.sum(path.final_state.q)
+
+    steps = {"dt0": 0.05, "solver": diffrax.Heun()}
+    assert kept(functools.partial(value, **steps), start) in (64, 65, 128)
+    assert kept(functools.partial(value, rtol=1e-6), start) >= 1024  # of 2**20
+    assert kept(lambda end: value(start, end, **steps), jnp.asarray(3.0)) >= 1024
+
+
 def test_dense_output_is_differentiated_by_diffrax():
     def between(omega):
         path = ll.simulate(
