@@ -245,8 +245,8 @@ def _moves(fn: Callable, *points: Arrays) -> Any:
         )
 
     probe.defjvp(rule, symbolic_zeros=True)
-    jax.eval_shape(lambda at: jax.jvp(lambda *at: probe(fn(*at)), at, at), points)
-    return seen[0]
+    found = jax.eval_shape(lambda at: jax.jvp(lambda *at: probe(fn(*at)), at, at)[0], points)
+    return seen[0] if seen else jax.tree.map(lambda _: False, found)
 
 
 def _zero_unless(like: Array, tangent: Any) -> Any:

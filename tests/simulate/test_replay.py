@@ -138,6 +138,20 @@ def test_without_a_bound_on_steps_there_is_forward_mode_alone():
     np.testing.assert_allclose(jax.grad(value)(array(9.81), 0.03), expected, rtol=1e-10)
 
 
+def test_what_a_comparison_reads_has_no_derivative():
+    start = ll.State(jnp.ones(2), jnp.zeros(2))
+
+    def stiffness(t, q, v, threshold):
+        return jnp.dot(v, v) / 2 - jnp.where(t > threshold, 1.0, 2.0) * jnp.dot(q, q) / 2
+
+    def value(threshold, adjoint):
+        law = ll.EulerLagrange(ll.Lagrangian(stiffness))
+        settings = {"dt0": 0.1, "solver": diffrax.Heun(), "adjoint": adjoint}
+        return jnp.sum(ll.simulate(law, start, [0.0, 1.0], threshold, **settings).q)
+
+    assert jax.grad(value)(array(0.5), REPLAY) == jax.grad(value)(array(0.5), CHECKPOINTED) == 0
+
+
 @pytest.mark.parametrize("segments", [0, -1, 2.5])
 def test_segments_are_a_number_of_pieces(segments):
     with pytest.raises(ValueError, match="segments"):
