@@ -142,3 +142,9 @@ def test_the_program_of_accelerators_finds_the_same_run_on_the_device_and_the_cp
     (code,) = blocks(DOCS / "accelerators.md", "python")
     *_, found = run(code).splitlines()
     assert float(found.split()[-1]) < 1e-5
+
+
+@pytest.mark.slow
+def test_the_program_of_gradients_asserts_its_claims():
+    """The snippets are one program, top to bottom."""
+    run("\n".join(blocks(DOCS / "gradients.md", "python")))

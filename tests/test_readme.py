@@ -41,8 +41,8 @@ def test_every_program_of_a_page_is_run_by_a_test(page):
     if page.stem in words:
         assert len(blocks(page, "python")) == len(words[page.stem])
         assert all(block(page, word) for word in words[page.stem])
-    else:  # accelerators, extending and scale: run by test_docs
-        assert page.stem in {"accelerators", "extending", "scale"} or not blocks(page, "python")
+    else:  # run by test_docs
+        assert page.stem in {"accelerators", "extending", "gradients", "scale"} or not blocks(page, "python")
 
 
 GUIDE_WORDS = ("japanese_vowels", "Holonomic", "Batched", "simulate_batch", "resume=", "ll.save")
