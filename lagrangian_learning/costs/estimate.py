@@ -139,7 +139,8 @@ def estimate(
     steps = _steps(times, steps, dt0)
     loop_steps = SOLVER_STEPS[dtype.name] if solver_steps is None else solver_steps
     evaluation, watched = _costs(law, state, args, dtype, loop_steps)
-    run = _planned(law, state, args, ts, dtype, solver, float(times[-1] - times[0]) / steps if dt0 is None else dt0)
+    any_step = max(float(times[-1] - times[0]), 1.0)  # its length changes nothing that is counted
+    run = _planned(law, state, args, ts, dtype, solver, any_step if dt0 is None else dt0)
     engine = _engine(engine, run, lanes, hardware)
     memory, records = _memory(run, lanes, engine, saved)
     model = _Model(
