@@ -48,7 +48,7 @@ _FURTHER = frozenset([
 _NUMBERS = frozenset(["float32", "float64", "int32", "int64", "uint32", "uint64", "bool"])
 
 # XLA would call a library for larger ones, which no kernel can: sums from 1,025 numbers on, matrices from 8 rows on.
-_MOST_SUMMED, _MOST_ROWS = 256, 6
+_MOST_SUMMED, _MOST_ROWS = 512, 6
 
 
 def one_kernel(function: Callable) -> Callable:
@@ -95,7 +95,7 @@ def _fits(equation: JaxprEqn) -> bool:
     if name.startswith("reduce_"):
         return _size(equation.invars[0]) <= _MOST_SUMMED
     # What only passes an array on may pass a large one: the records of a run.
-    passes = name in {"broadcast_in_dim", "while", "scan", "cond", "jit", "custom_jvp_call", "dynamic_update_slice"}
+    passes = name in {"stop_gradient", "broadcast_in_dim", "while", "scan", "cond", "jit", "custom_jvp_call", "dynamic_update_slice"}
     return passes or all(_size(variable) <= NUMBERS_OF_A_KERNEL for variable in equation.outvars)
 
 
@@ -104,6 +104,8 @@ def _is_small_product(equation: JaxprEqn) -> bool:
     left, right = (_shape(variable) for variable in equation.invars)
     inner, outer = (math.prod(left[axis] for axis in axes) for axes in (summed, batch))
     sides = [math.prod(shape) // max(inner * outer, 1) for shape in (left, right)]
+    if not summed:  # an outer product is arithmetic entry by entry
+        return outer * math.prod(sides) <= NUMBERS_OF_A_KERNEL
     if outer == 1 and min(sides) == 1:
         return inner * max(sides) <= NUMBERS_OF_A_KERNEL
     return max(inner, outer, *sides) <= _MOST_ROWS

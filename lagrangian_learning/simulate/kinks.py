@@ -58,7 +58,7 @@ def checked_kinks(kinks: Any, times: Float[Array, " times"], *, apart: bool) -> 
     xp = np if is_concrete(times) else jnp
     near = xp.abs(xp.asarray(times)[:, None] - xp.asarray(inside)) <= 2 * np.finfo(times.dtype).eps * xp.abs(inside)
     message = (
-        "ll.Replay crosses a kink at once, and two saved times are as near to one kink as rounding: leave one of them "
-        "out, or use the default adjoint."
+        "two saved times are as near to one kink as rounding, and it is crossed at once: leave one of them out, or "
+        "give adjoint=diffrax.RecursiveCheckpointAdjoint()."
     )
     return Kinks(require(inside, xp.sum(near, axis=0) <= 1, message))

@@ -119,7 +119,7 @@ class Settings(NamedTuple):
 
     def _with_kinks(self, steps: StepChoice, times: Float[Array, " times"], *, kept: bool) -> StepChoice:
         """The steps, all of which end before kinks; ValueError for steppers and controllers that cannot."""
-        kinks = None if self.kinks is None else checked_kinks(self.kinks, times, apart=isinstance(self.adjoint, Replay))
+        kinks = None if self.kinks is None else checked_kinks(self.kinks, times, apart=isinstance(self.adjoint, Replay | None))
         if kinks is None:
             return steps
         if kept or isinstance(self.adjoint, diffrax.BacksolveAdjoint):
@@ -151,7 +151,7 @@ class Settings(NamedTuple):
         """The adjoint, and the stepper in the form that it can differentiate."""
         adjoint = self.adjoint
         if adjoint is None:
-            return diffrax.RecursiveCheckpointAdjoint(), solver
+            return Replay(), solver
         if not isinstance(adjoint, diffrax.AbstractAdjoint):
             found = kind_of(adjoint)
             raise ValueError(f"adjoint must be a Diffrax adjoint such as diffrax.DirectAdjoint(), got {found}.")

@@ -60,9 +60,9 @@ def simulate(
             are interpolated; otherwise they are step ends.
         stabilisation: `ll.Projection()` (default for a law with constraints), `ll.Baumgarte(alpha, beta)` or
             `ll.NoStabilisation()`.
-        adjoint: how to differentiate. Default `diffrax.RecursiveCheckpointAdjoint()`, which holds about √(2 max_steps)
-            copies of the state: for the gradient of a big network lower max_steps or give it checkpoints=.
-            `ll.Replay()` has forward mode and second derivatives beside.
+        adjoint: how to differentiate. Default `ll.Replay()`, for forward and reverse mode and second derivatives, which
+            holds about 2√max_steps copies of the state in reverse mode: for the gradient of a big network lower
+            max_steps, or give it segments=. Diffrax's adjoints go on working.
         save: save(t, observables) -> pytree, recorded in place of all observables.
         resume: an earlier trajectory to go on from, at ts[0]; state may be None. On constant steps the two runs
             together are to the bit the one they replace. The settings must be given again.

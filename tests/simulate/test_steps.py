@@ -30,7 +30,7 @@ def test_saved_times_are_step_ends_without_slivers():
     ts = np.linspace(0, 10, 37)
     dense = simulate(Pendulum(array(9.81)), released(), ts)
     assert np.max(dense.constraint_residual) < 1e-15
-    assert dense.stats["num_steps"] < sparse.stats["num_steps"] + 37 * 1.5
+    assert int(dense.stats["num_steps"]) < int(sparse.stats["num_steps"]) + 37 * 1.5
     np.testing.assert_allclose(dense.q, pendulum_at(ts, 9.81)[0], atol=2e-9)
 
 

@@ -161,10 +161,10 @@ class ReducedDynamics(AbstractReducedDynamics):
     ) -> tuple[PyTree, PyTree, PyTree, AbstractLinearisation]:
         rate = self.action.dissipation.rate(t)
         zero, one = jnp.zeros_like(rate), jnp.ones_like(rate)
-        mixed = jnp.stack([jnp.stack(row) for row in ((one, zero, zero), (zero, one, rate), (zero, zero, one))])
-        # As a product, which XLA computes once: it would evaluate the signal anew for every weight of the first layer.
-        jet = matmul(jnp.stack(_input_jet(t, stimulus), axis=-1), mixed)
-        return self.network.taylor_sweep(state.q, state.v, jet[..., 0], jet[..., 1], jet[..., 2])
+        mixed = [jnp.stack(column) for column in ((one, zero, zero), (zero, one, zero), (zero, rate, one))]
+        # As products, which XLA computes once: it would evaluate the signal anew for every weight of the first layer.
+        jet = jnp.stack(_input_jet(t, stimulus), axis=-1)
+        return self.network.taylor_sweep(state.q, state.v, *(matmul(jet, column) for column in mixed))
 
 
 def _input_jet(t: Array, stimulus: Stimulus) -> tuple[Array, Array, Array]:
