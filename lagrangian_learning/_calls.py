@@ -1,5 +1,6 @@
-"""Compiled functions of pytrees with any leaves, and the shapes that they return, at one flattening a call."""
+"""Compiled functions of pytrees with any leaves, the shapes that they return, and results that are kept."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -65,6 +66,25 @@ def kinds_of(arrays: list[Any]) -> tuple[Any, ...]:
     return tuple(
         None if leaf is None else (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)) for leaf in arrays
     )
+
+
+def remembered(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """fn(tree, *others), kept for the last 64 trees of equal structure and leaves; called anew where a leaf is an array
+    or another unhashable object, and where it raises. The tree may hold no tracers.
+    """
+
+    @functools.lru_cache(maxsize=64, typed=True)  # True is another leaf than 1
+    def kept(structure: Any, others: tuple[Any, ...], *leaves: Any) -> PyTree:
+        return fn(jax.tree.unflatten(structure, leaves), *others)
+
+    @functools.wraps(fn)
+    def call(tree: PyTree, *others: Any) -> PyTree:
+        leaves, structure = jax.tree.flatten(tree)
+        with contextlib.suppress(TypeError, ValueError):
+            return kept(structure, others, *leaves)
+        return fn(tree, *others)
+
+    return call
 
 
 def shapes_of(fn: Callable, *args: PyTree) -> PyTree:
