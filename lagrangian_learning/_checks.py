@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
-from ._arrays import as_constant, as_module, dtype_of, is_concrete
+from ._arrays import as_constant, as_module, dtype_of, in_dtype, is_concrete
 
 
 class Verdict(NamedTuple):
@@ -158,7 +158,7 @@ def time(value: Any, name: str, like: PyTree) -> Inexact[Array, ""]:
     """One finite time in the dtype of the state `like`."""
     constant = _scalar(value, name)
     known = _known(value, constant, dtype_of(like), name)
-    return require(constant.astype(known.dtype), _isfinite(known), f"{name} must be finite.")
+    return require(in_dtype(constant, known.dtype), _isfinite(known), f"{name} must be finite.")
 
 
 def flag(value: Any, name: str) -> bool:
