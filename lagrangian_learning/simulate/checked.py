@@ -3,6 +3,7 @@
 import jax
 from jaxtyping import Array, Bool, PyTree
 
+from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._calls import Compiled, apart, kinds_of
 from lagrangian_learning._checks import collected_verdicts, refused
 from lagrangian_learning._types import Args
@@ -43,22 +44,27 @@ def run_known(
     tolerances: Tolerances,
     plan: Plan,
     carry: Carry | None,
-) -> tuple[bool, Trajectory]:
+) -> tuple[Bool[Array, ""], Trajectory] | None:
     """Whether a run of known values failed, and its trajectory; ValueError for values that are refused.
 
-    The first time that such arguments are met they are checked before anything is compiled. From then on the program of
-    the run checks them itself, and only a run that failed is checked once more, for the message with its numbers.
+    None where a check depends on traced values, which functions among the arguments can hold. The first time that such
+    arguments are met they are checked before anything is compiled. From then on the program of the run checks them
+    itself, and only a run that failed is checked once more, for the message with its numbers.
     """
     given = (law, state, times, args, tolerances, plan, carry)
     arrays, rest = apart(given)
     look = (kinds_of(arrays), rest)
-    if look not in _self_checking:
-        checked(law, state, times, args, carry)
+    if first := look not in _self_checking:
+        with collected_verdicts() as verdicts:
+            checked(law, state, times, args, carry)
+        if verdicts:
+            return None
     failed, path, checks = known_compiled.of_flat(arrays, rest)
-    failed = bool(failed)
-    if failed and look in _self_checking:
+    if not first and is_concrete(failed) and failed:
         checked(law, state, times, args, carry)
     if checks:
+        if len(_self_checking) >= _MOST_LOOKS:
+            _self_checking.clear()
         _self_checking.add(look)
     return failed, path
 
@@ -85,3 +91,4 @@ def _known(
 known_compiled = Compiled(_known)
 
 _self_checking: set = set()  # the looks of arguments whose programs check them
+_MOST_LOOKS = 1024  # a look holds what is static in its arguments alive

@@ -119,7 +119,8 @@ def _simulated(
     tolerances, plan = settings.prepared(law, times)
     check_room(state, times.shape[0], settings.save, plan.max_steps if settings.dense else 0)
     given = (law, state, times, args, tolerances, plan, None if resume is None else resume.carry)
-    failed, path = run_known(*given) if is_concrete(given) else _run_traced(*given, throw=throw)
+    known = run_known(*given) if is_concrete(given) else None
+    failed, path = _run_traced(*given, throw=throw) if known is None else known
     # A run that is known to be well is returned as it lies: the check would copy it, and gather what is sharded.
     unchecked = not throw or (is_concrete(failed) and not failed)
     return path if unchecked else path.result.error_if(path, failed)

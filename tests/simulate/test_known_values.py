@@ -26,6 +26,15 @@ class Counted(Oscillator):
         return require(state, state.q <= 2, f"q must be at most 2, got {state.q}.")
 
 
+class Bounded(Oscillator):
+    """An oscillator for states below what a function returns."""
+
+    limit: object = eqx.field(static=True, default=None)
+
+    def check(self, ts, state, args):
+        return require(state, state.q <= self.limit(), "q is above the limit")
+
+
 class Particular(Oscillator):
     """A law whose check takes the value of a state, which no traced check can."""
 
@@ -102,3 +111,25 @@ def test_known_and_traced_runs_agree():
     np.testing.assert_allclose(known.q, traced.q, rtol=1e-14)
     assert known.names == traced.names
     assert jax.tree.structure(known) == jax.tree.structure(traced)
+
+
+def test_functions_may_hold_traced_values():
+    def end(factor, law):
+        run = {"dt0": 0.1, "save": lambda t, observables: factor * observables["q"]}
+        return sum(jnp.sum(simulate(law, state, TS, **run).saved) for state in (START, scaled(0.5)))
+
+    law, factors = Oscillator(array(2.0)), jnp.array([1.0, 2.0])
+    once = end(1.0, law)
+    np.testing.assert_allclose(jax.vmap(lambda factor: end(factor, law))(factors), factors * once, rtol=1e-12)
+    np.testing.assert_allclose(jax.grad(lambda factor: end(factor, law))(3.0), once, rtol=1e-12)
+
+
+def test_a_check_by_a_function_that_holds_traced_values_is_not_lost():
+    def run(limit):
+        law = Bounded(array(2.0), limit=lambda: limit)
+        return [simulate(law, START, TS, dt0=0.1).q for _ in range(2)]
+
+    highest = float(jnp.max(START.q))
+    jax.vmap(run)(highest + jnp.array([1.0, 2.0]))
+    with pytest.raises(RuntimeError, match="q is above the limit"):
+        jax.vmap(run)(highest + jnp.array([1.0, -1.0]))
