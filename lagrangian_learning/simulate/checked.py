@@ -1,5 +1,7 @@
 """Runs with their checks: of known values in one program, which is asked for its reasons only where a run failed."""
 
+from typing import Any
+
 import jax
 from jaxtyping import Array, Bool, PyTree
 
@@ -54,7 +56,8 @@ def run_known(
     given = (law, state, times, args, tolerances, plan, carry)
     arrays, rest = apart(given)
     look = (kinds_of(arrays), rest)
-    if first := look not in _self_checking:
+    first = not _is_self_checking(look)
+    if first:
         with collected_verdicts() as verdicts:
             checked(law, state, times, args, carry)
         if verdicts:
@@ -67,6 +70,13 @@ def run_known(
             _self_checking.clear()
         _self_checking.add(look)
     return failed, path
+
+
+def _is_self_checking(look: tuple[Any, ...]) -> bool:
+    try:
+        return look in _self_checking
+    except TypeError:  # an unhashable object among the arguments: the checks, or else JAX, will name it
+        return False
 
 
 def _known(
