@@ -57,8 +57,7 @@ class AbstractAction(eqx.Module):
     @property
     def smoothness(self) -> int:
         """How often the constraints are differentiated in time, and with them the input."""
-        kind = Holonomic if self.speed is None else Vakonomic
-        return kind.derivatives(self.order)
+        return self.constraint.derivatives(self.order)
 
     def inside(self, t: Array, jet: tuple[PyTree, ...], stimulus: Stimulus) -> Float[Array, ""]:
         """½ m_x |ẋ|² + ½ m_W |Ẇ|² − V + weighted terms, on the jet ((x, W), (ẋ, Ẇ)[, (ẍ, Ẅ)])."""

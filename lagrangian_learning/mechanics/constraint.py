@@ -136,8 +136,7 @@ class Holonomic(AbstractOneConstraint):
     def jacobian(self, t: Array, jet: Jet, args: PyTree) -> Callable[[PyTree], PyTree]:
         return jax.linearize(lambda q: self.value(args)(t, (q,)), jet[0])[1]
 
-    @staticmethod
-    def derivatives(order: int) -> int:
+    def derivatives(self, order: int) -> int:
         return 2 * order
 
     def known_reaction(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, rate: Rate) -> None:
@@ -169,8 +168,7 @@ class AbstractVelocityConstraint(AbstractOneConstraint):
         value = self.value(args)
         return jax.linearize(lambda v: value(t, (jet[0], v)), jet[1])[1]
 
-    @staticmethod
-    def derivatives(order: int) -> int:
+    def derivatives(self, order: int) -> int:
         if order != 1:
             raise ValueError(
                 "a second-order action with velocity constraints (Vakonomic, DAlembert) is not supported: "
