@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
 
@@ -40,7 +41,7 @@ def as_constant(value: Any) -> Inexact[Array, "..."]:
 
 def in_dtype(array: Array, dtype: Any) -> Array:
     """The array in a dtype: itself where it has it, since a conversion to the same dtype is an operation too."""
-    return array if array.dtype == dtype else array.astype(dtype)
+    return array if array.dtype == dtype and not array.weak_type else array.astype(dtype)
 
 
 def cast(constant: Any, like: Any) -> Array:
@@ -55,7 +56,7 @@ def dtype_of(tree: PyTree) -> Any:
 
 def as_time(t: Any, like: PyTree) -> Inexact[Array, ""]:
     """A time, which may be a Python number, in the dtype of the state `like`."""
-    return jnp.asarray(t).astype(dtype_of(like))
+    return in_dtype(jnp.asarray(t), dtype_of(like))
 
 
 def is_concrete(*values: Any) -> bool:
@@ -70,7 +71,10 @@ def time_derivative(fn: Callable[[Array], PyTree], t: Array) -> PyTree:
 
 def nothing_traced() -> bool:
     """Whether arrays made now are values: false inside `jit`, where even a constant is traced."""
-    return is_concrete(jnp.zeros(()))
+    return is_concrete(jnp.asarray(_ANY_CONSTANT))
+
+
+_ANY_CONSTANT = np.zeros(())
 
 
 def all_finite(tree: PyTree) -> Array:

@@ -1,5 +1,6 @@
-"""Compiled functions of pytrees with any leaves, and the shapes that they return, at one flattening a call."""
+"""Compiled functions of pytrees with any leaves, the shapes that they return, and results that are kept."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +30,8 @@ class Rest:
         return jax.tree.unflatten(self.structure, [leaf if array is None else array for array, leaf in pairs])
 
 
-def _apart(tree: PyTree, is_array: Callable[[Any], bool] = eqx.is_array) -> tuple[list[Any], Rest]:
+def apart(tree: PyTree, is_array: Callable[[Any], bool] = eqx.is_array) -> tuple[list[Any], Rest]:
+    """The arrays of a pytree, None where another leaf stands, and the rest."""
     leaves, structure = jax.tree.flatten(tree)
     chosen = [is_array(leaf) for leaf in leaves]
     arrays = [leaf if array else None for leaf, array in zip(leaves, chosen, strict=True)]
@@ -45,21 +47,50 @@ class Compiled:
 
     def __init__(self, fn: Callable[..., PyTree]) -> None:
         def flat(arrays: list[Array | None], rest: Rest) -> tuple[list[Array | None], Rest]:
-            return _apart(fn(*rest.whole(arrays)))
+            return apart(fn(*rest.whole(arrays)))
 
         flat.__name__, flat.__qualname__ = fn.__name__, fn.__qualname__  # as profiles show it
         self._flat = eqx.filter_jit(flat)
 
     def __call__(self, *args: PyTree) -> PyTree:
-        arrays, rest = self._flat(*_apart(args))
+        return self.of_flat(*apart(args))
+
+    def of_flat(self, arrays: list[Any], rest: Rest) -> PyTree:
+        """The same of arguments that are taken apart already."""
+        arrays, rest = self._flat(arrays, rest)
         return rest.whole(arrays)
+
+
+def kinds_of(arrays: list[Any]) -> tuple[Any, ...]:
+    """Shape, dtype and weak type of each array, all that a trace depends on."""
+    return tuple(
+        None if leaf is None else (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)) for leaf in arrays
+    )
+
+
+def remembered(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """fn(tree, *others), kept for the last 64 trees of equal structure and leaves; called anew where a leaf is an array
+    or another unhashable object, and where it raises. The tree may hold no tracers.
+    """
+
+    @functools.lru_cache(maxsize=64, typed=True)  # True is another leaf than 1
+    def kept(structure: Any, others: tuple[Any, ...], *leaves: Any) -> PyTree:
+        return fn(jax.tree.unflatten(structure, leaves), *others)
+
+    @functools.wraps(fn)
+    def call(tree: PyTree, *others: Any) -> PyTree:
+        leaves, structure = jax.tree.flatten(tree)
+        with contextlib.suppress(TypeError, ValueError):
+            return kept(structure, others, *leaves)
+        return fn(tree, *others)
+
+    return call
 
 
 def shapes_of(fn: Callable, *args: PyTree) -> PyTree:
     """Shapes of fn(*args), for a function of a module; traced once for all arguments that look alike."""
-    arrays, rest = _apart(args, lambda leaf: isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct))
-    kinds = (None if leaf is None else (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)) for leaf in arrays)
-    return _shapes(fn, tuple(kinds), rest, jnp.result_type(float))
+    arrays, rest = apart(args, lambda leaf: isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct))
+    return _shapes(fn, kinds_of(arrays), rest, jnp.result_type(float))
 
 
 @functools.lru_cache(maxsize=256)

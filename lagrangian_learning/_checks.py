@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
-from ._arrays import as_constant, as_module, dtype_of, is_concrete
+from ._arrays import as_constant, as_module, dtype_of, in_dtype, is_concrete
 
 
 class Verdict(NamedTuple):
@@ -35,6 +35,8 @@ def require(value: PyTree, ok: Any, message: str) -> PyTree:
     if verdicts is not None:
         verdicts.append(Verdict(ok, message))
         return value
+    if not jax.tree.leaves(value):
+        return value  # plain functions hold no array to which a run-time error could be tied
     return eqx.error_if(value, jnp.logical_not(ok), message)
 
 
@@ -156,7 +158,7 @@ def time(value: Any, name: str, like: PyTree) -> Inexact[Array, ""]:
     """One finite time in the dtype of the state `like`."""
     constant = _scalar(value, name)
     known = _known(value, constant, dtype_of(like), name)
-    return require(constant.astype(known.dtype), _isfinite(known), f"{name} must be finite.")
+    return require(in_dtype(constant, known.dtype), _isfinite(known), f"{name} must be finite.")
 
 
 def flag(value: Any, name: str) -> bool:

@@ -1,11 +1,12 @@
-"""`Compiled` is `eqx.filter_jit` for positional arguments; `shapes_of` traces once for what looks alike."""
+"""`Compiled` is `eqx.filter_jit` for positional arguments; `shapes_of` and `remembered` work once for what is alike."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from lagrangian_learning._calls import Compiled, shapes_of
+from lagrangian_learning._calls import Compiled, remembered, shapes_of
 
 
 class Spring(eqx.Module):
@@ -70,3 +71,25 @@ def test_shapes_are_traced_once_and_anew_for_another_dtype():
     assert found(jnp.float64).dtype == jnp.float64
     with pytest.raises(TypeError, match="same shape"):
         shapes_of(product, jnp.ones((2, 3)), jnp.ones(4))
+
+
+def test_results_are_remembered_for_equal_leaves_of_equal_types():
+    found = []
+
+    @remembered
+    def doubled(tree, name):
+        found.append((tree, name))
+        if tree[0] == 0:
+            raise ValueError("zero")
+        return [2 * leaf for leaf in tree]
+
+    assert doubled([1, 2.0], "a") is doubled([1, 2.0], "a")
+    for other in ([True, 2.0], [1.0, 2.0], [1, 2.0, 3]):
+        doubled(other, "a")
+    doubled([1, 2.0], "b")
+    assert len(found) == 5
+    for values in (jnp.ones(2), np.ones(2)):  # which may change, or cannot be compared
+        assert doubled([1, values], "a") is not doubled([1, values], "a")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="zero"):
+            doubled([0], "a")

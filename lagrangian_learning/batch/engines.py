@@ -10,10 +10,11 @@ import equinox as eqx
 import jax
 from jaxtyping import Array
 
-from lagrangian_learning._checks import collected_verdicts, kind_of, refused
+from lagrangian_learning._checks import kind_of
 from lagrangian_learning.costs.memory import is_small
+from lagrangian_learning.simulate.checked import run_checked
 from lagrangian_learning.simulate.plan import Plan, Tolerances
-from lagrangian_learning.simulate.run import Outcome, checked_start, integrate
+from lagrangian_learning.simulate.run import Outcome
 
 from .lanes import Inputs
 
@@ -77,11 +78,7 @@ class SerialEngine(AbstractEngine):
 
 def run_lane(inputs: Inputs, times: Array, tolerances: Tolerances, plan: Plan) -> Outcome:
     """One run; what the law's checks refuse becomes its result code."""
-    with collected_verdicts() as verdicts:
-        if inputs.carry is not None:
-            times = checked_start(inputs.carry, times)
-        state = inputs.law.check(times, inputs.state, inputs.args)
-    return integrate(inputs.law, state, times, inputs.args, tolerances, plan, inputs.carry, refused(verdicts))
+    return run_checked(inputs.law, inputs.state, times, inputs.args, tolerances, plan, inputs.carry)
 
 
 # Optional modules with `preferred_engine(lane, lanes, times, tolerances, plan)`, which returns an engine that is faster

@@ -28,7 +28,8 @@ def check_stimulus(
         )
     xp = np if is_concrete(ts) else jnp
     times = xp.ravel(xp.asarray(ts))
-    stimulus.check(network.input_shape, smoothness, times[0], times[-1])
+    last = times[-1] if times.size > 1 else None
+    stimulus.check(network.input_shape, smoothness, times[0], last)
     outputs, first = (jax.ShapeDtypeStruct(shape, times.dtype) for shape in (network.output_shape, ()))
     shapes_of(_of_potential, potential, outputs, stimulus.target, first)
 

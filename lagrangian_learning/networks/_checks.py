@@ -36,7 +36,7 @@ def check_leaves(what: str, got: PyTree, shapes: PyTree, remedy: str) -> PyTree:
             f"{what}: expected one floating dtype, got {', '.join(sorted(dtypes))}; cast all leaves to one"
         )
     with np.errstate(over="ignore"):  # what becomes infinite is refused below
-        arrays = jax.tree.map(jnp.asarray, got)
+        arrays = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf), got)
     return require(arrays, all_finite(arrays), f"{what}: NaN or infinity; give finite values")
 
 

@@ -96,8 +96,6 @@ class Stimulus(eqx.Module):
                 "the signal, or shift a stream), or in float64."
             )
             checked = require(checked, fine, message)
-        if not jax.tree.leaves(checked) and not is_concrete(found.finite):
-            return checked  # two plain functions hold no array to which a run-time error could be tied
         message = "the input or the target is NaN or inf at the first time of the run: look at stimulus.input(t0)."
         return require(checked, found.finite, message)
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import in_dtype, is_concrete
+from lagrangian_learning._calls import remembered
 from lagrangian_learning._checks import kind_of, one_of, positive, positive_int, require
 from lagrangian_learning._memory import device_memory
 from lagrangian_learning.mechanics.law import AbstractLaw
@@ -54,14 +55,21 @@ class Settings(NamedTuple):
 
     def prepared(self, law: AbstractLaw, times: Array) -> tuple[Tolerances, Plan]:
         """Tolerances and plan of runs of this law over these times; ValueError for what does not fit."""
-        tolerances = self._tolerances(times.dtype)
-        kept = isinstance(self.solver, diffrax.AbstractSolver) and trait(self.solver, "keeps_constraints")
-        stabiliser = resolve(self.stabilisation, law, kept_by_stepper=kept)
-        event = None if self.event is None else checked_event(self.event)
-        steps = self._steps(tolerances, times, lands=stabiliser.projects or event is not None)
-        if steps.controller is None and not steps.adaptive:
+        drifts = law.constrained_part is not None
+        free = self.stepsize_controller is None and self.kinks is None and is_concrete(times, self)
+        tolerances, plan = _of_any_times(self, times.dtype, drifts) if free else self.resolved(times, drifts=drifts)
+        if plan.steps.controller is None and not plan.steps.adaptive:
             assert tolerances.dt0 is not None
             tolerances = tolerances._replace(dt0=_countable(tolerances.dt0, times))
+        return tolerances, plan
+
+    def resolved(self, times: Array, *, drifts: bool) -> tuple[Tolerances, Plan]:
+        """The same for a law that drifts off its constraints, or does not, without a look at the number of steps."""
+        tolerances = self._tolerances(times.dtype)
+        kept = isinstance(self.solver, diffrax.AbstractSolver) and trait(self.solver, "keeps_constraints")
+        stabiliser = resolve(self.stabilisation, drifts=drifts, kept_by_stepper=kept)
+        event = None if self.event is None else checked_event(self.event)
+        steps = self._steps(tolerances, times, lands=stabiliser.projects or event is not None)
         steps = self._with_kinks(steps, times, kept=kept)
         stepper = self._stepper(times.dtype, adaptive=steps.adaptive)
         adjoint, stepper = self._adjoint(stepper, steps, tolerances, projects=stabiliser.projects)
@@ -260,6 +268,12 @@ def kinks_known(kinks: Any, args: Any) -> Any:
 
 
 # -- details -------------------------------------------------------------------------------------------------------
+
+
+@remembered
+def _of_any_times(settings: Settings, dtype: Any, drifts: bool) -> tuple[Tolerances, Plan]:
+    """Of settings to which only the dtype of the times matters."""
+    return settings.resolved(jnp.zeros(2, dtype), drifts=drifts)
 
 
 def _finest(dtype: Any) -> float:

@@ -5,17 +5,19 @@ from typing import Any
 
 import diffrax
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import collected_verdicts, flag, raised, refused
 from lagrangian_learning.mechanics.law import AbstractLaw
 
 from .backward import in_tau, turned_round
-from .run import checked_start, integrate_compiled, resumed, trajectory_of
+from .checked import checked, run_known
+from .plan import Plan, Tolerances
+from .run import integrate_compiled, resumed, trajectory_of
 from .settings import MAX_STEPS, Settings, check_law, check_room, checked_state, checked_times, kinks_known
 from .stabilisation import AbstractStabilisation
-from .trajectory import Trajectory, names_of
+from .trajectory import Carry, Trajectory, names_of
 
 
 def simulate(
@@ -118,20 +120,35 @@ def _simulated(
     if not is_concrete(law, state, args):  # it may be differentiated
         plan = plan.counted(ts, settings.dt0)
     check_room(state, times.shape[0], settings.save, plan.max_steps if settings.dense else 0)
+    given = (law, state, times, args, tolerances, plan, None if resume is None else resume.carry)
+    known = run_known(*given) if is_concrete(given) else None
+    failed, path = _run_traced(*given, throw=throw) if known is None else known
+    # A run that is known to be well is returned as it lies: the check would copy it, and gather what is sharded.
+    unchecked = not throw or (is_concrete(failed) and not failed)
+    return path if unchecked else path.result.error_if(path, failed)
+
+
+def _run_traced(
+    law: AbstractLaw,
+    state: PyTree,
+    times: Array,
+    args: PyTree,
+    tolerances: Tolerances,
+    plan: Plan,
+    carry: Carry | None,
+    *,
+    throw: bool,
+) -> tuple[Bool[Array, ""], Trajectory]:
+    """Whether the run failed, and its trajectory."""
     # Outside the compiled core, so that what is known to be wrong is a ValueError with its numbers.
     with collected_verdicts() as verdicts:
-        if resume is not None:
-            times = checked_start(resume.carry, times)
-        state = law.check(times, state, args)
+        state, times = checked(law, state, times, args, carry)
     if throw:
         state = raised(state, verdicts)
-    carry = None if resume is None else resume.carry
     refusal = refused(verdicts) if verdicts else None
     outcome = integrate_compiled(law, state, times, args, tolerances, plan, carry, refusal)
-    path = trajectory_of(times, tolerances, outcome, names_of(law, settings.save, plan.description_of(law)))
-    # A run that is known to be well is returned as it lies: the check would copy it, and gather what is sharded.
-    unchecked = not throw or (is_concrete(outcome.failed) and not outcome.failed)
-    return path if unchecked else path.result.error_if(path, outcome.failed)
+    path = trajectory_of(times, tolerances, outcome, names_of(law, plan.save, plan.description_of(law)))
+    return outcome.failed, path
 
 
 def _meter(progress: bool | diffrax.AbstractProgressMeter) -> diffrax.AbstractProgressMeter:

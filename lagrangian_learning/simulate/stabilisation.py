@@ -166,15 +166,15 @@ _REMEDIES = {
 }
 
 
-def resolve(stabilisation: Any, law: AbstractLaw, *, kept_by_stepper: bool) -> AbstractStabilisation:
-    """The stabilisation of a run; None: projection where the law can drift and the stepper does not keep it.
+def resolve(stabilisation: Any, *, drifts: bool, kept_by_stepper: bool) -> AbstractStabilisation:
+    """The stabilisation of a run; None: projection where the law drifts and the stepper does not keep it.
 
     ValueError for names, laws and steppers that do not fit.
     """
     if stabilisation is None:
         if kept_by_stepper:
             return KeptByStepper()
-        return NoStabilisation() if law.constrained_part is None else Projection()
+        return Projection() if drifts else NoStabilisation()
     if not isinstance(stabilisation, AbstractStabilisation):
         remedy = _REMEDIES.get(stabilisation, "") if isinstance(stabilisation, str) else ""
         raise ValueError(
@@ -186,7 +186,7 @@ def resolve(stabilisation: Any, law: AbstractLaw, *, kept_by_stepper: bool) -> A
             "this stepper (ll.Rattle) keeps the constraints itself, and would no longer be symplectic after a "
             "projection: leave stabilisation out."
         )
-    if stabilisation.corrects and law.constrained_part is None:
+    if stabilisation.corrects and not drifts:
         raise ValueError(
             "this law cannot drift (it has no constraints, or is integrated in reduced coordinates): leave "
             "stabilisation out."

@@ -99,7 +99,12 @@ class AcceptedError(BaseException):
 @contextlib.contextmanager
 def cores_replaced() -> Iterator[None]:
     """Nothing is integrated: the compiled cores raise `AcceptedError`."""
-    cores = ("simulate.simulate.integrate_compiled", "batch.simulate_batch.carry_out", "boundary.solve._solved")
+    cores = (
+        "simulate.checked.known_compiled",
+        "simulate.simulate.integrate_compiled",
+        "batch.simulate_batch.carry_out",
+        "boundary.solve._solved",
+    )
     with contextlib.ExitStack() as stack:
         for core in cores:
             module, name = core.rsplit(".", 1)
