@@ -43,8 +43,11 @@ AIMS = {
     "lanes": 10.0,
 }
 STEPS = {
-    "XOR, action": (400, 4000), "XOR, gradient flow": (1000,), "speech, action": (400, 2000), "1e6 weights, action": (100,)
-}  # fmt: skip
+    "XOR, action": (400, 4000),
+    "XOR, gradient flow": (1000,),
+    "speech, action": (400, 2000),
+    "1e6 weights, action": (100,),
+}
 
 
 def problems(*, quick: bool) -> dict[str, Problem]:

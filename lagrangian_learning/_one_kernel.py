@@ -45,6 +45,11 @@ _FURTHER = frozenset([
     "tan", "tanh", "transpose", "unstack", "unvmap_any", "unvmap_max", "while",
 ])  # fmt: skip
 
+# What only passes an array on may pass a large one: the records of a run.
+_PASSES = frozenset([
+    "broadcast_in_dim", "cond", "custom_jvp_call", "dynamic_update_slice", "jit", "scan", "stop_gradient", "while",
+])  # fmt: skip
+
 _NUMBERS = frozenset(["float32", "float64", "int32", "int64", "uint32", "uint64", "bool"])
 
 # XLA would call a library for larger ones, which no kernel can: sums from 1,025 numbers on, matrices from 8 rows on.
@@ -94,9 +99,7 @@ def _fits(equation: JaxprEqn) -> bool:
         return _is_small_product(equation)
     if name.startswith("reduce_"):
         return _size(equation.invars[0]) <= _MOST_SUMMED
-    # What only passes an array on may pass a large one: the records of a run.
-    passes = name in {"stop_gradient", "broadcast_in_dim", "while", "scan", "cond", "jit", "custom_jvp_call", "dynamic_update_slice"}
-    return passes or all(_size(variable) <= NUMBERS_OF_A_KERNEL for variable in equation.outvars)
+    return name in _PASSES or all(_size(variable) <= NUMBERS_OF_A_KERNEL for variable in equation.outvars)
 
 
 def _is_small_product(equation: JaxprEqn) -> bool:

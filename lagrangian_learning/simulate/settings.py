@@ -127,7 +127,9 @@ class Settings(NamedTuple):
 
     def _with_kinks(self, steps: StepChoice, times: Float[Array, " times"], *, kept: bool) -> StepChoice:
         """The steps, all of which end before kinks; ValueError for steppers and controllers that cannot."""
-        kinks = None if self.kinks is None else checked_kinks(self.kinks, times, apart=isinstance(self.adjoint, Replay | None))
+        if self.kinks is None:
+            return steps
+        kinks = checked_kinks(self.kinks, times, apart=isinstance(self.adjoint, Replay | None))
         if kinks is None:
             return steps
         if kept or isinstance(self.adjoint, diffrax.BacksolveAdjoint):
