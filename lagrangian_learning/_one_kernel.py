@@ -133,25 +133,42 @@ def _packed(*leaves: Any, program: ClosedJaxpr) -> list:
     """A marked call of the program, whose arguments XLA can neither know nor leave unread: it aborts the process at
     a marked call with an argument that nothing reads, and puts a constant argument in the place of what reads it.
 
-    Arrays of one type lie in one, with a number at the end that is 1, by a condition that only the run decides. The
-    call begins by asking whether all of these are 1.
+    Small arrays of one type lie in one, with a number at the end that is 1, by a condition that only the run decides.
+    Large ones are what they are by the same condition, which takes no copy. The call begins by asking whether the
+    numbers at the ends are 1, and reads one of every large array.
     """
     if not leaves:
         return _run(program=program)
     one = lax.rng_uniform(np.float32(0), np.float32(1), ()) < 2
-    kinds = sorted({leaf.dtype for leaf in leaves}, key=str)
+    large = [jnp.where(one, leaf, jnp.zeros((), leaf.dtype)) for leaf in leaves if _is_large(leaf)]
+    small = [leaf for leaf in leaves if not _is_large(leaf)]
+    kinds = sorted({leaf.dtype for leaf in small}, key=str)
     packs = [
-        jnp.concatenate([*(jnp.ravel(leaf) for leaf in leaves if leaf.dtype == kind), one.astype(kind)[None]])
+        jnp.concatenate([*(jnp.ravel(leaf) for leaf in small if leaf.dtype == kind), one.astype(kind)[None]])
         for kind in kinds
     ]
+    if not packs:
+        packs = [one[None]]
 
-    def held(*packs: Any) -> list:
+    def held(*given: Any) -> list:
+        packs, large = given[: len(given) - len(leaves) + len(small)], given[len(given) - len(leaves) + len(small) :]
         always = functools.reduce(jnp.logical_and, [pack[-1].astype(bool) for pack in packs])
+        always = functools.reduce(
+            jnp.logical_or, [leaf[(0,) * leaf.ndim] != jnp.zeros((), leaf.dtype) for leaf in large], always
+        )
         zeros = [jnp.zeros(found.shape, found.dtype) for found in program.out_avals]
-        run = lambda *packs: _run(*_unpacked(packs, kinds, leaves), program=program)  # noqa: E731
-        return lax.cond(always, run, lambda *_: zeros, *packs)
 
-    return _marked.bind(*packs, called=held, like=tuple(program.out_avals))
+        def run(*given: Any) -> list:
+            new, rest = iter(_unpacked(given[: len(packs)], kinds, small)), iter(given[len(packs) :])
+            return _run(*(next(rest) if _is_large(leaf) else next(new) for leaf in leaves), program=program)
+
+        return lax.cond(always, run, lambda *_: zeros, *given)
+
+    return _marked.bind(*packs, *large, called=held, like=tuple(program.out_avals))
+
+
+def _is_large(leaf: Any) -> bool:
+    return leaf.size > NUMBERS_OF_A_KERNEL
 
 
 def _unpacked(packs: Any, kinds: list, like: Any) -> list:

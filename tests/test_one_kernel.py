@@ -42,6 +42,8 @@ FIT = {
     "vector on matrix": lambda x, w: x @ w,
     "inner product": lambda x, w: x * jnp.dot(x, x) / 9,
     "sums": lambda x, w: x + (jnp.sum(w[:16, :16]) + jnp.sum(w[:16, :16], 0)[0] + jnp.sum(w[:16, :16], 1)[0]) / 9,
+    "sum of an outer product": lambda x, w: x + jnp.sum(jnp.outer(x, x[:16])) / 99,
+    "outer product": lambda x, w: x + jnp.outer(x, x)[jnp.asarray(x[0], int) % 32] / 9,
     "extrema": lambda x, w: x / (1 + jnp.max(x) + jnp.max(w[:16, :16], 1)[0] - jnp.min(x)),
     "all": lambda x, w: jnp.where(jnp.all(x > 0) | jnp.any(x < -1), x / 2, x + 1),
     "functions": lambda x, w: jnp.tanh(x) + jnp.exp(-jnp.abs(x)) + jnp.sin(x) * jnp.cos(x) + jax.nn.sigmoid(x) + x**2,
@@ -71,7 +73,7 @@ def test_what_fits_is_computed_right(name, dtype):
 
 DO_NOT_FIT = {
     "product of matrices": lambda x, w: x + jnp.sum(w[:7, :6] @ w[:6, :6]),
-    "sum": lambda x, w: x + jnp.sum(w[:16, :17]),
+    "sum": lambda x, w: x + jnp.sum(jnp.outer(x, x[:17])),
     "sort": lambda x, w: jnp.sort(x),
     "factorisation": lambda x, w: x + jnp.linalg.cholesky(jnp.eye(3) * x[0])[0, 0],
     "callback": lambda x, w: eqx.error_if(x, jnp.isnan(x), "NaN"),
@@ -100,6 +102,28 @@ def test_constants_and_what_xla_finds_unread():
     assert marked(run, *given)
     expected = loop(*given, 3, jnp.array([0.5, 8.0]))[0]
     np.testing.assert_allclose(run(*given), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_large_arguments_are_handed_over_as_they_lie(known):
+    """Tables that are looked up, read or not, of any type, known beforehand or not."""
+    table, flags = jnp.linspace(0.5, 1.5, 5000), jnp.arange(3000) % 3 == 0
+
+    def loop(x, table, flags, unread):
+        k = jnp.asarray(100 * jnp.abs(x[0]), int)
+        return often(lambda x, w: jnp.where(flags[k], x * table[k], x / table[k + 1]))(x, None), unread
+
+    def run(x, table, flags):
+        return one_kernel(loop)(x, table, flags, jnp.zeros(4000))[0]
+
+    given = (jnp.asarray(VECTOR), table, flags)
+    if known:
+        assert marked(lambda x: run(x, table, flags), given[0])
+        found = jax.jit(lambda x: run(x, table, flags))(given[0])
+    else:
+        assert marked(run, *given)
+        found = jax.jit(run)(*given)
+    np.testing.assert_allclose(found, loop(*given, 0)[0], rtol=1e-14)
 
 
 def test_its_derivatives():

@@ -32,7 +32,6 @@ class Cotangents:
         level = level_of(program, jnp.maximum(count - 1, 0))
         apart = jnp.asarray(1, count.dtype) << level
         segments = (count + apart - 1) >> level
-        store = [jnp.zeros((program.longest, *leaf.shape[1:]), leaf.dtype) for leaf in checkpoints]
 
         def segment(index: Array, both: tuple) -> tuple:
             carry, store = both
@@ -61,10 +60,11 @@ class Cotangents:
             carry, _ = lax.fori_loop(0, longest, back, (carry, last))
             return carry, store
 
-        def back_over(carry: tuple, store: Arrays) -> tuple:
+        def back_over(carry: tuple) -> tuple:
+            store = [jnp.zeros((program.longest, *leaf.shape[1:]), leaf.dtype) for leaf in checkpoints]
             return lax.fori_loop(0, eqxi.unvmap_max(segments), segment, (carry, store))[0]
 
-        return one_kernel(back_over)(carry, store)
+        return one_kernel(back_over)(carry)
 
     def before(self, state: Arrays, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
         """Cotangents before a step, from those after it."""

@@ -134,6 +134,12 @@ class Replay(diffrax.AbstractAdjoint):
         most = min((bound for bound in (max_steps, self.most) if bound is not None), default=None)
         return _ended(attempts, init_state, progress_meter, most, self._bits(most, init_state.y)), {}
 
+    def copies(self, max_steps: int | None, state: PyTree) -> int:
+        """States that reverse mode holds of a run: at the starts of segments, and along one of them."""
+        most = min((bound for bound in (max_steps, self.most) if bound is not None), default=1)
+        bits = self._bits(most, state)
+        return (1 << bits) + 1 + -(-most >> bits)
+
     def _bits(self, most: int | None, state: PyTree) -> int:
         """Of the number of segments."""
         if self.segments is not None:
@@ -141,7 +147,7 @@ class Replay(diffrax.AbstractAdjoint):
         if most is None:
             return 0
         every = (most - 1).bit_length()
-        held = KEPT_ANYWAY // max(1, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+        held = KEPT_ANYWAY // max(1, sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)))
         return max((every + 1) // 2, 0 if self.most is None else min(every, held.bit_length() - 1))
 
 

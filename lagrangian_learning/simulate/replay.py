@@ -70,8 +70,6 @@ def _forward(
     *,
     kept: bool,
 ) -> tuple[Arrays, Arrays, Arrays, Arrays]:
-    checkpoints = [jnp.zeros(((1 << program.bits) + 1, *leaf.shape), leaf.dtype) for leaf in state] if kept else []
-
     def body(carry: tuple) -> tuple:
         state, rows, checkpoints, watched = carry
         if kept:
@@ -81,10 +79,13 @@ def _forward(
         rows = _recorded(program, constants, state, after, rows)
         return after, rows, checkpoints, watched if watch is None else watch(watched, after)
 
-    def loop(*start: Arrays) -> tuple:
+    def loop(state: Arrays, rows: Arrays, watched: Arrays) -> tuple:
+        slots = (1 << program.bits) + 1
+        checkpoints = [jnp.zeros((slots, *leaf.shape), leaf.dtype) for leaf in state] if kept else []
+        start = (state, rows, checkpoints, watched)
         return lax.while_loop(lambda carry: eqxi.unvmap_any(carry[0][program.going]), body, start)
 
-    return one_kernel(loop)(list(state), list(rows), checkpoints, list(watched))
+    return one_kernel(loop)(list(state), list(rows), list(watched))
 
 
 def _recorded(program: Program, constants: Sequence[Any], before: Arrays, after: Arrays, rows: Arrays) -> Arrays:
