@@ -16,7 +16,7 @@ from . import (
     mechanics as mechanics,
     verify as verify,
 )
-from .batch import simulate_batch as simulate_batch
+from .batch import simulate_batch as simulate_batch, value_and_grad_batch as value_and_grad_batch
 from .boundary import solve_boundary as solve_boundary
 from .costs import estimate as estimate
 from .files import load as load, save as save

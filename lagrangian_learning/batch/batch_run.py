@@ -32,8 +32,8 @@ _EVERY_SECONDS = 5.0
 class Meter:
     """Counts lanes as chunks end, and prints to standard error. The rate leaves the first chunk out, which compiles."""
 
-    def __init__(self, total: int, *, shown: bool) -> None:
-        self.total, self.shown = total, shown
+    def __init__(self, total: int, *, shown: bool, name: str = "simulate_batch") -> None:
+        self.total, self.shown, self.name = total, shown, name
         self.done = self.failed = self.first = 0
         self.started = self.shown_at = time.perf_counter()
         self.compiled: float | None = None
@@ -76,7 +76,7 @@ class Meter:
 
     def _say(self, text: str) -> None:
         if self.shown:
-            print(f"simulate_batch: {text}", file=sys.stderr, flush=True)
+            print(f"{self.name}: {text}", file=sys.stderr, flush=True)
 
 
 def _figures(rate: float) -> str:

@@ -20,18 +20,28 @@ _CERTAINLY = 16
 
 
 def chunk_size(
-    chunk: int | None, lanes: int, devices: int, lane: Inputs, times: Array, plan: Plan, *, workers: int, one_core: bool
+    chunk: int | None,
+    lanes: int,
+    devices: int,
+    lane: Inputs,
+    times: Array,
+    plan: Plan,
+    *,
+    workers: int,
+    one_core: bool,
+    further: int = 0,
 ) -> int:
     """The lanes of a chunk, evenly over devices and over chunks; `chunk` is the most that the user allows.
 
-    Without it there are as many chunks as workers, unless they would be too small to repay that.
+    Without it there are as many chunks as workers, unless they would be too small to repay that. further: bytes that a
+    lane holds in its loop beside what a run does.
     """
     small = is_small(lane.state)
     most = most_lanes(cpu=jax.default_backend() == "cpu", in_blocks=one_core and small)
     placing = Placing(device_memory(), most, workers, devices)
     if chunk is not None:
         return placing._replace(workers=1).chunk(lanes, chunk, small=small)
-    most = _most_of_a_chunk(placing, lane, times, plan, one_core=one_core)
+    most = _most_of_a_chunk(placing, lane, times, plan, one_core=one_core, further=further)
     return placing.chunk(lanes, most, small=small)
 
 
@@ -42,11 +52,13 @@ def padded(size: int, devices: int, lane: Inputs) -> int:
     return devices * vector * -(-per_device // vector)
 
 
-def _most_of_a_chunk(placing: Placing, lane: Inputs, times: Array, plan: Plan, *, one_core: bool) -> int:
+def _most_of_a_chunk(placing: Placing, lane: Inputs, times: Array, plan: Plan, *, one_core: bool, further: int) -> int:
     known = lane_memory(lane, times, plan, one_core=one_core, evaluated=False)
-    if placing.most_of_a_chunk(known._replace(loop=(1 + _CERTAINLY) * known.loop)) >= placing.devices * placing.most:
+    certain = known._replace(loop=(1 + _CERTAINLY) * known.loop + further)
+    if placing.most_of_a_chunk(certain) >= placing.devices * placing.most:
         return placing.devices * placing.most
-    return placing.most_of_a_chunk(lane_memory(lane, times, plan, one_core=one_core))
+    found = lane_memory(lane, times, plan, one_core=one_core)
+    return placing.most_of_a_chunk(found._replace(loop=found.loop + further))
 
 
 def lane_memory(

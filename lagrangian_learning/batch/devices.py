@@ -16,7 +16,7 @@ from lagrangian_learning.simulate.run import Outcome
 from .engines import AbstractEngine
 from .lanes import Inputs, has_dtype
 
-_LANES = "lanes"
+LANES = "lanes"
 # XLA takes half of an AVX-512 register, since processors of its first years slowed down for the whole; where there are
 # none, this changes nothing.
 _WIDEST = {"xla_cpu_prefer_vector_width": 512}
@@ -34,7 +34,7 @@ def lane_mesh(mesh: Any) -> Mesh | None:
     devices = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
     if not devices:
         raise ValueError("the mesh holds no device of this process: give every process a part of it, or leave it out.")
-    return Mesh(np.array(devices), (_LANES,))
+    return Mesh(np.array(devices), (LANES,))
 
 
 def local_lanes(count: int, mesh: Mesh | None = None) -> range:
@@ -89,8 +89,8 @@ def _run_chunk(
     sharded = jax.shard_map(
         run_shard,
         mesh=mesh,
-        in_specs=(PartitionSpec(_LANES), PartitionSpec()),
-        out_specs=PartitionSpec(_LANES),
+        in_specs=(PartitionSpec(LANES), PartitionSpec()),
+        out_specs=PartitionSpec(LANES),
         check_vma=False,  # loops of unequal length on different devices are what is wanted here
     )
     return sharded(varied, arrays)
@@ -125,6 +125,6 @@ def _wide_is_known() -> bool:
     return True
 
 
-def over_devices(mesh: Mesh | None, varied: Inputs) -> Inputs:
+def over_devices(mesh: Mesh | None, varied: PyTree) -> PyTree:
     """A chunk on its devices."""
-    return jax.device_put(varied, None if mesh is None else NamedSharding(mesh, PartitionSpec(_LANES)))
+    return jax.device_put(varied, None if mesh is None else NamedSharding(mesh, PartitionSpec(LANES)))

@@ -63,14 +63,19 @@ def lanes_of(inputs: Inputs, in_axes: Any) -> Lanes:
     if not isinstance(in_axes, tuple | list) or len(in_axes) != 3:
         raise ValueError(f"{_IN_AXES}; got {shown(in_axes)}.")
     leaves, structure = jax.tree.flatten(inputs)
-    trees = zip(("law", "state", "args", "carry"), (*in_axes, 0), inputs, strict=True)
-    axes = [axis for name, axis_tree, tree in trees for axis in _spread(name, axis_tree, tree)]
+    axes = axes_of(inputs, in_axes)
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(inputs)]
     entries = zip(paths, leaves, axes, strict=True)
     lanes = [None if axis is None else _lanes_first(path, leaf, axis) for path, leaf, axis in entries]
     shared = [leaf if axis is None else None for leaf, axis in zip(leaves, axes, strict=True)]
     _check_counts(dict(zip(paths, lanes, strict=True)))
     return Lanes(structure.unflatten(lanes), structure.unflatten(shared))
+
+
+def axes_of(inputs: Inputs, in_axes: Any) -> list[int | None]:
+    """The axis of lanes of each leaf, None where it has none."""
+    trees = zip(("law", "state", "args", "carry"), (*in_axes, 0), inputs, strict=True)
+    return [axis for name, axis_tree, tree in trees for axis in _spread(name, axis_tree, tree)]
 
 
 def _spread(name: str, axes: Any, tree: PyTree) -> list[int | None]:

@@ -127,10 +127,10 @@ def simulate_batch(
         state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
     row = lane_mesh(mesh)
     batch = lanes_of(Inputs(law, state, args, None if resume is None else resume.carry), in_axes)
-    with _noted(in_axes):
-        shapes_of(_check_one, batch.like_one, times)
+    with noted(in_axes):
+        shapes_of(check_lane, batch.like_one, times)
     # Chosen for the whole batch, so that all processes choose the same.
-    with _noted(in_axes):
+    with noted(in_axes):
         chosen = engine_for(engine, batch.like_one, batch.count, times, tolerances, plan)
     run = BatchRun(chosen, _mine(batch, mesh), times, tolerances, plan, row)
     names = names_of(law, save, plan.description_of(law)).stating("engine", run.description)
@@ -138,7 +138,7 @@ def simulate_batch(
     folding = None if fold is None else Folding(fold, times, tolerances, names)
     folder = None if checkpoint is None else _folder_of_process(checkpoint, mesh)
     given_chunk = _given_chunk(chunk, folder)
-    with _noted(in_axes):
+    with noted(in_axes):
         size = _chunk_size(run, given_chunk)
     count = run.lanes.count
     collector = RecordCollector(count) if folding is None else FoldingCollector(count, folding)
@@ -164,7 +164,7 @@ def _kept_where_stopped(kept: Checkpoint | None, count: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _noted(in_axes: Any) -> Iterator[None]:
+def noted(in_axes: Any) -> Iterator[None]:
     """Errors about one lane, with a word on what makes a lane: an argument may have an axis that in_axes leaves out."""
     try:
         yield
@@ -176,7 +176,7 @@ def _noted(in_axes: Any) -> Iterator[None]:
         raise
 
 
-def _check_one(lane: Inputs, times: Array) -> PyTree:
+def check_lane(lane: Inputs, times: Array) -> PyTree:
     """What the law finds wrong with the shapes of a lane."""
     with collected_verdicts():
         return lane.law.check(times, lane.state, lane.args)

@@ -103,6 +103,7 @@ def cores_replaced() -> Iterator[None]:
         "simulate.checked.known_compiled",
         "simulate.simulate.integrate_compiled",
         "batch.simulate_batch.carry_out",
+        "batch.gradient.carried_out",
         "boundary.solve._solved",
     )
     with contextlib.ExitStack() as stack:

@@ -1,0 +1,166 @@
+"""`value_and_grad_batch`: a loss of every run of a batch and its gradient, chunk by chunk."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from lagrangian_learning._arrays import is_concrete
+from lagrangian_learning._calls import shapes_of
+from lagrangian_learning._checks import flag, kind_of, positive_int, shown
+from lagrangian_learning.costs.memory import is_small
+from lagrangian_learning.mechanics.law import AbstractLaw
+from lagrangian_learning.simulate.results import RESULTS
+from lagrangian_learning.simulate.settings import (
+    MAX_STEPS,
+    Settings,
+    check_law,
+    checked_times,
+    kinks_known,
+    state_dtype,
+)
+from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
+from lagrangian_learning.simulate.trajectory import Trajectory
+
+from .batch_run import Meter
+from .devices import lane_mesh
+from .engines import AbstractEngine, DiffraxEngine, SerialEngine
+from .gradient_run import GradientRun, carried_out, differentiated, present
+from .lanes import Inputs, axes_of, lanes_of
+from .simulate_batch import check_lane, noted
+
+_TRACED = (
+    "value_and_grad_batch goes chunk by chunk, with its results on the host, and so is called from Python: inside jit "
+    "or vmap use jax.vmap of jax.value_and_grad of ll.simulate."
+)
+
+
+class BatchGradient(NamedTuple):
+    """What `value_and_grad_batch` returns, on the host.
+
+    values: the loss of every lane [lanes], NaN of a run that failed.
+    gradient: like what is differentiated, None for what is no array of real numbers. What varies has the derivatives of
+        each lane, where its lanes are; what lanes share has their sum.
+    result: the `ll.RESULTS` code of every lane.
+    """
+
+    values: Float[np.ndarray, " lanes"]
+    gradient: PyTree
+    result: RESULTS
+
+
+def value_and_grad_batch(
+    loss: Callable[[Trajectory], Any],
+    law: AbstractLaw,
+    state: PyTree,
+    ts: Any,
+    args: PyTree = None,
+    *,
+    argnums: int | tuple[int, ...] = 0,
+    in_axes: Any = (None, 0, 0),
+    mesh: jax.sharding.Mesh | None = None,
+    chunk: int | None = None,
+    engine: AbstractEngine | None = None,
+    solver: diffrax.AbstractSolver | None = None,
+    rtol: Any = None,
+    atol: Any = None,
+    dt0: Any = None,
+    stepsize_controller: diffrax.AbstractStepSizeController | None = None,
+    stabilisation: AbstractStabilisation | None = None,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    save: Callable[[Array, dict[str, PyTree]], PyTree] | None = None,
+    max_steps: int | None = MAX_STEPS,
+    progress: bool = True,
+    watch: Any = "nothing",
+    event: Any = None,
+    kinks: Any = None,
+    throw: bool = True,
+) -> BatchGradient:
+    """ℓ_k = loss(path_k) for the runs k = 0, 1, … of `simulate_batch`, and the gradient of Σ_k ℓ_k.
+
+    Lanes are integrated and differentiated chunk by chunk: the device holds what reverse mode keeps of those of one
+    chunk alone. Called from Python, outside jit; a second call with the same structure compiles nothing.
+
+    Arguments:
+        loss: of the `Trajectory` of one lane, one real number. A new function is compiled anew.
+        law, state, ts, args, in_axes: as for `simulate_batch`.
+        argnums: by what is differentiated, as for `jax.grad`: 0 the law, 1 the state, 2 args, or a tuple of these.
+            Broadcast what lanes share, and give it an axis, where its derivative is wanted lane by lane.
+        mesh: the devices of this process that share the lanes; None: JAX's default device.
+        chunk: the most lanes at once; None: what is estimated to fit, reverse mode included.
+        engine: `ll.batch.DiffraxEngine()`: lanes side by side; `ll.batch.SerialEngine()`: one after the other, on a CPU
+            as many at once as there are cores. None picks one.
+        solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, event, kinks: as for
+            `simulate`. Lower max_steps for adaptive steps: memory follows it.
+        watch: as for `simulate`; "nothing" by default, since a loss rarely reads energy and residuals.
+        progress: print lanes, lanes a second and time left to standard error, now and then.
+        throw: raise RuntimeError as soon as a lane has failed; otherwise its value is NaN and the gradient leaves it
+            out, with zeros where it has derivatives of its own.
+
+    Returns a `BatchGradient`. Raises ValueError for arguments that do not fit.
+    """
+    check_law(law, save)
+    flag(progress, "progress")
+    flag(throw, "throw")
+    if not is_concrete(law, state, args, ts):
+        raise ValueError(_TRACED)
+    if not callable(loss):
+        raise ValueError(f"loss must be a function of a trajectory, got {kind_of(loss)}.")
+    chosen = _argnums(argnums)
+    dtype = state_dtype(state)
+    times = checked_times(ts, dtype)
+    given = (solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps)
+    settings = Settings(*given, watch=watch, event=event, kinks=kinks_known(kinks, args))
+    tolerances, plan = settings.prepared(law, times)
+    plan = plan.counted(ts, dt0)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused as such
+        state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
+    inputs = Inputs(law, state, args)
+    batch = lanes_of(inputs, in_axes)
+    with noted(in_axes):
+        shapes_of(check_lane, batch.like_one, times)
+    moving = differentiated(batch, chosen)
+    if not any(jax.tree.leaves(moving)):
+        raise ValueError("nothing to differentiate: the arguments of argnums hold no arrays of real numbers.")
+    engine = _engine_for(engine, batch.like_one.state)
+    run = GradientRun(engine, loss, moving, batch, times, tolerances, plan, lane_mesh(mesh))
+    with noted(in_axes):
+        size = run.chunk_size(None if chunk is None else positive_int(chunk, "chunk"))
+    meter = Meter(batch.count, shown=progress, name="value_and_grad_batch")
+    found = carried_out(run, size, meter, throw=throw)
+    gradient = eqx.combine(_lanes_back(found.own, inputs, in_axes), found.summed)
+    parts = tuple(gradient[number] for number in chosen)
+    return BatchGradient(found.values, parts if isinstance(argnums, tuple) else parts[0], found.result)
+
+
+def _argnums(argnums: Any) -> tuple[int, ...]:
+    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+    known = [number in (0, 1, 2) and not isinstance(number, bool) for number in numbers]
+    if not numbers or not all(known) or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"argnums must be 0 (the law), 1 (the state), 2 (args), or a tuple of these, got {shown(argnums)}."
+        )
+    return numbers
+
+
+def _engine_for(engine: Any, state: PyTree) -> AbstractEngine:
+    """The engine given, or for None the one known to be fastest."""
+    if engine is None:
+        small = is_small(state) or jax.default_backend() != "cpu"
+        return DiffraxEngine() if small else SerialEngine()
+    if not isinstance(engine, DiffraxEngine | SerialEngine):
+        raise ValueError(
+            "engine must be None, ll.batch.DiffraxEngine() or ll.batch.SerialEngine(): by others a batch is not "
+            f"differentiated; got {kind_of(engine)}."
+        )
+    return engine
+
+
+def _lanes_back(own: Inputs, inputs: Inputs, in_axes: Any) -> Inputs:
+    """Derivatives with lanes first, with lanes where the argument has them."""
+    axes = jax.tree.unflatten(jax.tree.structure(inputs), axes_of(inputs, in_axes))
+    return jax.tree.map(lambda rows, axis: np.moveaxis(rows, 0, axis), own, eqx.filter(axes, present(own)))
