@@ -139,7 +139,7 @@ def value_and_grad_batch(
 
 def _argnums(argnums: Any) -> tuple[int, ...]:
     numbers = argnums if isinstance(argnums, tuple) else (argnums,)
-    known = [number in (0, 1, 2) and not isinstance(number, bool) for number in numbers]
+    known = [isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 2 for n in numbers]
     if not numbers or not all(known) or len(set(numbers)) < len(numbers):
         raise ValueError(
             f"argnums must be 0 (the law), 1 (the state), 2 (args), or a tuple of these, got {shown(argnums)}."

@@ -39,8 +39,8 @@ from .fold import NAN_REMEDY, AbstractCollector, Folding, FoldingCollector, Reco
 from .lanes import Inputs, Lanes, lanes_of
 
 _TRACED = (
-    "simulate_batch goes chunk by chunk, with its results on the host, and so is called from Python: inside jit, vmap "
-    "or grad use jax.vmap of ll.simulate."
+    "simulate_batch goes chunk by chunk, with its results on the host, and so is called from Python: inside jit or "
+    "vmap use jax.vmap of ll.simulate, and for a gradient that or ll.value_and_grad_batch."
 )
 
 

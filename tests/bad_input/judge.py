@@ -110,7 +110,8 @@ def cores_replaced() -> Iterator[None]:
         for core in cores:
             module, name = core.rsplit(".", 1)
             room = sys.modules[f"{ll.__name__}.{module}"]
-            stack.enter_context(mock.patch.object(room, name, side_effect=AcceptedError))
+            reached = {"side_effect": AcceptedError, "of_flat.side_effect": AcceptedError}
+            stack.enter_context(mock.patch.object(room, name, **reached))
         known = ll.costs.hardware.KNOWN["h100"]
         stack.enter_context(mock.patch.object(ll.costs.hardware, "measure_hardware", return_value=known))
         yield
