@@ -29,6 +29,8 @@ class Cotangents:
     def over(self, checkpoints: Arrays, count: Array, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
         """carry: cotangents of the last state and of the constants; returned: of the first."""
         program = self.program
+        if program.longest == 1:
+            return self._over_all(checkpoints, count, carry)
         level = level_of(program, jnp.maximum(count - 1, 0))
         apart = jnp.asarray(1, count.dtype) << level
         segments = (count + apart - 1) >> level
@@ -63,6 +65,23 @@ class Cotangents:
         def back_over(carry: tuple) -> tuple:
             store = [jnp.zeros((program.longest, *leaf.shape[1:]), leaf.dtype) for leaf in checkpoints]
             return lax.fori_loop(0, eqxi.unvmap_max(segments), segment, (carry, store))[0]
+
+        return one_kernel(back_over)(carry)
+
+    def _over_all(self, states: Arrays, count: Array, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
+        """The same where the state before every step was kept: no step is made again."""
+
+        def back(index: Array, both: tuple) -> tuple:
+            carry, state = both
+            step = count - 1 - index
+            new = self.before(state, carry)
+            active = alone_or(step >= 0)
+            carry = jax.tree.map(lambda a, b: jnp.where(active, a, b), new, carry)
+            return carry, row_at(states, jnp.maximum(step - 1, 0))
+
+        def back_over(carry: tuple) -> tuple:
+            last = row_at(states, jnp.maximum(count - 1, 0))
+            return lax.fori_loop(0, eqxi.unvmap_max(count), back, (carry, last))[0]
 
         return one_kernel(back_over)(carry)
 

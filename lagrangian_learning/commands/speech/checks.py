@@ -50,7 +50,7 @@ def examine(law: Any, piece: Piece) -> Sample:
     """A few recorded instants of a piece, evenly spread over its frames."""
     frames = piece.at_frames[np.linspace(0, piece.length, SAMPLES_A_PIECE + 2).astype(int)[1:-1]]
     path = piece.path
-    chosen = jax.tree.map(lambda leaf: leaf[frames], (path.ts, recorded(path)))
+    chosen = jax.tree.map(lambda leaf: np.asarray(leaf)[frames], (path.ts, recorded(path)))
     return jax.tree.map(np.asarray, _examined(law, *chosen, piece.stimulus))
 
 

@@ -69,7 +69,7 @@ def run_speech(
     compiled_before = learner is not None
     learner = Learner(law, state, task.stimulus) if learner is None else learner
     seconds, steps, W = 0.0, 0, task.W
-    outputs, samples, stretch = [np.asarray(task.outputs_at_start)[None]], [], None
+    outputs, samples, late = [np.asarray(task.outputs_at_start)[None]], [], None
     report(0, task.num_frames - 1, 0.0)
     started = time.perf_counter()
     for piece in learner.pieces(law, state, task.stimulus, task.num_frames):
@@ -79,11 +79,11 @@ def run_speech(
         outputs.append(np.asarray(piece.path.x[-1])[piece.at_frames[1:]])
         samples.append(examine(law, piece))
         W = piece.path.final_state.q
-        if stretch is None or piece.first + 2 * piece.length < task.num_frames:
-            stretch = _stretch(piece)
+        if late is None or piece.first + 2 * piece.length < task.num_frames:
+            late = piece
         started = time.perf_counter()
     W_backprop, outputs_backprop, seconds_backprop = _backprop(task, constants)
-    assert stretch is not None
+    assert late is not None
     run = Run(
         seed=seed,
         task=task,
@@ -95,7 +95,7 @@ def run_speech(
         accuracy_backprop=task.accuracy(W_backprop),
         outputs_backprop=outputs_backprop,
         sample=gathered(samples),
-        stretch=stretch,
+        stretch=_stretch(late),
         steps=steps,
         seconds=seconds,
         compile_seconds=0.0 if compiled_before else learner.compile_s,

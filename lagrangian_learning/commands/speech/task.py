@@ -77,7 +77,7 @@ class Task(NamedTuple):
     @property
     def outputs_at_start(self) -> Array:
         """The outputs at the first frame of the stream, before anything is learned."""
-        return NETWORK.output(NETWORK.forward(self.W, self.stimulus.input(0.0)))
+        return _first_outputs(self.W, self.stimulus)
 
     def outputs(self, W: PyTree) -> Array:
         """The outputs of the network with weights W at every judged frame [frames, 9]."""
@@ -152,6 +152,11 @@ def _times(length: int) -> np.ndarray:
     compiled serves it too.
     """
     return np.concatenate([np.linspace(0, 1, PIECE + 2 - length), np.arange(2, length + 1)])
+
+
+@jax.jit
+def _first_outputs(W: PyTree, stimulus: ll.Stimulus) -> Array:
+    return NETWORK.output(NETWORK.forward(W, stimulus.input(jnp.zeros((), jnp.float32))))
 
 
 @jax.jit
