@@ -12,8 +12,10 @@ from jaxtyping import Array, Float, PyTree
 from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._calls import shapes_of
 from lagrangian_learning._checks import flag, kind_of, positive_int, shown
+from lagrangian_learning._one_kernel import fits, tested
 from lagrangian_learning.costs.memory import is_small
 from lagrangian_learning.mechanics.law import AbstractLaw
+from lagrangian_learning.simulate.plan import Plan
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.settings import (
     MAX_STEPS,
@@ -25,6 +27,7 @@ from lagrangian_learning.simulate.settings import (
 )
 from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
 from lagrangian_learning.simulate.trajectory import Trajectory
+from lagrangian_learning.simulate.work import rates_of
 
 from .batch_run import Meter
 from .devices import lane_mesh
@@ -93,7 +96,7 @@ def value_and_grad_batch(
         mesh: the devices of this process that share the lanes; None: JAX's default device.
         chunk: the most lanes at once; None: what is estimated to fit, reverse mode included.
         engine: `ll.batch.DiffraxEngine()`: lanes side by side; `ll.batch.SerialEngine()`: one after the other, on a CPU
-            as many at once as there are cores. None picks one.
+            as many at once as there are cores. None: the second on a CPU, unless lanes are small and more than one kernel.
         solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, event, kinks: as for
             `simulate`. Lower max_steps for adaptive steps: memory follows it.
         watch: as for `simulate`; "nothing" by default, since a loss rarely reads energy and residuals.
@@ -126,7 +129,7 @@ def value_and_grad_batch(
     moving = differentiated(batch, chosen)
     if not any(jax.tree.leaves(moving)):
         raise ValueError("nothing to differentiate: the arguments of argnums hold no arrays of real numbers.")
-    engine = _engine_for(engine, batch.like_one.state)
+    engine = _engine_for(engine, batch.like_one, times, plan)
     run = GradientRun(engine, loss, moving, batch, times, tolerances, plan, lane_mesh(mesh))
     with noted(in_axes):
         size = run.chunk_size(None if chunk is None else positive_int(chunk, "chunk"))
@@ -147,17 +150,31 @@ def _argnums(argnums: Any) -> tuple[int, ...]:
     return numbers
 
 
-def _engine_for(engine: Any, state: PyTree) -> AbstractEngine:
-    """The engine given, or for None the one known to be fastest."""
+def _engine_for(engine: Any, lane: Inputs, times: Array, plan: Plan) -> AbstractEngine:
+    """The engine given, or for None the one known to be fastest (benchmarks/gradients.py)."""
     if engine is None:
-        small = is_small(state) or jax.default_backend() != "cpu"
-        return DiffraxEngine() if small else SerialEngine()
+        in_turn = jax.default_backend() == "cpu" and (not is_small(lane.state) or _is_one_kernel(lane, times, plan))
+        return SerialEngine() if in_turn else DiffraxEngine()
     if not isinstance(engine, DiffraxEngine | SerialEngine):
         raise ValueError(
             "engine must be None, ll.batch.DiffraxEngine() or ll.batch.SerialEngine(): by others a batch is not "
             f"differentiated; got {kind_of(engine)}."
         )
     return engine
+
+
+def _is_one_kernel(lane: Inputs, times: Array, plan: Plan) -> bool:
+    """Whether a run of one lane is one kernel, as far as one evaluation of its law shows."""
+    if plan.stabilisation.projects or not tested():
+        return False
+    arrays, rest = eqx.partition((lane.law, lane.state, lane.args), lambda leaf: hasattr(leaf, "dtype"))
+    law = plan.stabilisation.stabilised
+
+    def rates(t: Array, arrays: PyTree) -> PyTree:
+        of, state, args = eqx.combine(arrays, rest)
+        return rates_of(law(of), t, state, args)
+
+    return fits(jax.make_jaxpr(rates)(jax.ShapeDtypeStruct((), times.dtype), arrays))
 
 
 def _lanes_back(own: Inputs, inputs: Inputs, in_axes: Any) -> Inputs:
