@@ -96,7 +96,7 @@ def value_and_grad_batch(
         mesh: the devices of this process that share the lanes; None: JAX's default device.
         chunk: the most lanes at once; None: what is estimated to fit, reverse mode included.
         engine: `ll.batch.DiffraxEngine()`: lanes side by side; `ll.batch.SerialEngine()`: one after the other, on a CPU
-            as many at once as there are cores. None: the second on a CPU, unless lanes are small and more than one kernel.
+            as many at once as there are cores. None: the second on a CPU, unless lanes are small and many kernels.
         solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, event, kinks: as for
             `simulate`. Lower max_steps for adaptive steps: memory follows it.
         watch: as for `simulate`; "nothing" by default, since a loss rarely reads energy and residuals.
