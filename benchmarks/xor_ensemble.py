@@ -2,7 +2,7 @@
 
 An evaluation is all accelerations and multipliers at one stage of one lane. The paper's XOR network, constant steps of
 Heun's method, lanes that differ in weights and inputs: `ll.simulate_batch` by every engine that takes them, against the
-rivals of baselines.py on the same steps, from one lane to 2²⁰; ours keeps its monitors of energy and drift, theirs have
+rivals of baselines.py on the same steps, from one lane, by `ll.simulate` too, to 2²⁰; ours keeps its monitors of energy and drift, theirs have
 none. All must agree on where the lanes end. At 4096 lanes in float64 through 2048 steps too: there the overhead of a
 call, which weighs on the short runs, does not matter. Then the speech network and one of 10⁶ weights, by the engine
 that is picked for them, and how much of the device that is. Gates: 7 times `jax.vmap(diffeqsolve)` at 4096 lanes in
@@ -81,6 +81,19 @@ def ours(lanes: baselines.Ensemble, steps: int, engine: ll.batch.AbstractEngine)
     return run
 
 
+def alone(lanes: baselines.Ensemble, steps: int) -> Callable[[], Any]:
+    """A single lane, as a run of its own."""
+    law, states, stimuli = batch(lanes)
+    state, stimulus = jax.tree.map(lambda leaf: leaf[0], (states, stimuli))
+    ts = np.array([0.0, steps * baselines.STEP])
+
+    def run() -> Any:
+        path = ll.simulate(law, state, ts, stimulus, solver=diffrax.Heun(), dt0=baselines.STEP, save=last_output)
+        return np.concatenate([path.final_state.q, path.final_state.v])[None]
+
+    return run
+
+
 def steps_of(lanes: int, *, quick: bool) -> int:
     return 8 if quick else int(np.clip(2**19 // lanes, 32, 512))
 
@@ -90,6 +103,8 @@ def calls(lanes: baselines.Ensemble, steps: int, libraries: dict[str, Any]) -> C
     slow = len(lanes.W) > SLOW_LANES.get(jax.default_backend(), 2**62)
     engines = [ll.fused.FusedEngine()] if slow else [ll.batch.DiffraxEngine(), ll.fused.FusedEngine()]
     made: Calls = {f"ours, {engine.name}": ours(lanes, steps, engine) for engine in engines}
+    if len(lanes.W) == 1:
+        made["ours, simulate"] = alone(lanes, steps)
     if not slow:
         made[DENSE] = baselines.jax_dense(lanes, steps)
         if baselines.missing_torch() is None:

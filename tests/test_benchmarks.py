@@ -25,6 +25,7 @@ SCRIPTS = {
     "compile_and_memory": {"rows", "memory"},
     "mechanisms": {"rows"},
     "one_run": {"runs", "flows", "evaluations", "calls", "compiling"},
+    "gradients": {"rows", "growth", "memory", "compiling", "recording", "lanes"},
     "digits": {"seeds", "evaluation"},
     "xor_ensemble": {"rows", "others", "not_timed"},
     "scale": {"hardware", "points"},
