@@ -1,13 +1,13 @@
 """How many evaluations a second does a batch of small networks reach, beside other tools and a C program?
 
 An evaluation is all accelerations and multipliers at one stage of one lane. The paper's XOR network, constant steps of
-Heun's method, lanes that differ in weights and inputs: `ll.simulate_batch` by every engine that takes them, against the
-rivals of baselines.py on the same steps, from one lane, by `ll.simulate` too, to 2²⁰; ours keeps its monitors of energy and drift, theirs have
-none. All must agree on where the lanes end. At 4096 lanes in float64 through 2048 steps too: there the overhead of a
-call, which weighs on the short runs, does not matter. Then the speech network and one of 10⁶ weights, by the engine
-that is picked for them, and how much of the device that is. Gates: 7 times `jax.vmap(diffeqsolve)` at 4096 lanes in
-float64 on a CPU, 20 times on an accelerator; ends within 1e-10 in float64. The fraction of the C program's speed, and
-ten million a second, are aims and reported as they are.
+Heun's method, lanes that differ in weights and inputs: `ll.simulate_batch` by every engine that takes them, one lane by
+`ll.simulate` too, against the rivals of baselines.py on the same steps, from one lane to 2²⁰; ours keeps its monitors
+of energy and drift, theirs have none. All must agree on where the lanes end. At 4096 lanes in float64 through 2048
+steps too: there the overhead of a call, which weighs on the short runs, does not matter. Then the speech network and
+one of 10⁶ weights, by the engine that is picked for them, and how much of the device that is. Gates: 7 times
+`jax.vmap(diffeqsolve)` at 4096 lanes in float64 on a CPU, 20 times on an accelerator; ends within 1e-10 in float64. The
+fraction of the C program's speed, and ten million a second, are aims and reported as they are.
 
     python benchmarks/xor_ensemble.py [--quick]
 """
