@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, jaxpr_as_fun
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching, mlir, partial_eval
 from jaxlib.mlir import ir
 
 from ._jaxprs import constants, equations
@@ -205,6 +205,19 @@ def _jvp(primals: Any, tangents: Any, *, program: ClosedJaxpr) -> tuple[list, li
     return found, [zero if none else one for zero, one, none in zip(zeros, moved, still, strict=True)]
 
 
+def _pruned(used_outputs: Any, *rest: Any) -> tuple[list[bool], JaxprEqn | None]:
+    """The kernel without what only unused results need, as JAX asks for before it compiles."""
+    equation: JaxprEqn = rest[-1]
+    if not any(used_outputs):
+        return [False] * len(equation.invars), None
+    jaxpr, used = partial_eval.dce_jaxpr(equation.params["program"].jaxpr, list(used_outputs))
+    invars, outvars = (
+        [variable for variable, one in zip(variables, which, strict=True) if one]
+        for variables, which in ((equation.invars, used), (equation.outvars, used_outputs))
+    )
+    return used, equation.replace(invars=invars, outvars=outvars, params={"program": ClosedJaxpr(jaxpr, [])})
+
+
 def _lowered(context: Any, *packs: Any, called: Callable, like: tuple) -> Any:
     del like
     found = mlir.lower_fun(jax.jit(called), multiple_results=True)(context, *packs)
@@ -224,6 +237,7 @@ mlir.register_lowering(_one_kernel, mlir.lower_fun(_run, multiple_results=True))
 mlir.register_lowering(_one_kernel, mlir.lower_fun(_packed, multiple_results=True), platform="cpu")
 batching.primitive_batchers[_one_kernel] = _mapped
 ad.primitive_jvps[_one_kernel] = _jvp
+partial_eval.dce_rules[_one_kernel] = _pruned
 
 _marked = Primitive("marked_call")
 _marked.multiple_results = True

@@ -54,6 +54,8 @@ WORTH_UNROLLING = 100_000
 
 # benchmarks/one_run.py: a loop of arithmetic on arrays of so many numbers at most is one kernel of a CPU.
 NUMBERS_OF_A_KERNEL = 1024
+# benchmarks/one_run.py: records of fewer saved times do not repay that one large kernel compiles longer than many.
+WORTH_A_KERNEL = 256
 # Bytes of states that reverse mode keeps anyway, where the steps of a run are known; numbers of an array from which on
 # it is not copied between the two halves of a step's cotangent.
 KEPT_ANYWAY, LARGE_ARRAY = 2**24, 2**16

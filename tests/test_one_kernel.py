@@ -126,6 +126,18 @@ def test_large_arguments_are_handed_over_as_they_lie(known):
     np.testing.assert_allclose(found, loop(*given, 0)[0], rtol=1e-14)
 
 
+def test_what_nobody_uses_is_not_computed():
+    def loop(x, w):
+        return often(lambda x, w: jnp.tanh(w @ x))(x, w), often(lambda x, w: jnp.sin(x))(x, w)
+
+    first = jax.jit(lambda x, w: one_kernel(loop)(x, w)[0]).lower(jnp.asarray(VECTOR), jnp.asarray(MATRIX))
+    both = jax.jit(one_kernel(loop)).lower(jnp.asarray(VECTOR), jnp.asarray(MATRIX))
+    assert "sine" in both.as_text()
+    assert "sine" not in first.as_text()
+    expected = jax.jit(loop)(jnp.asarray(VECTOR), jnp.asarray(MATRIX))
+    np.testing.assert_allclose(first.compile()(VECTOR, MATRIX), expected[0], rtol=1e-12)
+
+
 def test_its_derivatives():
     loop = often(lambda x, w: jnp.tanh(w @ x))
     given = (jnp.asarray(VECTOR), jnp.asarray(MATRIX))

@@ -14,6 +14,7 @@ from lagrangian_learning._arrays import all_finite, is_concrete, observed
 from lagrangian_learning._calls import Compiled
 from lagrangian_learning._checks import require
 from lagrangian_learning._one_kernel import one_kernel
+from lagrangian_learning._tuning import WORTH_A_KERNEL
 from lagrangian_learning._types import Args
 from lagrangian_learning.mechanics.cauchy import relative_size, rounding_of
 from lagrangian_learning.mechanics.law import AbstractLaw
@@ -200,8 +201,13 @@ def _recorded(
     if plan.records_afterwards:
         record = Recorder(law, plan.save, plan.watch)
         rows = _unreached((times, records), (t, y), jnp.isfinite(ts))
+
         # One by one: a batch of multiplier solves would take the memory of all saved times at once.
-        records = one_kernel(lambda *rows: jax.lax.map(lambda row: record(*row, args), rows))(*rows)
+        def recorded(*rows: Any) -> Record:
+            return jax.lax.map(lambda row: record(*row, args), rows)
+
+        many = times.shape[0] >= WORTH_A_KERNEL
+        records = one_kernel(recorded)(*rows) if many else recorded(*rows)
         if plan.save is None and "multipliers" in records.saved:
             unsolved = ~all_finite(jax.tree.map(lambda leaf: leaf[-1], records.saved["multipliers"]))
     else:
