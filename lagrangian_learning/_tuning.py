@@ -24,9 +24,6 @@ SOLVER_STEPS = {"float32": 3.0, "float64": 5.0}
 CACHED_MATRIX = 2**20
 # A guess: what a step of the sweep through a digraph costs beside its edges, in edges.
 EDGES_A_STEP = 512
-# benchmarks/xor_ensemble.py: of so many candidates an entry is selected instead of looked up, which a kernel that holds
-# a whole loop cannot do backward.
-FEW_CANDIDATES = 512
 
 # benchmarks/xor_ensemble.py: lanes of a row of the fused engine. What a step computes on its way stays in the nearest
 # cache, and XLA leaves such rows on one core: faster there than 128 on two.

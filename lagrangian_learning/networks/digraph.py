@@ -26,7 +26,6 @@ from .digraph_linearisation import DigraphLinearisation, Neurons, Weights, check
 from .edges import (
     FrozenArray,
     Schedule,
-    added,
     as_edges,
     build_schedule,
     check_edges,
@@ -177,7 +176,7 @@ class Digraph(AbstractNetwork):
 
     def linearised(self, x: Neurons, W: Weights) -> "DigraphLinearisation":
         slopes = self._slopes(x, W)
-        return DigraphLinearisation(x, slopes, take(slopes, self._target) * W, self._edges, self._schedule, self.throw)
+        return DigraphLinearisation(x, slopes, slopes[self._target] * W, self._edges, self._schedule, self.throw)
 
     def taylor_sweep(self, W: Weights, W_dot: Weights, u: Array, u_dot: Array, u_ddot: Array) -> TaylorSweep:
         return taylor_sweep(self, W, W_dot, u, u_dot, u_ddot)
@@ -225,10 +224,10 @@ class Digraph(AbstractNetwork):
 
     def _collect(self, values: Weights) -> Neurons:
         """Sum of a value on every edge over the edges that enter each neuron."""
-        return added(jnp.zeros(self.num_neurons, values.dtype), self._target, values)
+        return jnp.zeros(self.num_neurons, values.dtype).at[self._target].add(values)
 
     def _activity(self, x: Neurons, W: Weights) -> Neurons:
-        return self._collect(W * take(x, self._source))
+        return self._collect(W * x[self._source])
 
     def _slopes(self, x: Neurons, W: Weights) -> Neurons:
         def derivative(activation):
@@ -250,9 +249,9 @@ class Digraph(AbstractNetwork):
         def step(carry, at):
             activity, x = carry
             weight, source, target, finished = at
-            activity = added(activity, target, weight * take(x, source))
+            activity = activity.at[target].add(weight * take(x, source), mode="drop")
             for function, neurons in zip(functions, finished, strict=True):
-                x = added(x, neurons, function(take(activity, neurons)))
+                x = x.at[neurons].add(function(take(activity, neurons)), mode="drop")
             return (activity, x), None
 
         finished = tuple(neurons.array for neurons in schedule.finished)

@@ -7,7 +7,7 @@ import lineax as lx
 import numpy as np
 from jaxtyping import Array, Float
 
-from .edges import FrozenArray, Schedule, added, take
+from .edges import FrozenArray, Schedule, take
 from .linearisation import AbstractLinearisation
 
 Neurons = Float[Array, " num_neurons"]
@@ -47,13 +47,13 @@ class DigraphLinearisation(AbstractLinearisation):
 
     def diagonal(self) -> Neurons:
         """d_j = σ′(a_j)² Σ_k x_k² over the edges that enter neuron j; 0 for inputs."""
-        return self.slopes**2 * self._collected(take(self.x, self._source) ** 2)
+        return self.slopes**2 * self._collected(self.x[self._source] ** 2)
 
     def weight_jvp(self, dW: Weights) -> Neurons:
-        return -self.slopes * self._collected(dW * take(self.x, self._source))
+        return -self.slopes * self._collected(dW * self.x[self._source])
 
     def weight_vjp(self, delta: Neurons) -> Weights:
-        return -take(self.slopes * delta, self._target) * take(self.x, self._source)
+        return -(self.slopes * delta)[self._target] * self.x[self._source]
 
     def jacobian(self) -> Float[Array, "num_neurons num_neurons"]:
         """G_ξ as a dense matrix."""
@@ -69,7 +69,7 @@ class DigraphLinearisation(AbstractLinearisation):
         return unless_failed(solved.value, solved.result != lx.RESULTS.successful, _SINGULAR, throw=self.throw)
 
     def _collected(self, values: Weights) -> Neurons:
-        return added(jnp.zeros(self.x.size, values.dtype), self._target, values)
+        return jnp.zeros(self.x.size, values.dtype).at[self._target].add(values)
 
     @property
     def _source(self) -> np.ndarray:
@@ -102,6 +102,6 @@ def _substituted(schedule: Schedule, coupling: Weights, r: Neurons, *, reverse: 
 
     def step(y: Neurons, at: tuple[Array, Array, Array]) -> tuple[Neurons, None]:
         c, start, end = at
-        return added(y, end, c * take(y, start)), None
+        return y.at[end].add(c * take(y, start), mode="drop"), None
 
     return jax.lax.scan(step, r, (take(coupling, schedule.edge.array), start, end), reverse=reverse)[0]

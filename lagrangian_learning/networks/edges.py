@@ -4,12 +4,11 @@ import functools
 import itertools
 from typing import Any, NamedTuple, final
 
-import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lagrangian_learning._tuning import EDGES_A_STEP, FEW_CANDIDATES
+from lagrangian_learning._tuning import EDGES_A_STEP
 
 MAX_NAMED = 8
 
@@ -175,15 +174,4 @@ def _padded(row: np.ndarray, value: np.ndarray, num_rows: int, fill: int) -> np.
 
 def take(values: Float[Array, " n"], indices: Int[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
     """Entries of `values`, zero where an index points past the end: the padding of a schedule."""
-    if values.size * np.size(indices) <= FEW_CANDIDATES:
-        chosen = jnp.asarray(indices, jnp.int32)[..., None] == jnp.arange(values.size, dtype=jnp.int32)
-        return jnp.sum(jnp.where(chosen, values, jnp.zeros((), values.dtype)), axis=-1)
     return values.at[indices].get(mode="fill", fill_value=0)
-
-
-def added(to: Float[Array, " n"], indices: Int[Array | np.ndarray, " k"], values: Float[Array, " k"]) -> Array:
-    """`to` with values added at indices, those past the end dropped."""
-    if to.size * values.size <= FEW_CANDIDATES:
-        chosen = jnp.arange(to.size, dtype=jnp.int32)[:, None] == jnp.asarray(indices, jnp.int32)
-        return to + jnp.sum(jnp.where(chosen, values, jnp.zeros((), values.dtype)), axis=1)
-    return to.at[indices].add(values, mode="drop")
