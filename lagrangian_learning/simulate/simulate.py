@@ -66,7 +66,7 @@ def simulate(
             holds about 2√max_steps copies of the state in reverse mode: for the gradient of a big network lower
             max_steps, or give it segments=. Diffrax's adjoints go on working.
         save: save(t, observables) -> pytree, recorded in place of all observables.
-        resume: an earlier trajectory to go on from, at ts[0]; state may be None. On constant steps the states of the two
+        resume: an earlier trajectory to go on from, at ts[0]; state may be None. On constant steps the states of both
             runs together are to the bit those of the one they replace. The settings must be given again.
         max_steps: the run ends as `max_steps_reached` after so many steps, 2**20 by default; None: no limit, and no
             reverse mode.
