@@ -211,11 +211,9 @@ def _pruned(used_outputs: Any, *rest: Any) -> tuple[list[bool], JaxprEqn | None]
     if not any(used_outputs):
         return [False] * len(equation.invars), None
     jaxpr, used = partial_eval.dce_jaxpr(equation.params["program"].jaxpr, list(used_outputs))
-    invars, outvars = (
-        [variable for variable, one in zip(variables, which, strict=True) if one]
-        for variables, which in ((equation.invars, used), (equation.outvars, used_outputs))
-    )
-    return used, equation.replace(invars=invars, outvars=outvars, params={"program": ClosedJaxpr(jaxpr, [])})
+    given = [atom for atom, one in zip(equation.invars, used, strict=True) if one]
+    left = [variable for variable, one in zip(equation.outvars, used_outputs, strict=True) if one]
+    return used, equation.replace(invars=given, outvars=left, params={"program": ClosedJaxpr(jaxpr, [])})
 
 
 def _lowered(context: Any, *packs: Any, called: Callable, like: tuple) -> Any:
