@@ -73,8 +73,8 @@ def stage_bytes(plan: Plan, y: Worked, slope: int, *, beside: bool) -> int:
     Written out, a step holds those that a later stage reads. In Diffrax's loop over stages there is an array of all;
     half of it is copied for the stability of constant steps, and half side by side, where lanes that have arrived rest.
     """
-    if isinstance(plan.solver, diffrax.Euler):  # its rate lies where its last increment does, which is carried
-        return -num_bytes(y)
+    if isinstance(plan.solver, diffrax.Euler):  # its rate lies where its end will, beside a start that is read last
+        return -2 * num_bytes(y)
     tableau = getattr(plan.solver, "tableau", None)
     if not isinstance(tableau, diffrax.ButcherTableau):
         return (num_stages(plan.solver) or 1) * slope
