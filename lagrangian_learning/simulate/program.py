@@ -82,8 +82,11 @@ def slot_of(program: Program, number: Array, level: Array) -> Array:
     return ((number << turn) | (number >> (bits - turn))) & ((1 << bits) - 1)
 
 
-def slot_while_running(program: Program, count: Array) -> Array:
-    """Where the state before a step goes: to its slot, or to the last one, which nobody reads."""
+def slot_while_running(program: Program, count: Array, going: Array) -> Array:
+    """Where the state before a step goes: to its slot, or to the last one, which nobody reads.
+
+    A lane that has ended beside others writes nothing more: its end may have the slot of a state that it still needs.
+    """
     level = level_of(program, count)
-    due = (count & ((1 << level) - 1)) == 0
+    due = going & ((count & ((1 << level) - 1)) == 0)
     return jnp.where(due, slot_of(program, count >> level, level), 1 << program.bits)

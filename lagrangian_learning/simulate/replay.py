@@ -19,7 +19,7 @@ from jaxtyping import Array
 from lagrangian_learning._one_kernel import one_kernel
 
 from .cotangents import Cotangents
-from .linear_map import linear_map
+from .linear_map import alone_or, linear_map
 from .program import Arrays, Moving, Program, merged, picked, slot_while_running, with_row
 
 
@@ -73,7 +73,7 @@ def _forward(
     def body(carry: tuple) -> tuple:
         state, rows, checkpoints, watched = carry
         if kept:
-            slot = slot_while_running(program, state[program.count])
+            slot = slot_while_running(program, state[program.count], alone_or(state[program.going]))
             checkpoints = with_row(checkpoints, state, slot)
         after = program.step(constants, state)
         rows = _recorded(program, constants, state, after, rows)

@@ -158,7 +158,20 @@ def test_segments_are_a_number_of_pieces(segments):
         ll.Replay(segments)
 
 
-@pytest.mark.slow
+def test_lanes_that_end_as_checkpoints_move_apart():
+    """A lane that has ended stands at a step of which a longer one would have kept the state."""
+
+    def value(omega, end):
+        settings = {"dt0": 0.125, "solver": diffrax.Heun(), "max_steps": 64, "adjoint": ll.Replay(4)}
+        start = Motion(jnp.ones(1), jnp.zeros(1))
+        return ll.simulate(Oscillator(omega), start, jnp.stack([0 * end, end]), **settings).q[-1, 0]
+
+    omegas, ends = jnp.linspace(0.5, 1.5, 7), 0.125 * jnp.array([4.0, 8.0, 16.0, 32.0, 5.0, 17.0, 40.0])
+    slope = jax.jit(jax.grad(value))
+    alone = [slope(omega, end) for omega, end in zip(omegas, ends, strict=True)]
+    np.testing.assert_allclose(jax.vmap(jax.grad(value))(omegas, ends), alone, rtol=1e-12)
+
+
 def kept(value, *given):
     """How many states reverse mode keeps: the length of the longest array of the lowered program."""
     text = jax.jit(jax.grad(value)).lower(*given).as_text()
