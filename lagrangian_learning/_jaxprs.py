@@ -15,6 +15,11 @@ def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
                 yield from equations(held)
 
 
+def shape_of(variable: Any) -> tuple[int, ...]:
+    """The shape of a variable or a literal; () for what is no array."""
+    return getattr(variable.aval, "shape", ())
+
+
 def _all_inputs(equation: JaxprEqn, asked: Sequence[bool]) -> list:
     del asked
     return equation.invars

@@ -20,7 +20,8 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir, partial_eval
 from jaxlib.mlir import ir
 
-from ._jaxprs import constants, equations
+from ._jaxprs import constants, equations, shape_of
+from ._scattered_sums import is_small_sum, selecting
 from ._tuning import NUMBERS_OF_A_KERNEL
 
 # From the first to before the second: tests/test_one_kernel.py has run with the oldest and the newest.
@@ -93,6 +94,8 @@ def fits(program: ClosedJaxpr) -> bool:
 
 def _fits(equation: JaxprEqn) -> bool:
     name = equation.primitive.name
+    if name == "scatter-add":
+        return is_small_sum(equation)
     if name not in ENTRYWISE and name not in _FURTHER:
         return False
     if name == "dot_general":
@@ -104,7 +107,7 @@ def _fits(equation: JaxprEqn) -> bool:
 
 def _is_small_product(equation: JaxprEqn) -> bool:
     (summed, _), (batch, _) = equation.params["dimension_numbers"]
-    left, right = (_shape(variable) for variable in equation.invars)
+    left, right = (shape_of(variable) for variable in equation.invars)
     inner, outer = (math.prod(left[axis] for axis in axes) for axes in (summed, batch))
     sides = [math.prod(shape) // max(inner * outer, 1) for shape in (left, right)]
     if not summed:  # an outer product is arithmetic entry by entry
@@ -114,12 +117,8 @@ def _is_small_product(equation: JaxprEqn) -> bool:
     return max(inner, outer, *sides) <= _MOST_ROWS
 
 
-def _shape(variable: Any) -> tuple[int, ...]:
-    return getattr(variable.aval, "shape", ())
-
-
 def _size(variable: Any) -> int:
-    return math.prod(_shape(variable))
+    return math.prod(shape_of(variable))
 
 
 # -- the kernel ----------------------------------------------------------------------------------------------------
@@ -137,6 +136,7 @@ def _packed(*leaves: Any, program: ClosedJaxpr) -> list:
     Large ones are what they are by the same condition, which takes no copy. The call begins by asking whether the
     numbers at the ends are 1, and reads one of every large array.
     """
+    program = selecting(program)
     if not leaves:
         return _run(program=program)
     one = lax.rng_uniform(np.float32(0), np.float32(1), ()) < 2

@@ -15,6 +15,8 @@ from tests.laws import Motion, Oscillator
 
 VECTOR, MATRIX = np.linspace(0.1, 1.0, 32), np.random.default_rng(0).normal(size=(32, 32)) / 32
 
+PLACES = np.array([2, 7, 2, 0, 8, 1])  # those of numbers that are added up, one of them twice
+
 
 def often(step):
     def loop(x, w):
@@ -57,6 +59,11 @@ FIT = {
     "a loop": inner_loop,
     "stages": stages,
     "bits": lambda x, w: x + lax.clz(jnp.asarray(x[0], jnp.int32)).astype(x.dtype) / 32,
+    "scattered sums": lambda x, w: x + jnp.zeros(9, x.dtype).at[PLACES].add(x[:6])[2] / 9,
+    "scattered sums of rows": lambda x, w: x + jnp.zeros((3, 8), x.dtype).at[PLACES % 2].add(w[:6, :8])[1, 1] / 9,
+    "scattered sums of columns": lambda x, w: x + jnp.sum(jnp.zeros((6, 5), x.dtype).at[:, 3].add(x[:6])[:, 3]) / 9,
+    "scattered sums of entries": lambda x, w: x + jnp.zeros((3, 8), x.dtype).at[PLACES % 3, PLACES].add(x[:6])[1, 7],
+    "sums scattered outside": lambda x, w: x + jnp.zeros(4, x.dtype).at[PLACES].add(x[:6], mode="drop")[1] / 9,
     "next number": lambda x, w: jnp.nextafter(x, x + 1) / 2,
 }
 
@@ -72,6 +79,10 @@ def test_what_fits_is_computed_right(name, dtype):
 
 
 DO_NOT_FIT = {
+    "scattered sums of many": lambda x, w: x + jnp.zeros(17, x.dtype).at[jnp.arange(32) % 9].add(x)[2] / 9,
+    "scattered sums of parts": lambda x, w: x + jnp.zeros((3, 8), x.dtype).at[PLACES[:2], :4].add(w[:2, :4])[2, 0],
+    "scattered sums pushed inside": lambda x, w: x + jnp.zeros(4, x.dtype).at[PLACES].add(x[:6], mode="clip")[3] / 9,
+    "scattered numbers": lambda x, w: x + jnp.zeros(9, x.dtype).at[PLACES].set(x[:6])[8] / 9,
     "product of matrices": lambda x, w: x + jnp.sum(w[:7, :6] @ w[:6, :6]),
     "sum": lambda x, w: x + jnp.sum(jnp.outer(x, x[:17])),
     "sort": lambda x, w: jnp.sort(x),
