@@ -399,6 +399,14 @@ def picture(rows: list[schedule.Row]) -> None:
     common.save(made, "on_device")
 
 
+def drawn(rows: list[schedule.Row]) -> None:
+    """The picture, also of a run that its budget ends."""
+    try:
+        picture(rows)
+    except ImportError as error:
+        print(f"no picture: {error}")
+
+
 def _lines(rows: list[schedule.Row]) -> dict[str, list[tuple[int, float]]]:
     lines: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
@@ -434,11 +442,8 @@ def main() -> None:
     for dtype, why in omitted.items():
         print(f"{dtype} is omitted: {why}")
     made = measurements(sizes, dtypes, hardware)
-    rows = schedule.Schedule(given.budget - RESERVE, record).run(first_of_each(made) if given.quick else made)
-    try:
-        picture(rows)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    plan = schedule.Schedule(given.budget - RESERVE, record, close=drawn)
+    rows = plan.run(first_of_each(made) if given.quick else made)
     print(f"{schedule.elapsed():.0f} s", headline(rows), record(rows), sep="\n")
     assert given.quick or not missed(rows), "\n".join(missed(rows))
 

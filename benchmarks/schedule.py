@@ -34,14 +34,15 @@ class Schedule:
     """Runs measurements in order until `budget` seconds after the start, by the clock.
 
     `record` is called with all rows before and after each measurement, so that a run that is killed loses the one under
-    way alone. Each row has a kind, a name and a status: "measured" (with findings), "failed", "skipped", "stopped",
-    "under way" or "waiting", and `why` where it was not measured. What is still under way at the end of the budget is
-    stopped, and the process with it.
+    way alone, and `close` once at the end. Each row has a kind, a name and a status: "measured" (with findings),
+    "failed", "skipped", "stopped", "under way" or "waiting", and `why` where it was not measured. What is still under
+    way at the end of the budget is stopped, and the process with it.
     """
 
     budget: float
     record: Callable[[list[Row]], object]
     clock: Callable[[], float] = elapsed
+    close: Callable[[list[Row]], object] = lambda _: None
 
     _lock: Any = dataclasses.field(default_factory=threading.Lock, repr=False)
 
@@ -62,6 +63,7 @@ class Schedule:
             _show(row)
             self._write(rows)
         alarm.cancel()
+        self.close(rows)
         return rows
 
     def _measure(self, one: Measurement, row: Row, rows: list[Row]) -> None:
@@ -84,6 +86,7 @@ class Schedule:
                     row.update(status=status, why="the time is over")
                     _show(row)
             self.record(rows)
+            self.close(rows)
             print(f"ended by the budget of {self.budget:.0f} s", flush=True)
             os._exit(0)
 

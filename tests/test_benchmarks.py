@@ -128,12 +128,14 @@ import schedule
 record = lambda rows: pathlib.Path({str(tmp_path / "rows.json")!r}).write_text(json.dumps(rows))
 made = [schedule.Measurement("kind", n, 0.1, f) for n, f in
         (("a", lambda: {{"summary": "x"}}), ("b", lambda: time.sleep(60)), ("c", dict))]
-schedule.Schedule(1.0, record).run(made)
+close = lambda rows: pathlib.Path({str(tmp_path / "closed")!r}).touch()
+schedule.Schedule(1.0, record, close=close).run(made)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert [row["status"] for row in rows] == ["measured", "stopped", "skipped"]
+    assert (tmp_path / "closed").exists()  # a picture is drawn of what there is
 
 
 def test_a_device_that_computes_otherwise_than_the_cpu_misses_a_gate():
