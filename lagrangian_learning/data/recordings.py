@@ -130,14 +130,23 @@ class Recordings:
         if outputs.shape[0] != self.num_frames:
             raise ValueError(f"these recordings have {self.num_frames} frames, got outputs at {outputs.shape[0]}.")
         owner = np.repeat(np.arange(self.num_recordings), self.lengths)
-        sums = jax.ops.segment_sum(outputs, jnp.asarray(owner), self.num_recordings)
-        return sums / jnp.asarray(self.lengths[:, None]).astype(outputs.dtype)
+        return _means(outputs, owner, self.lengths)
 
     def accuracy(self, outputs: Float[Array, "frames outputs"]) -> Float[Array, ""]:
         """The share of recordings whose largest mean output is the one of their label; NaN when an output is NaN."""
-        means = self.mean_outputs(outputs)
-        hits = jnp.argmax(means, axis=1).astype(jnp.int32) == jnp.asarray(self.labels.astype(np.int32))
-        return jnp.where(jnp.all(jnp.isfinite(means)), jnp.mean(hits.astype(means.dtype)), jnp.nan)
+        return _share_of_hits(self.mean_outputs(outputs), self.labels.astype(np.int32))
+
+
+@jax.jit
+def _means(outputs: Array, owner: Array, lengths: Array) -> Array:
+    sums = jax.ops.segment_sum(outputs, owner, lengths.shape[0])
+    return sums / lengths[:, None].astype(outputs.dtype)
+
+
+@jax.jit
+def _share_of_hits(means: Array, labels: Array) -> Array:
+    hits = jnp.argmax(means, axis=1).astype(jnp.int32) == labels
+    return jnp.where(jnp.all(jnp.isfinite(means)), jnp.mean(hits.astype(means.dtype)), jnp.nan)
 
 
 def label_codes(num_labels: int, low: float = -1.0, high: float = 1.0) -> Float[np.ndarray, "labels labels"]:

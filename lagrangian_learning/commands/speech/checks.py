@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +39,7 @@ class Sample(NamedTuple):
     @property
     def fidelity(self) -> ll.learning.Fidelity:
         """How well the multipliers match the delta errors, layer by layer."""
-        return ll.learning.fidelity(self.multipliers, self.deltas)
+        return eqx.filter_jit(ll.learning.fidelity)(self.multipliers, self.deltas)
 
     @property
     def mass_ratio(self) -> float:

@@ -67,7 +67,9 @@ def run_speech(
     law = constants.law()
     state = law.initial_state(0.0, task.W, args=task.stimulus)
     compiled_before = learner is not None
-    learner = Learner(law, state, task.stimulus) if learner is None else learner
+    learner = (
+        Learner(law, state, task.stimulus, meanwhile=lambda like: examine(law, like)) if learner is None else learner
+    )
     seconds, steps, W = 0.0, 0, task.W
     outputs, samples, late = [np.asarray(task.outputs_at_start)[None]], [], None
     report(0, task.num_frames - 1, 0.0)

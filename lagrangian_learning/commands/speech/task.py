@@ -4,10 +4,10 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +28,8 @@ STEP = 0.5
 # A piece of 1024 frames keeps local time exact in float32, records of a piece under 10 MB, and a second away from
 # the next word of progress.
 PIECE = 1024
+# Compiles in 0.85 of the time, and runs as fast.
+_CHEAPER: dict[str, Any] = {"xla_backend_optimization_level": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,15 +120,28 @@ class Learner:
         law: a learning law; its constants may differ from those of the run that was compiled.
         state, stimulus: as the run starts.
         save: what to record at every frame; None: everything.
+        meanwhile: called with a piece of zeros while another thread compiles, to compile what reads pieces.
 
     `compile_s` is the time that compilation took.
     """
 
-    def __init__(self, law: Any, state: PyTree, stimulus: ll.Stimulus, save: Callable | None = None):
+    def __init__(
+        self,
+        law: Any,
+        state: PyTree,
+        stimulus: ll.Stimulus,
+        save: Callable | None = None,
+        meanwhile: Callable[[Piece], object] | None = None,
+    ):
         start = time.perf_counter()
         times = jnp.asarray(_times(PIECE), jnp.float32)
-        run: Any = eqx.filter_jit(functools.partial(_piece, save=save))
-        self._compiled = run.lower(law, state, times, stimulus).compile()
+        lowered = jax.jit(functools.partial(_piece, save=save)).lower(law, state, times, stimulus)
+        with ThreadPoolExecutor(1) as beside:
+            compiling = beside.submit(lowered.compile, _CHEAPER if jax.default_backend() == "cpu" else None)
+            if meanwhile is not None:
+                path = jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), lowered.out_info)
+                meanwhile(Piece(0, PIECE, stimulus.shift(0), path))
+            self._compiled = compiling.result()
         self.compile_s = time.perf_counter() - start
 
     def pieces(self, law: Any, state: PyTree, stimulus: ll.Stimulus, num_frames: int) -> Iterator[Piece]:
