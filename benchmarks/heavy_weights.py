@@ -149,6 +149,23 @@ def headline(rows):
     )
 
 
+def picture(rows):
+    """Gradients an evaluation, a panel for each dtype: rows from below, a colour for each solver."""
+    dtypes = list(dict.fromkeys(row["dtype"] for row in rows))
+    made, (axes,) = common.figure("Deep networks, weights of init and twice those", columns=len(dtypes))
+    for ax, dtype in zip(axes, dtypes, strict=True):
+        shown = [row for row in rows if row["dtype"] == dtype]
+        names = [f"{row['network']}, {row['weights']}×, {row['mass_x']:.0e}" for row in shown]
+        for colour, solver in zip(common.COLOURS, shown[0]["solvers"], strict=False):
+            ax.semilogx(
+                [row["solvers"][solver]["gradients"] for row in shown], names, "o", ms=5, color=colour, label=solver
+            )
+        ax.axvline(GOAL, color=common.GREY, lw=1)
+        ax.tick_params(axis="y", labelsize=7)
+        common.finish(ax, f"{dtype}: width, weights, m_x/m_W", "gradients an evaluation", "")
+    common.save(made, "heavy_weights")
+
+
 def main(*, quick=False):
     jax.config.update("jax_enable_x64", True)
     rows = []
@@ -157,6 +174,7 @@ def main(*, quick=False):
             rows += measured(name, sizes, dtype, 3)
             record = {"question": __doc__.splitlines()[0], "headline": headline(rows), "missed": [], "rows": rows}
             path = common.write("heavy_weights", **record)  # each time: a run of all takes long
+    picture(rows)
     print(headline(rows), path, sep="\n")
 
 
