@@ -29,8 +29,8 @@ class Cotangents:
     def over(self, checkpoints: Arrays, count: Array, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
         """carry: cotangents of the last state and of the constants; returned: of the first."""
         program = self.program
-        if program.longest == 1:
-            return self._over_all(checkpoints, count, carry)
+        if program.longest == 1:  # the state before every step was kept: none is made again
+            return one_kernel(lambda carry: self._back(checkpoints, count, carry))(carry)
         level = level_of(program, jnp.maximum(count - 1, 0))
         apart = jnp.asarray(1, count.dtype) << level
         segments = (count + apart - 1) >> level
@@ -40,27 +40,8 @@ class Cotangents:
             number = segments - 1 - index
             slot = jnp.maximum(slot_of(program, number, level), 0)
             steps = jnp.where(number >= 0, jnp.minimum(apart, count - number * apart), 0)
-            first = row_at(checkpoints, slot)
-            longest = eqxi.unvmap_max(steps)
-
-            def again(step: Array, running: tuple) -> tuple:
-                state, store = running
-                state = program.step(self.constants, state)
-                return state, with_row(store, state, step)
-
-            last, store = lax.fori_loop(1, longest, again, (first, with_row(store, first, jnp.asarray(0))))
-
-            def back(index: Array, both: tuple) -> tuple:
-                carry, state = both
-                step = longest - 1 - index
-                active = alone_or(step < steps)
-                new = self.before(state, carry)
-                carry = jax.tree.map(lambda a, b: jnp.where(active, a, b), new, carry)
-                # Carried along: XLA would put the slice of what is stored into every reader of it.
-                return carry, row_at(store, jnp.maximum(step - 1, 0))
-
-            carry, _ = lax.fori_loop(0, longest, back, (carry, last))
-            return carry, store
+            store = self._again(row_at(checkpoints, slot), eqxi.unvmap_max(steps), store)
+            return self._back(store, steps, carry), store
 
         def back_over(carry: tuple) -> tuple:
             store = [jnp.zeros((program.longest, *leaf.shape[1:]), leaf.dtype) for leaf in checkpoints]
@@ -68,22 +49,30 @@ class Cotangents:
 
         return one_kernel(back_over)(carry)
 
-    def _over_all(self, states: Arrays, count: Array, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
-        """The same where the state before every step was kept: no step is made again."""
+    def _again(self, first: Arrays, steps: Array, store: Arrays) -> Arrays:
+        """The states before so many steps, of which this is the first."""
+
+        def step(index: Array, running: tuple) -> tuple:
+            state, store = running
+            state = self.program.step(self.constants, state)
+            return state, with_row(store, state, index)
+
+        return lax.fori_loop(1, steps, step, (first, with_row(store, first, jnp.asarray(0))))[1]
+
+    def _back(self, states: Arrays, steps: Array, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
+        """The cotangents before so many steps, from those after them; `states` are those before each."""
 
         def back(index: Array, both: tuple) -> tuple:
             carry, state = both
-            step = count - 1 - index
+            step = steps - 1 - index
             new = self.before(state, carry)
             active = alone_or(step >= 0)
             carry = jax.tree.map(lambda a, b: jnp.where(active, a, b), new, carry)
+            # Carried along: XLA would put the slice of what is stored into every reader of it.
             return carry, row_at(states, jnp.maximum(step - 1, 0))
 
-        def back_over(carry: tuple) -> tuple:
-            last = row_at(states, jnp.maximum(count - 1, 0))
-            return lax.fori_loop(0, eqxi.unvmap_max(count), back, (carry, last))[0]
-
-        return one_kernel(back_over)(carry)
+        last = row_at(states, jnp.maximum(steps - 1, 0))
+        return lax.fori_loop(0, eqxi.unvmap_max(steps), back, (carry, last))[0]
 
     def before(self, state: Arrays, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
         """Cotangents before a step, from those after it."""
