@@ -211,6 +211,17 @@ def positive_int(value: Any, name: str) -> int:
     return integer
 
 
+def argument_numbers(argnums: Any) -> tuple[int, ...]:
+    """By which of law, state and args is differentiated, as a tuple."""
+    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+    known = [isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 2 for n in numbers]
+    if not numbers or not all(known) or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"argnums must be 0 (the law), 1 (the state), 2 (args), or a tuple of these, got {shown(argnums)}."
+        )
+    return numbers
+
+
 def kind_of(value: Any) -> str:
     """What a message calls a value: its type, of an array its dtype and shape, of a class that it is one."""
     if value is None:

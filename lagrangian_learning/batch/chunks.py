@@ -10,6 +10,7 @@ from lagrangian_learning._memory import device_memory
 from lagrangian_learning._tuning import FEWEST_LANES, VECTOR_OF_LANES
 from lagrangian_learning.costs import loop
 from lagrangian_learning.costs.memory import LaneMemory, Placing, is_small, lanes_in_loop, most_lanes, num_bytes
+from lagrangian_learning.costs.reverse import with_reverse
 from lagrangian_learning.simulate.plan import Plan
 
 from .lanes import Inputs, Kind, kinds_of
@@ -29,19 +30,19 @@ def chunk_size(
     *,
     workers: int,
     one_core: bool,
-    further: int = 0,
+    moving: tuple | None = None,
 ) -> int:
     """The lanes of a chunk, evenly over devices and over chunks; `chunk` is the most that the user allows.
 
-    Without it there are as many chunks as workers, unless they would be too small to repay that. further: bytes that a
-    lane holds in its loop beside what a run does.
+    Without it there are as many chunks as workers, unless they would be too small to repay that. moving: of (law,
+    state, args) of a lane what is differentiated, None elsewhere; None: the run alone.
     """
     small = is_small(lane.state)
     most = most_lanes(cpu=jax.default_backend() == "cpu", in_blocks=one_core and small)
     placing = Placing(device_memory(), most, workers, devices)
     if chunk is not None:
         return placing._replace(workers=1).chunk(lanes, chunk, small=small)
-    most = _most_of_a_chunk(placing, lane, times, plan, one_core=one_core, further=further)
+    most = _most_of_a_chunk(placing, lane, times, plan, one_core=one_core, moving=moving)
     return placing.chunk(lanes, most, small=small)
 
 
@@ -52,13 +53,20 @@ def padded(size: int, devices: int, lane: Inputs) -> int:
     return devices * vector * -(-per_device // vector)
 
 
-def _most_of_a_chunk(placing: Placing, lane: Inputs, times: Array, plan: Plan, *, one_core: bool, further: int) -> int:
+def _most_of_a_chunk(
+    placing: Placing, lane: Inputs, times: Array, plan: Plan, *, one_core: bool, moving: tuple | None
+) -> int:
+    def held(memory: LaneMemory) -> LaneMemory:
+        if moving is None:
+            return memory
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), lane.state)
+        return with_reverse(memory, lane.law, shapes, lane.args, times, plan, moving)
+
     known = lane_memory(lane, times, plan, one_core=one_core, evaluated=False)
-    certain = known._replace(loop=(1 + _CERTAINLY) * known.loop + further)
+    certain = held(known._replace(loop=(1 + _CERTAINLY) * known.loop))
     if placing.most_of_a_chunk(certain) >= placing.devices * placing.most:
         return placing.devices * placing.most
-    found = lane_memory(lane, times, plan, one_core=one_core)
-    return placing.most_of_a_chunk(found._replace(loop=found.loop + further))
+    return placing.most_of_a_chunk(held(lane_memory(lane, times, plan, one_core=one_core)))
 
 
 def lane_memory(

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._calls import shapes_of
-from lagrangian_learning._checks import flag, kind_of, positive_int, shown
+from lagrangian_learning._checks import argument_numbers, flag, kind_of, positive_int
 from lagrangian_learning._one_kernel import fits, tested
 from lagrangian_learning.costs.memory import is_small
 from lagrangian_learning.mechanics.law import AbstractLaw
@@ -113,7 +113,7 @@ def value_and_grad_batch(
         raise ValueError(_TRACED)
     if not callable(loss):
         raise ValueError(f"loss must be a function of a trajectory, got {kind_of(loss)}.")
-    chosen = _argnums(argnums)
+    chosen = argument_numbers(argnums)
     dtype = state_dtype(state)
     times = checked_times(ts, dtype)
     given = (solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps)
@@ -129,7 +129,7 @@ def value_and_grad_batch(
     moving = differentiated(batch, chosen)
     if not any(jax.tree.leaves(moving)):
         raise ValueError("nothing to differentiate: the arguments of argnums hold no arrays of real numbers.")
-    engine = _engine_for(engine, batch.like_one, times, plan)
+    engine = engine_of_gradients(engine, batch.like_one, times, plan)
     run = GradientRun(engine, loss, moving, batch, times, tolerances, plan, lane_mesh(mesh))
     with noted(in_axes):
         size = run.chunk_size(None if chunk is None else positive_int(chunk, "chunk"))
@@ -140,17 +140,7 @@ def value_and_grad_batch(
     return BatchGradient(found.values, parts if isinstance(argnums, tuple) else parts[0], found.result)
 
 
-def _argnums(argnums: Any) -> tuple[int, ...]:
-    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
-    known = [isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 2 for n in numbers]
-    if not numbers or not all(known) or len(set(numbers)) < len(numbers):
-        raise ValueError(
-            f"argnums must be 0 (the law), 1 (the state), 2 (args), or a tuple of these, got {shown(argnums)}."
-        )
-    return numbers
-
-
-def _engine_for(engine: Any, lane: Inputs, times: Array, plan: Plan) -> AbstractEngine:
+def engine_of_gradients(engine: Any, lane: Inputs, times: Array, plan: Plan) -> AbstractEngine:
     """The engine given, or for None the one known to be fastest (benchmarks/gradients.py)."""
     if engine is None:
         in_turn = jax.default_backend() == "cpu" and (not is_small(lane.state) or _is_one_kernel(lane, times, plan))

@@ -14,8 +14,6 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from lagrangian_learning._checks import kind_of
 from lagrangian_learning.costs.hardware import usable_cores
-from lagrangian_learning.costs.memory import num_bytes
-from lagrangian_learning.simulate.loop import Replay
 from lagrangian_learning.simulate.plan import Plan, Tolerances
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import trajectory_of
@@ -63,15 +61,8 @@ class GradientRun(NamedTuple):
         """The lanes of a chunk, whose memory has what reverse mode keeps of each."""
         lane = self.lanes.like_one
         given = (self.lanes.count, num_devices(self.mesh), lane, self.times, self.plan)
-        further = self._copies() * num_bytes(lane.state) + num_bytes(eqx.filter(lane, self.moving))
-        return chunk_size(chunk, *given, workers=self.workers, one_core=self.engine.one_core, further=further)
-
-    def _copies(self) -> int:
-        """States that reverse mode keeps of a run (docs/scale.md)."""
-        plan = self.plan
-        if isinstance(plan.adjoint, Replay):
-            return plan.adjoint.copies(plan.max_steps, self.lanes.like_one.state)
-        return int(1.5 * np.sqrt(2 * (plan.max_steps or 1)))
+        moving = tuple(eqx.filter(lane, self.moving)[:3])
+        return chunk_size(chunk, *given, workers=self.workers, one_core=self.engine.one_core, moving=moving)
 
     def chunks(self, size: int) -> Iterator[Slopes]:
         """Of each chunk in turn; the next ones run while one is looked at."""

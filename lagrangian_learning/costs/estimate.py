@@ -10,19 +10,35 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from lagrangian_learning._checks import collected_verdicts, instance, kind_of, positive, positive_int
+from lagrangian_learning._checks import (
+    argument_numbers,
+    collected_verdicts,
+    instance,
+    kind_of,
+    positive,
+    positive_int,
+)
 from lagrangian_learning._tuning import SOLVER_STEPS
 from lagrangian_learning._types import Number
 from lagrangian_learning.mechanics import AbstractLaw
 from lagrangian_learning.simulate.plan import Plan, Tolerances
-from lagrangian_learning.simulate.settings import Settings, check_law, checked_state, checked_times, kinks_known
+from lagrangian_learning.simulate.settings import (
+    MAX_STEPS,
+    Settings,
+    check_law,
+    checked_state,
+    checked_times,
+    kinks_known,
+)
 from lagrangian_learning.simulate.work import start_of
 from lagrangian_learning.steppers.defaults import evaluations
 
-from .cost import Cost, cost_of
+from .cost import NOTHING, Cost, cost_of
 from .hardware import Hardware, as_hardware
-from .loop import lane_memory
-from .memory import LaneMemory, Placing, is_small, lanes_in_loop, most_lanes, num_bytes
+from .loop import carried, lane_memory
+from .memory import LaneMemory, is_small, lanes_in_loop, num_bytes
+from .model import Model
+from .reverse import cost_back, makes_again, moved, states_kept, with_reverse
 
 
 class Estimate(NamedTuple):
@@ -33,7 +49,8 @@ class Estimate(NamedTuple):
     lanes_at_once: of all chunks there at one time;  lanes_under_way: of those that take a step at one time, a core each
     of a CPU where they are large;  state_bytes, record_bytes: of one lane;  memory: bytes at once for `lanes_at_once`
     lanes of a device;  memory_of_chunk: of one chunk;  seconds_a_step: of `lanes_at_once` lanes;  seconds: of the whole
-    run;  bound_by: "memory bandwidth", "arithmetic", "launches", "single numbers" or "exchange between devices".
+    run;  bound_by: "memory bandwidth", "arithmetic", "launches", "single numbers" or "exchange between devices";
+    states_kept: by reverse mode, 0 of the run alone. With it memory and `seconds` are those of value and gradient.
     """
 
     hardware: Hardware
@@ -54,6 +71,7 @@ class Estimate(NamedTuple):
     seconds_a_step: float
     seconds: float
     bound_by: str
+    states_kept: int = 0
 
     @property
     def chunks(self) -> int:
@@ -81,6 +99,9 @@ class Estimate(NamedTuple):
             ("step", f"{self.evaluations_a_step} evaluations, {_time(self.seconds_a_step)}, bound by {self.bound_by}"),
             ("run", f"{self.steps:,} steps, {_time(self.seconds)} in all"),
         ]
+        if self.states_kept:
+            rows[-1] = ("gradient", f"{self.steps:,} steps forward and back, {_time(self.seconds)} in all")
+            rows.append(("", f"{self.states_kept:,} states kept, which max_steps decides"))
         return "\n".join(["Estimate", *(f"  {name:<12}{text}" for name, text in rows)])
 
     def __repr__(self) -> str:
@@ -103,8 +124,10 @@ def estimate(
     solver_steps: Number | None = None,
     saved: Any = None,
     engine: Any = None,
+    argnums: int | tuple[int, ...] | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> Estimate:
-    """What `simulate` or `simulate_batch` of this run needs: bytes moved, memory, time a step, time in all.
+    """What `simulate` or `simulate_batch` of this run needs, or its gradient: bytes moved, memory, time a step, in all.
 
     Nothing is computed or allocated: the leaves of `state` and `args` may be `jax.ShapeDtypeStruct`, as
     `jax.eval_shape(network.init, key)` makes them, so that a run of 10⁹ weights can be asked about on a laptop.
@@ -121,6 +144,9 @@ def estimate(
         engine: an engine of `ll.batch` or `ll.fused`, which decides with the memory how many lanes make a chunk; by
             default the one that `simulate_batch` picks for constant steps.
             Times are those of Diffrax with either.
+        argnums: value and gradient of the run by these, in reverse mode with `ll.Replay`: 0 the law, 1 the state, 2
+            args, or a tuple of these; more lanes as by `ll.value_and_grad_batch`. None: the run alone.
+        max_steps: that of the run, which decides how many states its gradient keeps, unless `dt0` gives the steps.
 
     Returns an `Estimate`, which prints itself. Raises ValueError for settings that do not fit.
     """
@@ -139,11 +165,13 @@ def estimate(
     steps = _steps(times, steps, dt0)
     loop_steps = SOLVER_STEPS[dtype.name] if solver_steps is None else solver_steps
     evaluation, watched = _costs(law, state, args, dtype, loop_steps)
-    any_step = max(float(times[-1] - times[0]), 1.0)  # its length changes nothing that is counted
-    run = _planned(law, state, args, ts, dtype, solver, any_step if dt0 is None else dt0)
-    engine = _engine(engine, run, lanes, hardware)
+    run = _planned(law, state, args, ts, dtype, solver, dt0, positive_int(max_steps, "max_steps"))
+    moving = None if argnums is None else moved(law, run.state, args, argument_numbers(argnums))
+    engine = _engine(engine, run, lanes, hardware, moving)
     memory, records = _memory(run, lanes, engine, saved)
-    model = _Model(
+    if moving is not None:
+        memory = with_reverse(memory, law, run.state, args, run.times, run.plan, moving)
+    model = Model(
         hardware, dtype.name, evaluations(run.plan.solver), evaluation, watched, memory, num_bytes((law, args)),
         weight_devices, len(jax.tree.leaves(state)), hardware.cores if engine is not None and engine.one_core else 0,
         is_small(state),
@@ -151,11 +179,14 @@ def estimate(
     share = math.ceil(lanes / lane_devices)
     chunk, at_once = model.chunk(share)
     seconds, bound_by = model.step(at_once)
-    total = steps * seconds * math.ceil(share / at_once)
+    there_and_back, kept = seconds, 0
+    if moving is not None:
+        there_and_back, kept = _with_gradient(model, run, at_once, seconds, moving, loop_steps)
+    total = steps * there_and_back * math.ceil(share / at_once)
     return Estimate(
         hardware, lanes, lane_devices, weight_devices, "" if engine is None else engine.name, chunk, at_once,
         model.under_way(at_once), steps, model.stages, evaluation, memory.state, records, model.memory(at_once),
-        model.memory_of_chunk(chunk), seconds, total, bound_by,
+        model.memory_of_chunk(chunk), seconds, total, bound_by, kept,
     )  # fmt: skip
 
 
@@ -170,24 +201,32 @@ class _Run(NamedTuple):
     plan: Plan
 
 
-def _planned(law: AbstractLaw, state: PyTree, args: PyTree, ts: Any, dtype: Any, solver: Any, step: Number) -> _Run:
+def _planned(
+    law: AbstractLaw, state: PyTree, args: PyTree, ts: Any, dtype: Any, solver: Any, dt0: Any, max_steps: int
+) -> _Run:
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
     times = checked_times(ts, dtype)
-    settings = Settings(solver=solver, dt0=step, save=lambda t, observables: t, kinks=kinks_known(None, args))
-    return _Run(law, shapes, args, times, *settings.prepared(law, times))
+    kinks = kinks_known(None, args)
+    step = max(float(times[-1] - times[0]), 1.0) if dt0 is None else dt0  # some step: it changes nothing that counts
+    settings = Settings(solver=solver, dt0=step, save=lambda t, observables: t, max_steps=max_steps, kinks=kinks)
+    tolerances, plan = settings.prepared(law, times)
+    return _Run(law, shapes, args, times, tolerances, plan if dt0 is None else plan.counted(times, dt0))
 
 
-def _engine(engine: Any, run: _Run, lanes: int, hardware: Hardware) -> Any:
-    """The engine of the lanes, as `simulate_batch` picks it; None: a run of its own."""
-    from lagrangian_learning.batch import DiffraxEngine, engines, lanes as inputs  # which ask this package for chunks
+def _engine(engine: Any, run: _Run, lanes: int, hardware: Hardware, moving: tuple | None) -> Any:
+    """The engine of the lanes, as `simulate_batch` or `value_and_grad_batch` picks it; None: a run of its own."""
+    # They ask this package for chunks.
+    from lagrangian_learning.batch import DiffraxEngine, engines, gradient, lanes as inputs
 
     if lanes == 1:
         return None
-    if engine is not None:
-        return engine
-    if not hardware.cores:
+    if not hardware.cores and engine is None:
         return DiffraxEngine()
     lane = inputs.Inputs(run.law, run.state, run.args)
+    if moving is not None:
+        return gradient.engine_of_gradients(engine, lane, run.times, run.plan)
+    if engine is not None:
+        return engine
     return engines.engine_for(None, lane, lanes, run.times, run.tolerances, run.plan)
 
 
@@ -203,6 +242,20 @@ def _memory(run: _Run, lanes: int, engine: Any, saved: Any) -> tuple[LaneMemory,
     at_once = 1 if engine is None else lanes_in_loop(state, one_core=engine.one_core)
     memory = lane_memory(law, state, args, times, plan, given=num_bytes(state), at_once=at_once)
     return memory, num_bytes(saved) * times.size
+
+
+def _with_gradient(
+    model: Model, run: _Run, lanes: int, seconds: float, moving: tuple, loop_steps: Number
+) -> tuple[float, int]:
+    """Seconds of a step forward and back, and the states that are kept.
+
+    Every step is made again once, unless the state before each is kept, and then pulled back.
+    """
+    y, _ = carried(run.law, run.state, run.args, run.times, run.plan)
+    back = cost_back(run.law, run.state, run.args, run.times.dtype, moving, loop_steps)
+    unwatched = model._replace(watched=NOTHING)
+    again = unwatched.step(lanes)[0] if makes_again(run.plan, y) else 0.0
+    return seconds + again + unwatched._replace(evaluation=back).step(lanes)[0], states_kept(run.plan, y)
 
 
 def _zeros(example: PyTree) -> PyTree:
@@ -241,104 +294,6 @@ def _checked_dtype(law: AbstractLaw, state: PyTree, ts: Any, args: PyTree) -> np
         return start_of(law, times[0], state, args).state
 
     return np.dtype(jax.tree.leaves(eqx.filter_eval_shape(start, state, args))[0].dtype)
-
-
-class _Model(NamedTuple):
-    """The model of docs/scale.md."""
-
-    hardware: Hardware
-    dtype: str
-    stages: int
-    evaluation: Cost
-    watched: Cost
-    lane: LaneMemory
-    shared: int
-    weight_devices: int
-    leaves: int
-    cores: int
-    small: bool
-
-    @property
-    def workers(self) -> int:
-        """How many chunks run at once."""
-        return max(self.cores, 1)
-
-    @property
-    def in_turn(self) -> bool:
-        """Whether lanes go one after the other, a core each."""
-        return self.cores > 0 and self.lane.at_once == 1
-
-    def under_way(self, lanes: int) -> int:
-        """How many of the lanes take a step at one time."""
-        return self.lane.under_way(lanes, self.workers)
-
-    def memory(self, lanes: int) -> Number:
-        """What so many lanes share, keep, and hold in their loop."""
-        return (self.shared + self.lane.of(lanes, self.workers)) / self.weight_devices
-
-    def memory_of_chunk(self, lanes: int) -> Number:
-        """The same of one chunk."""
-        return (self.shared + self.lane.of(lanes)) / self.weight_devices
-
-    def chunk(self, lanes: int) -> tuple[int, int]:
-        """The lanes of a chunk, as `simulate_batch` plans it, and of all chunks that are there at one time."""
-        if lanes == 1:
-            return 1, 1
-        usual = most_lanes(cpu=True, in_blocks=True) if self.cores and self.small else self.hardware.lanes
-        placing = Placing(self.hardware.memory * self.weight_devices, usual, self.workers)
-        size = placing.chunk(lanes, placing.most_of_a_chunk(self.lane), small=self.small)
-        return size, min(lanes, self.workers * size)
-
-    def _working_set(self, lanes: int) -> int:
-        return self.under_way(lanes) * self.lane.loop
-
-    def step(self, lanes: int) -> tuple[float, str]:
-        """Seconds of one step of so many lanes, and what bounds them."""
-        if not self.in_turn or lanes == 1:
-            seconds = self._seconds(lanes)
-        else:
-            # Lanes in turn are single runs: cores share memory and arithmetic, but not what waits for itself.
-            shared = {"memory bandwidth": lanes, "arithmetic": lanes, "exchange between devices": lanes}
-            turns = math.ceil(lanes / self.under_way(lanes))
-            seconds = {name: shared.get(name, turns) * alone for name, alone in self._seconds(1).items()}
-        exchange = seconds.pop("exchange between devices")
-        # Launches overlap neither with each other nor with small products; bandwidth and arithmetic overlap.
-        overlapping = max(seconds["memory bandwidth"], seconds["arithmetic"])
-        total = overlapping + seconds["launches"] + seconds["single numbers"]
-        bound_by = max(seconds, key=lambda name: seconds[name])
-        return total + exchange, "exchange between devices" if exchange > total else bound_by
-
-    def _seconds(self, lanes: int) -> dict[str, float]:
-        """Seconds that a step of lanes side by side takes at least, by what it waits for."""
-        work = self.evaluation.times(self.stages) + self.watched
-        moved = lanes * (work.bytes + self._combination_bytes()) / self.weight_devices
-        # Every lane has weights of its own: their products are a batch of small ones, which are slower than large ones.
-        peak = self.hardware.flops[self.dtype]
-        rate = peak if lanes == 1 else min(peak, self.hardware.batched)
-        return {
-            "memory bandwidth": self.hardware.seconds_to_move(moved, self._working_set(lanes) / self.weight_devices),
-            "arithmetic": lanes * work.flops / rate / self.weight_devices,
-            "launches": (work.kernels + self._combination_kernels()) * self.hardware.launch,
-            # One lane computes number after number; many share the work of one instruction.
-            "single numbers": work.scalars * max(1 / self.hardware.scalars, lanes / self.hardware.elementwise),
-            "exchange between devices": self._exchange(lanes, work),
-        }
-
-    def _combination_bytes(self) -> Number:
-        """Each stage is made of all stages, which Diffrax reads."""
-        return self.stages * self.stages * self.lane.state
-
-    def _combination_kernels(self) -> Number:
-        """Each array of the state, unless it is of few numbers, is combined once a stage and for the error."""
-        numbers = self.lane.state / np.dtype(self.dtype).itemsize
-        return 0.0 if numbers <= 8 * self.leaves else (self.stages + 1) * self.leaves
-
-    def _exchange(self, lanes: int, work: Cost) -> Number:
-        """Weights on several devices: every product ends in one exchange of a layer's neurons."""
-        if self.weight_devices == 1:
-            return 0.0
-        neurons = lanes * (work.flops / 2 / max(work.products, 1)) ** 0.5 * np.dtype(self.dtype).itemsize
-        return work.products * (self.hardware.link_latency + neurons / self.hardware.link_bandwidth)
 
 
 def _steps(times: Any, steps: int | None, dt0: Number | None) -> int:

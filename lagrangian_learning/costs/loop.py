@@ -43,7 +43,7 @@ def lane_memory(
     """
     t, beside = jax.ShapeDtypeStruct((), times.dtype), at_once != 1
     law = plan.stabilisation.stabilised(law)
-    y, stepper, record = eqx.filter_eval_shape(_carried, t, law, state, args, plan)
+    y, stepper, record = eqx.filter_eval_shape(_begun, t, law, state, args, plan)
     # The loop keeps rows beside those that leave: of records, or of the states of which they are made afterwards.
     rows = times.shape[0] * num_bytes(y if plan.records_afterwards else record)
     numbers = _COUNTS * times.dtype.itemsize
@@ -52,14 +52,18 @@ def lane_memory(
     evaluation = evaluation_bytes(rates_of, law, t, state, args, lanes=lanes) if evaluated else num_bytes(y)
     slope = held_by_results(rates_of, law, t, state, args)
     stages = stage_bytes(plan, y, slope, beside=beside)
-    carried = num_bytes((y, stepper)) + 2 * numbers
+    carries = num_bytes((y, stepper)) + 2 * numbers
     selected = num_bytes(y) * (beside + plan.steps.adaptive)
-    return LaneMemory(given, num_bytes(state), left, rows + carried + selected + stages + evaluation, at_once)
+    return LaneMemory(given, num_bytes(state), left, rows + carries + selected + stages + evaluation, at_once)
 
 
-def _carried(
-    t: Array, law: AbstractLaw, state: PyTree, args: Args, plan: Plan
-) -> tuple[Worked, MonitoredState, Record]:
+def carried(law: AbstractLaw, state: PyTree, args: Args, times: Any, plan: Plan) -> tuple[Worked, MonitoredState]:
+    """What the loop carries of a run, as shapes."""
+    t, law = jax.ShapeDtypeStruct((), times.dtype), plan.stabilisation.stabilised(law)
+    return eqx.filter_eval_shape(_begun, t, law, state, args, plan)[:2]
+
+
+def _begun(t: Array, law: AbstractLaw, state: PyTree, args: Args, plan: Plan) -> tuple[Worked, MonitoredState, Record]:
     """What the loop carries of a run, and the record of one saved time."""
     y = start_of(law, t, state, args, works=plan.reads)
     stepper = plan.stepper(t.dtype, Tolerances(t, t, t))

@@ -131,14 +131,22 @@ class Replay(diffrax.AbstractAdjoint):
             return diffrax.RecursiveCheckpointAdjoint().loop(**given, progress_meter=progress_meter, **rest)
         sub = saveat.subs[0]
         attempts = Attempts(terms, solver, stepsize_controller, sub.ts, args, sub.fn, max_steps)
-        most = min((bound for bound in (max_steps, self.most) if bound is not None), default=None)
+        most = self._bound(max_steps)
         return _ended(attempts, init_state, progress_meter, most, self._bits(most, init_state.y)), {}
 
     def copies(self, max_steps: int | None, state: PyTree) -> int:
         """States that reverse mode holds of a run: at the starts of segments, and along one of them."""
-        most = min((bound for bound in (max_steps, self.most) if bound is not None), default=1)
+        most = self._bound(max_steps) or 1
         bits = self._bits(most, state)
         return (1 << bits) + 1 + -(-most >> bits)
+
+    def makes_again(self, max_steps: int | None, state: PyTree) -> bool:
+        """Whether reverse mode makes steps again: not where the state before each is kept."""
+        most = self._bound(max_steps) or 1
+        return self._bits(most, state) < (most - 1).bit_length()
+
+    def _bound(self, max_steps: int | None) -> int | None:
+        return min((bound for bound in (max_steps, self.most) if bound is not None), default=None)
 
     def _bits(self, most: int | None, state: PyTree) -> int:
         """Of the number of segments."""

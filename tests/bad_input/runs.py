@@ -154,6 +154,8 @@ def runs() -> list[Case]:
                 "hardware": thing.optional(),
                 "solver_steps": positive.optional(),
                 "engine": thing.optional(),
+                "argnums": thing.also("integer").optional(),
+                "max_steps": count,
             },
         ),
         Case(
