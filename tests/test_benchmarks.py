@@ -21,7 +21,6 @@ RESULTS = BENCHMARKS / "results"
 SCRIPTS = {
     "right_hand_side": {"slopes", "rows"},
     "dense_against_structured": {"rows", "crossings"},
-    "heavy_weights": {"rows"},
     "work_precision": {"networks"},
     "compile_and_memory": {"rows", "memory"},
     "mechanisms": {"rows"},
