@@ -10,21 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import is_concrete
-from lagrangian_learning._calls import shapes_of
 from lagrangian_learning._checks import argument_numbers, flag, kind_of, positive_int
 from lagrangian_learning._one_kernel import fits, tested
 from lagrangian_learning.costs.memory import is_small
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.simulate.plan import Plan
 from lagrangian_learning.simulate.results import RESULTS
-from lagrangian_learning.simulate.settings import (
-    MAX_STEPS,
-    Settings,
-    check_law,
-    checked_times,
-    kinks_known,
-    state_dtype,
-)
+from lagrangian_learning.simulate.settings import MAX_STEPS, Settings, check_law, kinks_known
 from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
 from lagrangian_learning.simulate.trajectory import Trajectory
 from lagrangian_learning.simulate.work import rates_of
@@ -33,8 +25,8 @@ from .batch_run import Meter
 from .devices import lane_mesh
 from .engines import AbstractEngine, DiffraxEngine, SerialEngine
 from .gradient_run import GradientRun, carried_out, differentiated, present
-from .lanes import Inputs, axes_of, lanes_of
-from .simulate_batch import check_lane, noted
+from .lanes import Inputs, Lanes, axes_of
+from .prepared import noted, prepared
 
 _TRACED = (
     "value_and_grad_batch goes chunk by chunk, with its results on the host, and so is called from Python: inside jit "
@@ -114,18 +106,10 @@ def value_and_grad_batch(
     if not callable(loss):
         raise ValueError(f"loss must be a function of a trajectory, got {kind_of(loss)}.")
     chosen = argument_numbers(argnums)
-    dtype = state_dtype(state)
-    times = checked_times(ts, dtype)
     given = (solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps)
     settings = Settings(*given, watch=watch, event=event, kinks=kinks_known(kinks, args))
-    tolerances, plan = settings.prepared(law, times)
+    batch, times, tolerances, plan = prepared(Inputs(law, state, args), ts, in_axes, settings)
     plan = plan.counted(ts, dt0)
-    with np.errstate(over="ignore"):  # what becomes infinite is refused as such
-        state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
-    inputs = Inputs(law, state, args)
-    batch = lanes_of(inputs, in_axes)
-    with noted(in_axes):
-        shapes_of(check_lane, batch.like_one, times)
     moving = differentiated(batch, chosen)
     if not any(jax.tree.leaves(moving)):
         raise ValueError("nothing to differentiate: the arguments of argnums hold no arrays of real numbers.")
@@ -135,7 +119,7 @@ def value_and_grad_batch(
         size = run.chunk_size(None if chunk is None else positive_int(chunk, "chunk"))
     meter = Meter(batch.count, shown=progress, name="value_and_grad_batch")
     found = carried_out(run, size, meter, throw=throw)
-    gradient = eqx.combine(_lanes_back(found.own, inputs, in_axes), found.summed)
+    gradient = eqx.combine(_lanes_back(found.own, batch, in_axes), found.summed)
     parts = tuple(gradient[number] for number in chosen)
     return BatchGradient(found.values, parts if isinstance(argnums, tuple) else parts[0], found.result)
 
@@ -167,7 +151,8 @@ def _is_one_kernel(lane: Inputs, times: Array, plan: Plan) -> bool:
     return fits(jax.make_jaxpr(rates)(jax.ShapeDtypeStruct((), times.dtype), arrays))
 
 
-def _lanes_back(own: Inputs, inputs: Inputs, in_axes: Any) -> Inputs:
+def _lanes_back(own: Inputs, batch: Lanes, in_axes: Any) -> Inputs:
     """Derivatives with lanes first, with lanes where the argument has them."""
+    inputs = eqx.combine(batch.varied, batch.shared)
     axes = jax.tree.unflatten(jax.tree.structure(inputs), axes_of(inputs, in_axes))
     return jax.tree.map(lambda rows, axis: np.moveaxis(rows, 0, axis), own, eqx.filter(axes, present(own)))

@@ -13,20 +13,12 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from lagrangian_learning._arrays import is_concrete
-from lagrangian_learning._calls import shapes_of
-from lagrangian_learning._checks import collected_verdicts, flag, positive_int
+from lagrangian_learning._checks import flag, positive_int
 from lagrangian_learning._interrupts import Terminated, terminations_raised
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import resumed, trajectory_of
-from lagrangian_learning.simulate.settings import (
-    MAX_STEPS,
-    Settings,
-    check_law,
-    checked_times,
-    kinks_known,
-    state_dtype,
-)
+from lagrangian_learning.simulate.settings import MAX_STEPS, Settings, check_law, kinks_known
 from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
 from lagrangian_learning.simulate.trajectory import Names, Trajectory, names_of
 
@@ -36,7 +28,8 @@ from .chunks import chunk_size
 from .devices import lane_mesh, local_lanes, num_devices, spans_processes
 from .engines import AbstractEngine, engine_for
 from .fold import NAN_REMEDY, AbstractCollector, Folding, FoldingCollector, RecordCollector, Reduction, checked_fold
-from .lanes import Inputs, Lanes, lanes_of
+from .lanes import Inputs, Lanes
+from .prepared import noted, prepared
 
 _TRACED = (
     "simulate_batch goes chunk by chunk, with its results on the host, and so is called from Python: inside jit or "
@@ -118,17 +111,11 @@ def simulate_batch(
     if resume is not None:
         state, in_axes = _resumed(resume, state, in_axes)
         engine = resume.engine if engine is None else engine
-    dtype = state_dtype(state)
-    times = checked_times(ts, dtype)
     given = (solver, rtol, atol, dt0, stepsize_controller, stabilisation, None, save, max_steps)
     settings = Settings(*given, watch=watch, event=event, kinks=kinks_known(kinks, args))
-    tolerances, plan = settings.prepared(law, times)
-    with np.errstate(over="ignore"):  # what becomes infinite is refused as such
-        state = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
+    inputs = Inputs(law, state, args, None if resume is None else resume.carry)
+    batch, times, tolerances, plan = prepared(inputs, ts, in_axes, settings)
     row = lane_mesh(mesh)
-    batch = lanes_of(Inputs(law, state, args, None if resume is None else resume.carry), in_axes)
-    with noted(in_axes):
-        shapes_of(check_lane, batch.like_one, times)
     # Chosen for the whole batch, so that all processes choose the same.
     with noted(in_axes):
         chosen = engine_for(engine, batch.like_one, batch.count, times, tolerances, plan)
@@ -161,25 +148,6 @@ def _kept_where_stopped(kept: Checkpoint | None, count: int) -> Iterator[None]:
         done = f"{kept.lanes_kept} of {count} lanes are kept in {kept.folder}"
         print(f"\nsimulate_batch: stopped; {done}, and the same call goes on from there.", file=sys.stderr)
         raise
-
-
-@contextlib.contextmanager
-def noted(in_axes: Any) -> Iterator[None]:
-    """Errors about one lane, with a word on what makes a lane: an argument may have an axis that in_axes leaves out."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        error.add_note(
-            f"This is about one lane, as in_axes={in_axes!r} makes it of (law, state, args): None takes an argument "
-            "whole for every lane, 0 takes one entry of its first axis for each."
-        )
-        raise
-
-
-def check_lane(lane: Inputs, times: Array) -> PyTree:
-    """What the law finds wrong with the shapes of a lane."""
-    with collected_verdicts():
-        return lane.law.check(times, lane.state, lane.args)
 
 
 def _resumed(earlier: Any, state: PyTree, in_axes: Any) -> tuple[PyTree, Any]:

@@ -249,12 +249,12 @@ def _with_gradient(
 ) -> tuple[float, int]:
     """Seconds of a step forward and back, and the states that are kept.
 
-    Every step is made again once, unless the state before each is kept, and then pulled back.
+    Every step is made again, unless the state before each is kept, and then pulled back.
     """
     y, _ = carried(run.law, run.state, run.args, run.times, run.plan)
     back = cost_back(run.law, run.state, run.args, run.times.dtype, moving, loop_steps)
     unwatched = model._replace(watched=NOTHING)
-    again = unwatched.step(lanes)[0] if makes_again(run.plan, y) else 0.0
+    again = makes_again(run.plan, y) * unwatched.step(lanes)[0]
     return seconds + again + unwatched._replace(evaluation=back).step(lanes)[0], states_kept(run.plan, y)
 
 

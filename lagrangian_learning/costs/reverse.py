@@ -30,9 +30,9 @@ def states_kept(plan: Plan, y: PyTree) -> int:
     return int(1.5 * (2 * (plan.max_steps or 1)) ** 0.5)  # diffrax.RecursiveCheckpointAdjoint, measured
 
 
-def makes_again(plan: Plan, y: PyTree) -> bool:
-    """Whether reverse mode makes the steps of a run again."""
-    return not isinstance(plan.adjoint, Replay) or plan.adjoint.makes_again(plan.max_steps, y)
+def makes_again(plan: Plan, y: PyTree) -> int:
+    """How often reverse mode makes a step of a run again."""
+    return plan.adjoint.makes_again(plan.max_steps, y) if isinstance(plan.adjoint, Replay) else 1
 
 
 def with_reverse(

@@ -36,26 +36,48 @@ class Cotangents:
         segments = (count + apart - 1) >> level
 
         def segment(index: Array, both: tuple) -> tuple:
-            carry, store = both
             number = segments - 1 - index
             slot = jnp.maximum(slot_of(program, number, level), 0)
             steps = jnp.where(number >= 0, jnp.minimum(apart, count - number * apart), 0)
-            store = self._again(row_at(checkpoints, slot), eqxi.unvmap_max(steps), store)
-            return self._back(store, steps, carry), store
+            return self._segment(row_at(checkpoints, slot), steps, *both, program.shifts)
 
         def back_over(carry: tuple) -> tuple:
-            store = [jnp.zeros((program.longest, *leaf.shape[1:]), leaf.dtype) for leaf in checkpoints]
-            return lax.fori_loop(0, eqxi.unvmap_max(segments), segment, (carry, store))[0]
+            stores = [
+                [jnp.zeros((rows, *leaf.shape[1:]), leaf.dtype) for leaf in checkpoints] for rows in program.stored
+            ]
+            return lax.fori_loop(0, eqxi.unvmap_max(segments), segment, (carry, stores))[0]
 
         return one_kernel(back_over)(carry)
 
-    def _again(self, first: Arrays, steps: Array, store: Arrays) -> Arrays:
-        """The states before so many steps, of which this is the first."""
+    def _segment(
+        self, first: Arrays, steps: Array, carry: tuple, stores: list[Arrays], shifts: tuple[int, ...]
+    ) -> tuple[tuple, list[Arrays]]:
+        """Back over so many steps from the state before the first. Every 2^shift-th state is stored, and the steps
+        between are gone back over in the same way, with the further stores.
+        """
+        (store, *finer), (shift, *further) = stores, shifts
+        states = self._again(first, eqxi.unvmap_max(steps), store, shift)
+        if not further:
+            return self._back(states, steps, carry), [states]
+        pieces = (steps + (1 << shift) - 1) >> shift
+
+        def piece(index: Array, both: tuple) -> tuple:
+            number = pieces - 1 - index
+            own = jnp.where(number >= 0, jnp.minimum(1 << shift, steps - (number << shift)), 0)
+            return self._segment(row_at(states, jnp.maximum(number, 0)), own, *both, tuple(further))
+
+        carry, finer = lax.fori_loop(0, eqxi.unvmap_max(pieces), piece, (carry, finer))
+        return carry, [states, *finer]
+
+    def _again(self, first: Arrays, steps: Array, store: Arrays, shift: int) -> Arrays:
+        """The states before every 2^shift-th of so many steps, of which this is the first."""
+        spare = store[0].shape[0] - 1  # for the others
 
         def step(index: Array, running: tuple) -> tuple:
             state, store = running
             state = self.program.step(self.constants, state)
-            return state, with_row(store, state, index)
+            due = (index & ((1 << shift) - 1)) == 0
+            return state, with_row(store, state, jnp.where(due, index >> shift, spare) if shift else index)
 
         return lax.fori_loop(1, steps, step, (first, with_row(store, first, jnp.asarray(0))))[1]
 

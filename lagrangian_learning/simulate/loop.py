@@ -15,7 +15,7 @@ from lagrangian_learning._tuning import KEPT_ANYWAY
 from lagrangian_learning._types import Args, Terms
 
 from .linear_map import alone_or
-from .program import Arrays, Program
+from .program import Arrays, Program, stored_of
 from .replay import replayed
 
 
@@ -105,6 +105,8 @@ class Replay(diffrax.AbstractAdjoint):
             √max_steps; of a run whose steps are known beforehand, as many as 16 MB hold if these are more.
         most: a number of steps that the run is known not to exceed, if less than max_steps. `simulate` states it for
             constant steps over known times.
+        levels: how often each step is made again at most. With 2 a segment is itself cut into pieces: by default
+            3·∛max_steps states are kept instead of 2 √max_steps, and a gradient takes some one run more.
 
     Memory follows max_steps, since shapes are static: `segments` states, and max_steps/segments more while steps are
     made again. `jax.grad`, `jax.jvp`, `jax.jacfwd`, `jax.vmap` and `jax.hessian` all apply; reverse
@@ -114,8 +116,10 @@ class Replay(diffrax.AbstractAdjoint):
 
     segments: Any = eqx.field(static=True, default=None)
     most: int | None = eqx.field(static=True, default=None)
+    levels: int = eqx.field(static=True, default=1)
 
     def __check_init__(self) -> None:
+        positive_int(self.levels, "levels")
         if self.segments is not None:
             positive_int(self.segments, "segments")
         if self.most is not None:
@@ -132,18 +136,18 @@ class Replay(diffrax.AbstractAdjoint):
         sub = saveat.subs[0]
         attempts = Attempts(terms, solver, stepsize_controller, sub.ts, args, sub.fn, max_steps)
         most = self._bound(max_steps)
-        return _ended(attempts, init_state, progress_meter, most, self._bits(most, init_state.y)), {}
+        return _ended(attempts, init_state, progress_meter, most, self._bits(most, init_state.y), self.levels), {}
 
     def copies(self, max_steps: int | None, state: PyTree) -> int:
         """States that reverse mode holds of a run: at the starts of segments, and along one of them."""
         most = self._bound(max_steps) or 1
         bits = self._bits(most, state)
-        return (1 << bits) + 1 + -(-most >> bits)
+        return (1 << bits) + 1 + sum(stored_of(max(0, (most - 1).bit_length() - bits), self.levels))
 
-    def makes_again(self, max_steps: int | None, state: PyTree) -> bool:
-        """Whether reverse mode makes steps again: not where the state before each is kept."""
+    def makes_again(self, max_steps: int | None, state: PyTree) -> int:
+        """How often reverse mode makes a step again: never where the state before each is kept."""
         most = self._bound(max_steps) or 1
-        return self._bits(most, state) < (most - 1).bit_length()
+        return self.levels if self._bits(most, state) < (most - 1).bit_length() else 0
 
     def _bound(self, max_steps: int | None) -> int | None:
         return min((bound for bound in (max_steps, self.most) if bound is not None), default=None)
@@ -156,10 +160,12 @@ class Replay(diffrax.AbstractAdjoint):
             return 0
         every = (most - 1).bit_length()
         held = KEPT_ANYWAY // max(1, sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)))
-        return max((every + 1) // 2, 0 if self.most is None else min(every, held.bit_length() - 1))
+        return max(-(-every // (self.levels + 1)), 0 if self.most is None else min(every, held.bit_length() - 1))
 
 
-def _ended(attempts: Attempts, begin: Any, meter: diffrax.AbstractProgressMeter, most: int | None, bits: int) -> Any:
+def _ended(
+    attempts: Attempts, begin: Any, meter: diffrax.AbstractProgressMeter, most: int | None, bits: int, levels: int
+) -> Any:
     """Diffrax's state of a run at its end, from the one at its beginning."""
     saved, _ = begin.save_state
     run, step, by_step = _stepping(attempts, begin)
@@ -178,6 +184,7 @@ def _ended(attempts: Attempts, begin: Any, meter: diffrax.AbstractProgressMeter,
         *places,
         most,
         bits,
+        levels,
     )
 
     def shown(watched: Any, leaves: Arrays) -> Any:

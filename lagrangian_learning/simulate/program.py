@@ -21,7 +21,8 @@ class Program:
     """A loop: its step, what is recorded of a state that has come to a new row, and places in the list of the state.
 
     going: whether there is a next step. row: of the record that comes next. count: of steps so far. most: how many
-    there may be; None: any number, and no reverse mode. bits: of the number of checkpoints.
+    there may be; None: any number, and no reverse mode. bits: of the number of checkpoints. levels: how often reverse
+    mode makes a step again.
     """
 
     step: Callable[[Sequence[Any], Sequence[Any]], Arrays]
@@ -31,12 +32,34 @@ class Program:
     count: int
     most: int | None
     bits: int
+    levels: int = 1
 
     @property
     def longest(self) -> int:
         """The most steps from a checkpoint to the next."""
         assert self.most is not None
         return 1 << max(0, (self.most - 1).bit_length() - self.bits)
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """Reverse mode stores every 2^shift-th state of a segment, then of the steps between, and at last each."""
+        return shifts_of(self.longest.bit_length() - 1, self.levels)
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """How many states each of these stores has; where not all states are stored, one more for the others."""
+        return stored_of(self.longest.bit_length() - 1, self.levels)
+
+
+def shifts_of(bits: int, levels: int) -> tuple[int, ...]:
+    """For a segment of 2^bits steps: bits in as many parts as there are levels."""
+    return tuple(bits * (levels - level) // levels for level in range(1, levels + 1))
+
+
+def stored_of(bits: int, levels: int) -> tuple[int, ...]:
+    """The states that are stored of a segment of 2^bits steps, at each level."""
+    shifts = shifts_of(bits, levels)
+    return tuple((1 << (a - b)) + (b > 0) for a, b in zip((bits, *shifts), shifts, strict=False))
 
 
 class Moving(NamedTuple):

@@ -27,14 +27,16 @@ STEPS = {"constant": {"dt0": 0.03}, "adaptive": {"rtol": 1e-8}}
 
 
 @pytest.mark.parametrize(
-    ("steps", "segments"),
+    ("steps", "segments", "levels"),
     [
-        ("constant", 4),
-        *(pytest.param("constant", segments, marks=pytest.mark.slow) for segments in (1, 64)),
-        pytest.param("adaptive", 4, marks=pytest.mark.slow),
+        ("constant", 4, 1),
+        *(pytest.param("constant", segments, 1, marks=pytest.mark.slow) for segments in (1, 64)),
+        *(pytest.param("constant", *pieces, marks=pytest.mark.slow) for pieces in ((4, 2), (1, 3), (2, 4), (128, 2))),
+        pytest.param("adaptive", 4, 1, marks=pytest.mark.slow),
+        pytest.param("adaptive", None, 2, marks=pytest.mark.slow),
     ],
 )
-def test_reverse_mode_is_that_of_diffrax(steps, segments):
+def test_reverse_mode_is_that_of_diffrax(steps, segments, levels):
     """In as many segments as there are states to keep, and in few: the distance between them doubles on the way."""
 
     def gradient(adjoint):
@@ -45,7 +47,7 @@ def test_reverse_mode_is_that_of_diffrax(steps, segments):
 
     # Diffrax's loop halves the last step after a rejection, ours does not: two sequences of steps.
     same = 1e-12 if steps == "constant" else 1e-8
-    np.testing.assert_allclose(gradient(ll.Replay(segments)), gradient(CHECKPOINTED), rtol=same)
+    np.testing.assert_allclose(gradient(ll.Replay(segments, levels=levels)), gradient(CHECKPOINTED), rtol=same)
 
 
 def test_all_that_moves_has_its_derivative():
@@ -152,17 +154,26 @@ def test_what_a_comparison_reads_has_no_derivative():
     assert jax.grad(value)(array(0.5), REPLAY) == jax.grad(value)(array(0.5), CHECKPOINTED) == 0
 
 
+def test_levels_keep_less():
+    """Of 2^20 steps 2^10 states twice, or 2^7, 2^7 and 2^6, each store but the last with one more."""
+    state = Motion(jnp.ones(1), jnp.zeros(1))
+    assert [ll.Replay(levels=n).copies(2**20, state) for n in (1, 2)] == [1025 + 1024, 129 + 129 + 64]
+    with pytest.raises(ValueError, match="levels must be"):
+        ll.Replay(levels=0)
+
+
 @pytest.mark.parametrize("segments", [0, -1, 2.5])
 def test_segments_are_a_number_of_pieces(segments):
     with pytest.raises(ValueError, match="segments"):
         ll.Replay(segments)
 
 
-def test_lanes_that_end_as_checkpoints_move_apart():
+@pytest.mark.parametrize("levels", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_lanes_that_end_as_checkpoints_move_apart(levels):
     """A lane that has ended stands at a step of which a longer one would have kept the state."""
 
     def value(omega, end):
-        settings = {"dt0": 0.125, "solver": diffrax.Heun(), "max_steps": 64, "adjoint": ll.Replay(4)}
+        settings = {"dt0": 0.125, "solver": diffrax.Heun(), "max_steps": 64, "adjoint": ll.Replay(4, levels=levels)}
         start = Motion(jnp.ones(1), jnp.zeros(1))
         return ll.simulate(Oscillator(omega), start, jnp.stack([0 * end, end]), **settings).q[-1, 0]
 
