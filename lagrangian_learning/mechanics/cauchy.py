@@ -270,8 +270,9 @@ def _accepts(step: _Step, limit: PyTree, reached: PyTree, rounded: PyTree | None
     dependent gradients rounding of G alone makes long updates: a residual within reach of rounding is accepted too.
     """
     within = _all_within(step.left, reached, 100)
-    short = (relative_size(step.update, held(limit)) <= 1) & within
-    return short if rounded is None else short | _all_within(step.left, rounded, 2)
+    size = relative_size(step.update, held(limit))
+    short = (size <= 1) & within
+    return short if rounded is None else short | (jnp.isfinite(size) & _all_within(step.left, rounded, 2))
 
 
 def _all_within(left: PyTree, most: PyTree, times: int) -> Bool[Array, ""]:
