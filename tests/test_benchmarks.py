@@ -24,6 +24,7 @@ SCRIPTS = {
     "work_precision": {"networks"},
     "compile_and_memory": {"rows", "memory"},
     "mechanisms": {"rows"},
+    "heavy_weights": {"rows"},
     "one_run": {"runs", "flows", "evaluations", "calls", "compiling"},
     "gradients": {"rows", "growth", "memory", "compiling", "recording", "lanes"},
     "digits": {"seeds", "evaluation"},
