@@ -37,7 +37,7 @@ AIMS = {
     "in runs": {"XOR, action": 6.0, "XOR, gradient flow": 6.0, "speech, action": 5.0, "1e6 weights, action": 5.0},
     "Diffrax over ours": 3.0,
     "growth": {"with steps": 1.3, "from all to segments": 1.6},
-    "states": {100_000: 700, 2**20: 2100},
+    "states": {(100_000, 1): 700, (2**20, 1): 2100, (100_000, 2): 700, (2**20, 2): 700},  # by max_steps and levels
     "compile": 2.5,
     "recording": 1.1,
     "lanes": 10.0,
@@ -104,9 +104,9 @@ def compiled(problem: Problem, functions: dict[str, Callable]) -> dict[str, Call
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
-def row(name: str, problem: Problem, steps: int, rounds: int) -> dict[str, Any]:
-    """A gradient in runs, and beside that of diffeqsolve."""
-    value, rival = ours(problem, steps), plain(problem, steps)
+def row(name: str, problem: Problem, steps: int, rounds: int, kept: int | None = None) -> dict[str, Any]:
+    """A gradient in runs, and beside that of diffeqsolve; kept: how many segments, by default those of ll.Replay()."""
+    value, rival = ours(problem, steps, adjoint=ll.Replay(segments=kept)), plain(problem, steps)
     functions = {"run": value, "gradient": gradient(value), "diffeqsolve": rival}
     calls = compiled(problem, functions | {"gradient of diffeqsolve": gradient(rival)})
     slopes = [jax.tree.leaves(calls[key]()[1]) for key in ("gradient", "gradient of diffeqsolve")]
@@ -116,37 +116,40 @@ def row(name: str, problem: Problem, steps: int, rounds: int) -> dict[str, Any]:
     found = {
         "problem": name,
         "steps": steps,
+        "segments": kept or "by default",
         "microseconds a step": {key: 1e6 * common.median(values) / steps for key, values in times.items()},
         "in runs": common.ratio(times, "gradient", "run"),
         "Diffrax over ours": common.ratio(times, "gradient of diffeqsolve", "gradient"),
         "apart": apart,
     }
     shown = (f"{key} {found[key]:.3g}" for key in ("in runs", "Diffrax over ours", "apart"))
-    print(f"{name:22} {steps:7} steps", *shown, sep="   ", flush=True)
+    print(f"{name:22} {steps:7} steps, segments: {found['segments']}", *shown, sep="   ", flush=True)
     return found
 
 
 def growth(name: str, problem: Problem, lengths: tuple[int, ...], rounds: int) -> dict[str, Any]:
-    """The ratio at two lengths by √n segments, and at the first of them with all states kept."""
-    ratios = {}
-    for steps, segments in [*((steps, round(steps**0.5)) for steps in lengths), (lengths[0], lengths[0])]:
-        value = ours(problem, steps, adjoint=ll.Replay(segments=segments))
+    """The ratio at two lengths by √n segments, at the first with all states kept, at the last by two levels."""
+
+    def ratio(steps: int, adjoint: ll.Replay) -> float:
+        value = ours(problem, steps, adjoint=adjoint)
         times = common.interleaved(compiled(problem, {"run": value, "gradient": gradient(value)}), rounds)
-        ratios[steps, segments] = common.ratio(times, "gradient", "run")
-    first, last, all_kept = ratios.values()
-    found = {"problem": name, "steps": lengths, "with steps": last / first, "from all to segments": first / all_kept}
-    print(f"{name:22} growth {found['with steps']:.2f}, to segments {found['from all to segments']:.2f}", flush=True)
-    return found
+        return common.ratio(times, "gradient", "run")
+
+    first, last = (ratio(steps, ll.Replay(segments=round(steps**0.5))) for steps in lengths)
+    all_kept, two_levels = ratio(lengths[0], ll.Replay(segments=lengths[0])), ratio(lengths[1], ll.Replay(levels=2))
+    found = {"with steps": last / first, "from all to segments": first / all_kept, "to two levels": two_levels / last}
+    print(f"{name:22} growth", *(f"{key} {value:.2f}" for key, value in found.items()), sep="   ", flush=True)
+    return {"problem": name, "steps": lengths, **found}
 
 
-def memory(name: str, problem: Problem, most: int) -> dict[str, Any]:
+def memory(name: str, problem: Problem, most: int, levels: int) -> dict[str, Any]:
     """What a gradient holds beside its arguments, in states, where the number of steps is not known beforehand."""
 
     def value(moving: Any, args: Any, end: Any) -> Any:
         law, state = moving
         ts = jnp.stack([jnp.zeros_like(end), end])
-        settings = {"solver": HEUN, "dt0": problem.step, "adjoint": ll.Replay(), "max_steps": most, "throw": False}
-        return height(ll.simulate(law, state, ts, args, **settings).final_state)
+        settings = {"solver": HEUN, "dt0": problem.step, "adjoint": ll.Replay(levels=levels), "max_steps": most}
+        return height(ll.simulate(law, state, ts, args, **settings, throw=False).final_state)
 
     end = jnp.asarray(1.0, jax.tree.leaves(problem.state)[0].dtype)
     given = (problem.law, problem.state), problem.args, end
@@ -154,8 +157,8 @@ def memory(name: str, problem: Problem, most: int) -> dict[str, Any]:
     made = jax.jit(lambda arrays: eqx.filter(gradient(value)(*eqx.combine(arrays, rest)), eqx.is_array))
     held = made.lower(arrays).compile().memory_analysis().temp_size_in_bytes
     state = sum(leaf.nbytes for leaf in jax.tree.leaves(problem.state))
-    print(f"{name:22} max_steps {most}: {held / state:.0f} states", flush=True)
-    return {"problem": name, "max_steps": most, "states": held / state}
+    print(f"{name:22} max_steps {most}, levels {levels}: {held / state:.0f} states", flush=True)
+    return {"problem": name, "max_steps": most, "levels": levels, "states": held / state}
 
 
 def compiling(name: str, problem: Problem, steps: int) -> dict[str, Any]:
@@ -264,10 +267,11 @@ def measure(*, quick: bool) -> dict[str, Any]:
     if quick:
         return {"rows": rows, "growth": [], "memory": [], "compiling": [], "recording": [], "lanes": []}
     xor, speech = made["XOR, action"], made["speech, action"]
+    rows.append(row("1e6 weights, action", made["1e6 weights, action"], 100, rounds, kept=100))
     return {
         "rows": rows,
         "growth": [growth("XOR, action", xor, (1000, 100_000), 3)],
-        "memory": [memory("speech, action", speech, most) for most in (100_000, 2**20)],
+        "memory": [memory("speech, action", speech, *counts) for counts in AIMS["states"]],
         "compiling": [compiling(name, made[name], 400) for name in ("XOR, action", "speech, action")],
         "recording": [
             recording(name, made[name], length, rounds)
@@ -282,14 +286,14 @@ def beyond(found: dict[str, Any]) -> list[str]:
     """Which aims are not reached."""
     most, least = [], []
     for one in found["rows"]:
-        what = f"{one['problem']}, {one['steps']} steps"
+        what = f"{one['problem']}, {one['steps']} steps, segments: {one['segments']}"
         most.append((f"{what}, in runs", one["in runs"], AIMS["in runs"][one["problem"]]))
         least.append((f"{what}, Diffrax over ours", one["Diffrax over ours"], AIMS["Diffrax over ours"]))
     for one in found["growth"]:
         most += [(f"{one['problem']}, growth {key}", one[key], aim) for key, aim in AIMS["growth"].items()]
     for one in found["memory"]:
-        what = f"{one['problem']}, states at max_steps {one['max_steps']}"
-        most.append((what, one["states"], AIMS["states"][one["max_steps"]]))
+        what = f"{one['problem']}, states at max_steps {one['max_steps']}, levels {one['levels']}"
+        most.append((what, one["states"], AIMS["states"][one["max_steps"], one["levels"]]))
     most += [(f"{one['problem']}, compiling", one["over the run"], AIMS["compile"]) for one in found["compiling"]]
     most += [
         (f"{one['problem']}, keeping states of {one['steps']} steps", one["kept over run"], AIMS["recording"])
@@ -300,10 +304,14 @@ def beyond(found: dict[str, Any]) -> list[str]:
     return above + [f"{what}: {figure:.3g} < {aim:g}" for what, figure, aim in least if figure < aim]
 
 
+def _cut(one: dict[str, Any]) -> str:
+    return "" if one["segments"] == "by default" else f" in {one['segments']} segments"
+
+
 def headline(found: dict[str, Any]) -> str:
     """The figures in a line."""
     rows = [
-        f"{one['problem']}, {one['steps']} steps: {one['in runs']:.1f} runs, "
+        f"{one['problem']}, {one['steps']} steps{_cut(one)}: {one['in runs']:.1f} runs, "
         f"{one['Diffrax over ours']:.1f} times faster than Diffrax"
         for one in found["rows"]
     ]
@@ -312,7 +320,7 @@ def headline(found: dict[str, Any]) -> str:
 
 def picture(found: dict[str, Any]) -> None:
     made, ((ax,),) = common.figure("The gradient of a learning run")
-    names = [f"{one['problem']}, {one['steps']}" for one in found["rows"]]
+    names = [f"{one['problem']}, {one['steps']}{_cut(one)}" for one in found["rows"]]
     for k, one in enumerate(found["rows"]):
         micro = one["microseconds a step"]
         label = k == 0
@@ -331,7 +339,10 @@ def main() -> None:
     print("beyond the aims:", *(beyond(found) or ["none"]), sep="\n  ")
     picture(found)
     print(headline(found))
-    record = {"headline": headline(found), **found, "missed": [], "aims": AIMS, "beyond": beyond(found)}
+    # JSON has no pairs for keys
+    states = [{"max_steps": most, "levels": levels, "states": aim} for (most, levels), aim in AIMS["states"].items()]
+    aims = AIMS | {"states": states}
+    record = {"headline": headline(found), **found, "missed": [], "aims": aims, "beyond": beyond(found)}
     common.write("gradients", question=__doc__.splitlines()[0], **record)
 
 
