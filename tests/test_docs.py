@@ -6,7 +6,7 @@ import pytest
 
 import lagrangian_learning as ll
 from lagrangian_learning.verify import registry
-from tests.pages import DOCS, ROOT, blocks, run
+from tests.pages import DOCS, GUIDES, ROOT, blocks, run
 
 PAGES = ["README.md", "CHANGELOG.md", "benchmarks/README.md", "notebooks/README.md"]
 PAGES += [f"docs/{page.name}" for page in sorted(DOCS.glob("*.md"))]
@@ -148,3 +148,16 @@ def test_the_program_of_accelerators_finds_the_same_run_on_the_device_and_the_cp
 def test_the_program_of_gradients_asserts_its_claims():
     """The snippets are one program, top to bottom."""
     run("\n".join(blocks(DOCS / "gradients.md", "python")))
+
+
+def test_troubleshooting_explains_every_result_code():
+    rows = [line for line in text("troubleshooting.md").splitlines() if line.startswith("| `")]
+    explained = {name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])}
+    assert explained == set(ll.RESULTS._name_to_item)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", GUIDES)
+def test_the_program_of_a_guide_asserts_its_claims(page):
+    """The snippets are one program, top to bottom."""
+    run("\n".join(blocks(DOCS / f"{page}.md", "python")))
