@@ -1,5 +1,6 @@
 """The documentation is true: snippets run, the map from equations to code is complete, and its links exist."""
 
+import inspect
 import re
 
 import pytest
@@ -161,3 +162,11 @@ def test_troubleshooting_explains_every_result_code():
 def test_the_program_of_a_guide_asserts_its_claims(page):
     """The snippets are one program, top to bottom."""
     run("\n".join(blocks(DOCS / f"{page}.md", "python")))
+
+
+def test_a_page_uses_every_public_name():
+    """Classes and functions at the top of the package, as ll.NAME in a guide, a reference page or the README."""
+    pages = [ROOT / "README.md", *DOCS.glob("*.md")]
+    used = {name for page in pages for name in re.findall(r"\bll\.(\w+)", page.read_text(encoding="utf-8"))}
+    public = {name for name, value in vars(ll).items() if not (name.startswith("_") or inspect.ismodule(value))}
+    assert public - {"TYPE_CHECKING"} <= used, sorted(public - used)
