@@ -28,7 +28,18 @@ import jax
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("lagrangian-learning", "jax", "jaxlib", "diffrax", "equinox", "optax", "lineax", "numpy", "scipy")
+PACKAGES = (
+    "lagrangian-learning",
+    "jax",
+    "jaxlib",
+    "diffrax",
+    "equinox",
+    "optax",
+    "lineax",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+)
 COLOURS = ("#1f5fa8", "#d9730d", "#2a7f62", "#8b5aa8", "#b03a48", "#6b6b6b")
 GREY = "#6b6b6b"
 

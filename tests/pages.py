@@ -8,7 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-README, GUIDE = ROOT / "README.md", DOCS / "guide.md"
+README, GUIDE, BATCHES = ROOT / "README.md", DOCS / "guide.md", DOCS / "batches.md"
+GUIDES = ("quickstart", "mechanics", "choosing", "data", "troubleshooting")
+"""Pages by task, each one program that asserts its claims."""
 
 
 def blocks(page, language):

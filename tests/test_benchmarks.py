@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import compiled_text, device_gates, on_device, schedule
+from lagrangian_learning.commands import classical
 from lagrangian_learning.commands.digits import task as digits
 from lagrangian_learning.commands.speech import task as speech
 
@@ -52,6 +53,7 @@ ON_ACCELERATORS = {"on_device"}  # recorded where there is one
 GATED = {*SCRIPTS, "stiffness"} - {name for name in ON_ACCELERATORS if not (RESULTS / f"{name}.json").exists()}
 CHOICES = {"digits_constants": digits.Constants(), "speech_constants": speech.Constants()}
 STUDIES = {"phase_diagram", "robustness", "learning_curves"}
+BASELINES = {"classical"}
 
 
 @pytest.mark.slow
@@ -75,7 +77,9 @@ def recorded(name):
 
 
 def test_every_recorded_result_has_gates_or_is_known_to_have_none():
-    assert {path.stem for path in RESULTS.glob("*.json")} == GATED | KNOWN_TO_MISS | CHOICES.keys() | STUDIES
+    assert {
+        path.stem for path in RESULTS.glob("*.json")
+    } == GATED | KNOWN_TO_MISS | CHOICES.keys() | STUDIES | BASELINES
 
 
 @pytest.mark.parametrize("name", sorted(GATED))
@@ -154,6 +158,21 @@ def test_a_command_takes_the_constants_that_the_recorded_search_chose(name):
     held = dataclasses.asdict(CHOICES[name])
     chosen = recorded(name)["chosen"]
     assert {constant: held[constant] for constant in chosen} == chosen
+
+
+@pytest.mark.parametrize(("data", "printed"), [("speech", classical.SPEECH), ("digits", classical.DIGITS)])
+def test_a_command_prints_the_recorded_baselines(data, printed):
+    found = recorded("classical")[data]["accuracy"]
+    assert printed == {name: round(100 * share, 1) for name, share in found.items()}
+
+
+@pytest.mark.slow
+def test_the_recorded_baselines_are_found_again(tmp_path):
+    script = BENCHMARKS / "classical.py"
+    subprocess.run([sys.executable, str(script), "--results", str(tmp_path)], check=True, timeout=850)  # noqa: S603  # our own script
+    found = json.loads((tmp_path / "classical.json").read_text(encoding="utf-8"))
+    for data in ("speech", "digits"):
+        assert found[data]["accuracy"] == pytest.approx(recorded("classical")[data]["accuracy"], abs=3e-3)
 
 
 def test_the_recorded_phase_diagram_has_the_slope_of_the_delays():

@@ -1,12 +1,13 @@
 """The documentation is true: snippets run, the map from equations to code is complete, and its links exist."""
 
+import inspect
 import re
 
 import pytest
 
 import lagrangian_learning as ll
 from lagrangian_learning.verify import registry
-from tests.pages import DOCS, ROOT, blocks, run
+from tests.pages import DOCS, GUIDES, ROOT, blocks, run
 
 PAGES = ["README.md", "CHANGELOG.md", "benchmarks/README.md", "notebooks/README.md"]
 PAGES += [f"docs/{page.name}" for page in sorted(DOCS.glob("*.md"))]
@@ -148,3 +149,24 @@ def test_the_program_of_accelerators_finds_the_same_run_on_the_device_and_the_cp
 def test_the_program_of_gradients_asserts_its_claims():
     """The snippets are one program, top to bottom."""
     run("\n".join(blocks(DOCS / "gradients.md", "python")))
+
+
+def test_troubleshooting_explains_every_result_code():
+    rows = [line for line in text("troubleshooting.md").splitlines() if line.startswith("| `")]
+    explained = {name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])}
+    assert explained == set(ll.RESULTS._name_to_item)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", GUIDES)
+def test_the_program_of_a_guide_asserts_its_claims(page):
+    """The snippets are one program, top to bottom."""
+    run("\n".join(blocks(DOCS / f"{page}.md", "python")))
+
+
+def test_a_page_uses_every_public_name():
+    """Classes and functions at the top of the package, as ll.NAME in a guide, a reference page or the README."""
+    pages = [ROOT / "README.md", *DOCS.glob("*.md")]
+    used = {name for page in pages for name in re.findall(r"\bll\.(\w+)", page.read_text(encoding="utf-8"))}
+    public = {name for name, value in vars(ll).items() if not (name.startswith("_") or inspect.ismodule(value))}
+    assert public - {"TYPE_CHECKING"} <= used, sorted(public - used)

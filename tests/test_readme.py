@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.pages import DOCS, GUIDE, README, ROOT, blocks, run
+from tests.pages import BATCHES, DOCS, GUIDE, GUIDES, README, ROOT, blocks, run
 
 NUMBER = r"-?\d+\.?\d*(?:e[+-]?\d+)?"
 
@@ -37,15 +37,16 @@ def test_the_commands_are_single_lines_that_make_their_own_environment():
 @pytest.mark.parametrize("page", [README, *sorted(DOCS.glob("*.md"))], ids=lambda page: page.stem)
 def test_every_program_of_a_page_is_run_by_a_test(page):
     """A program that is added must be added to those that run."""
-    words = {"README": ("xor_network", "Holonomic", "jax.grad"), "guide": GUIDE_WORDS}
+    words = {"README": ("xor_network", "Holonomic", "jax.grad"), "guide": GUIDE_WORDS, "batches": BATCHES_WORDS}
     if page.stem in words:
         assert len(blocks(page, "python")) == len(words[page.stem])
         assert all(block(page, word) for word in words[page.stem])
     else:  # run by test_docs
-        assert page.stem in {"accelerators", "extending", "gradients", "scale"} or not blocks(page, "python")
+        assert page.stem in {"accelerators", "extending", "gradients", "scale", *GUIDES} or not blocks(page, "python")
 
 
-GUIDE_WORDS = ("japanese_vowels", "Holonomic", "Batched", "simulate_batch", "resume=", "ll.save")
+GUIDE_WORDS = ("japanese_vowels", "Holonomic", "Batched")
+BATCHES_WORDS = ("simulate_batch", "resume=", "ll.save")
 
 
 @pytest.mark.slow
@@ -111,7 +112,7 @@ assert path.constraint_residual.max() < 5e-6
 
 @pytest.mark.slow
 def test_a_batch():
-    printed = run(block(GUIDE, "simulate_batch") + "\nassert batch.W[0].shape == (200, 11, 2, 2)\n")
+    printed = run(block(BATCHES, "simulate_batch") + "\nassert batch.W[0].shape == (200, 11, 2, 2)\n")
     assert "all 200 successful" in printed
 
 
@@ -125,7 +126,7 @@ def test_mini_batches():
 
 @pytest.mark.slow
 def test_going_on_with_a_run():
-    assert run(block(GUIDE, "resume=")).strip() == "True"
+    assert run(block(BATCHES, "resume=")).strip() == "True"
 
 
 @pytest.mark.slow
@@ -138,5 +139,5 @@ def test_the_speech_run_in_public_calls():
 
 
 def test_what_is_saved_is_loaded_or_named():
-    printed = run(block(GUIDE, "ll.save"))
+    printed = run(block(BATCHES, "ll.save"))
     assert "'tanh' in the file, and 'sigmoid'" in printed

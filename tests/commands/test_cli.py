@@ -41,7 +41,8 @@ def test_learn_speech_prints_its_results(tiny):
     spoken = [line for line in done.stdout.splitlines() if "accuracy" in line]
     numbers = json.loads((folder / "a.json").read_text())
     assert spoken[0].startswith(f"test accuracy  {100 * numbers['test_accuracy']:.1f} %  mean of 2 seeds, ±")
-    for word in ("plain backprop", "(8) neurons", "(9) weights", "D²G = 0", "cosine", "steps in", "training, seed 1"):
+    words = ("plain backprop", "(8) neurons", "(9) weights", "D²G = 0", "cosine", "steps in", "training, seed 1")
+    for word in (*words, "LDA 96.2 %, logistic 97.0 %, QDA 97.8 %"):
         assert word in done.stdout
     assert (folder / "a.png").read_bytes().startswith(PNG)
 
@@ -141,6 +142,7 @@ def test_learn_digits(tmp_path):
     assert numbers["seeds"][0]["cosine"] > 0.99  # not 1: at the chosen m_x/m_W the neurons' mass is felt
     assert f"test accuracy  {100 * numbers['test_accuracy']['mean']:.1f} %" in done.stdout
     assert "1,008,970 weights" in done.stdout
+    assert "1-NN 96.5 %, SVC 96.5 %, logistic 92.3 %" in done.stdout
     assert (tmp_path / "digits.png").read_bytes().startswith(PNG)
 
 

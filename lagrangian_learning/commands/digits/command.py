@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
 import lagrangian_learning as ll
+from lagrangian_learning.commands import classical
 from lagrangian_learning.commands.output import (
     Line,
     Report,
@@ -222,6 +223,7 @@ def _print_results(line: Line, runs: list[Run]) -> None:
         line(f"{name:<14} {mean:.1f} %{over}")
     judged = "600 images that were not learned from, most by other writers"
     line(f"  of {judged}; SGD: the same momentum, batches and weights to begin with")
+    line(f"  by {classical.SOURCE}: {classical.in_words(classical.DIGITS)}")
     last = runs[-1]
     line("\nAre the multipliers backprop's delta errors?")
     line(f"  cosine {last.cosine:.5f}, norm ratio {last.norm_ratio:.5f}, all neurons of the last batch together")

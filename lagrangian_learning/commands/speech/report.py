@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from lagrangian_learning.commands import classical
 from lagrangian_learning.commands.output import Line, print_rows
 
 from .run import Run
@@ -48,6 +49,7 @@ def _print_accuracy(line: Line, runs: list[Run]) -> None:
     line(f"  of {judged} recordings that were not learned from, each classified by its mean output")
     line("  plain backprop: SGD with rate 1/γ, a step a frame, on the same stream from the same weights")
     line("  published with the data: 94.1 % (its authors' classifier), 96.2 % (hidden Markov model)")
+    line(f"  by {classical.SOURCE}: {classical.in_words(classical.SPEECH)}")
 
 
 def _print_checks(line: Line, run: Run, whose: str) -> None:
