@@ -27,11 +27,11 @@ DARK_COLOURS: Mapping[str, str] = MappingProxyType(
     {
         "weights": "#56b4e9",
         "neurons": "#35d0a0",
-        "multipliers": "#ff8c42",
+        "multipliers": "#e8743b",
         "energy": "#56b4e9",
-        "residual": "#ff8c42",
-        "reference": "#f0c94d",
-        "accent": "#eba3c9",
+        "residual": "#e8743b",
+        "reference": "#f0e442",
+        "accent": "#f4b6d6",
         "alarm": "#ff6b5e",
         "muted": "#a3a9b0",
         "faint": "#3a4048",
@@ -40,4 +40,4 @@ DARK_COLOURS: Mapping[str, str] = MappingProxyType(
     }
 )
 CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b6b")
-DARK_CYCLE = ("#56b4e9", "#ff8c42", "#35d0a0", "#eba3c9", "#f0e442", "#4f86e8", "#a3a9b0")
+DARK_CYCLE = ("#56b4e9", "#e8743b", "#35d0a0", "#f4b6d6", "#f0e442", "#3f7be0", "#8b8f94")

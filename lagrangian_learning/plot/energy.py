@@ -1,6 +1,5 @@
 """Energy over time, and its balance on axes of its own."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from .entries import INNER, OUTER, bands
 from .style import colour
 
 
-def energy(path: Any, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
+def energy(path: Any, axes: Any = None) -> tuple[Axes, Axes]:
     """Draws E(t), and on axes of its own its balance E(t) − E(t0) − ∫ power dt, which is zero for the exact motion.
 
     Arguments:
@@ -27,12 +26,12 @@ def energy(path: Any, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
         return _pair(axes, path, times, values, ts.ndim > 1)
     with new_figure((6.4, 5.0)) as figure:
         made = figure.subplots(2, 1, sharex=True)
-        drawn = _pair(list(made), path, times, values, ts.ndim > 1)
+        drawn = _pair(made, path, times, values, ts.ndim > 1)
         made[0].set_xlabel("")
     return drawn
 
 
-def _pair(axes: Sequence[Axes], path: Any, times: np.ndarray, values: np.ndarray, many: bool) -> tuple[Axes, Axes]:
+def _pair(axes: Any, path: Any, times: np.ndarray, values: np.ndarray, many: bool) -> tuple[Axes, Axes]:
     above, below = axes
     level(above, times, values, many)
     balance(below, times, balance_of(path), many)

@@ -5,7 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from lagrangian_learning._palette import COLOURS, CYCLE, DARK_COLOURS, DARK_CYCLE
@@ -60,7 +60,7 @@ def colour(name: str) -> str:
 def line_colour(k: int) -> str:
     """The colour of the k-th line, round and round; matplotlib would look "C0" up late, when it draws."""
     colours = mpl.rcParams["axes.prop_cycle"].by_key().get("color", CYCLE)
-    return colours[k % len(colours)]
+    return to_hex(colours[k % len(colours)])
 
 
 def is_dark() -> bool:

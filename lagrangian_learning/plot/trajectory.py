@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lagrangian_learning.simulate.table import result_row
-from lagrangian_learning.simulate.trajectory import NotSavedError
 
 from .canvas import new_figure, shared_times, times_of
 from .coordinates import record
@@ -77,7 +76,12 @@ def record_names(path: Any) -> list[str]:
 
 
 def _drawable(path: Any, name: str) -> bool:
-    return any(np.size(leaf) for leaf in jax.tree.leaves(getattr(path, name)))
+    """Whether it has entries over time: an alias may be one entry of an array, the first axis of which is time."""
+    leading = np.shape(path.ts)
+    sizes = [
+        np.size(leaf) for leaf in jax.tree.leaves(getattr(path, name)) if np.shape(leaf)[: len(leading)] == leading
+    ]
+    return any(sizes)
 
 
 def _record_panel(path: Any, name: str, most: int) -> Panel:
@@ -85,10 +89,9 @@ def _record_panel(path: Any, name: str, most: int) -> Panel:
 
 
 def _energy_panels(path: Any) -> dict[str, Panel]:
-    try:
-        values = np.asarray(path.energy)
-    except NotSavedError:
+    if path.record.energy is None:
         return {}
+    values = np.asarray(path.energy)
     times, many = shared_times(path), np.ndim(path.ts) > 1
     found: dict[str, Panel] = {"energy": lambda ax: level(ax, times, values, many)}
     missing = balance_of(path)

@@ -79,8 +79,9 @@ def named_records(path: Any) -> dict[str, PyTree]:
     aliases = {} if path.names.custom_save else dict(path.names.aliases)
     found = {}
     for name, tree in saved.items():
-        own = [alias for alias, (record, _) in aliases.items() if record == name]
-        parts = {aliases[alias][1] for alias in own}
-        whole = None in parts or (isinstance(tree, tuple | list) and parts == set(range(len(tree))))
-        found |= {alias: getattr(path, alias) for alias in own} if own and whole else {name: tree}
+        own = {alias: part for alias, (record, part) in aliases.items() if record == name}
+        whole = [alias for alias, part in own.items() if part is None]
+        if not whole and isinstance(tree, tuple | list) and set(own.values()) == set(range(len(tree))):
+            whole = list(own)
+        found |= {alias: getattr(path, alias) for alias in whole} or {name: tree}
     return found
