@@ -37,9 +37,20 @@ COLOURS, GREY = CYCLE[:6], NAMED["muted"]
 # -- command line ------------------------------------------------------------------------------------------------------
 
 
-def options(description: str) -> bool:
-    """Whether --quick was asked for: tiny sizes and no aims. Its results go to --results, or to a temporary folder."""
-    return chosen(arguments(description)).quick
+def options(description: str, redraw: tuple[str, Callable[[dict], Any]] | None = None) -> bool:
+    """Whether --quick was asked for: tiny sizes and no aims. Its results go to --results, or to a temporary folder.
+
+    redraw: (name, draw(record)): with --redraw draws the record of that name in the folder of results again, and ends.
+    """
+    parser = arguments(description)
+    if redraw is not None:
+        parser.add_argument("--redraw", action="store_true", help="draw the picture again from the figures on record")
+    given = chosen(parser)
+    if redraw is not None and given.redraw:
+        name, draw = redraw
+        draw(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+        raise SystemExit(0)
+    return given.quick
 
 
 def arguments(description: str) -> argparse.ArgumentParser:

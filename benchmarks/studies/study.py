@@ -17,8 +17,8 @@ DOTS, COLOURS = 120, 255
 
 
 class Options(NamedTuple):
-    """quick: tiny sizes, to see that the study runs; folder: where NAME.json and NAME.png go; redraw: the picture alone,
-    of the NAME.json that is there.
+    """quick: tiny sizes, to see that the study runs; folder: where NAME.json and NAME.png go; redraw: the picture, of
+    the NAME.json that is there.
     """
 
     quick: bool
@@ -27,7 +27,7 @@ class Options(NamedTuple):
 
 
 def options(name: str, description: str | None, *, redraws: bool = False) -> Options:
-    """What the command line asks for: --quick and --folder; --redraw of a study whose picture its numbers suffice for."""
+    """What the command line asks for: --quick, --folder, and --redraw of a study whose numbers make its picture."""
     parser = argparse.ArgumentParser(prog=name, description=(description or name).splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that the study runs")
     parser.add_argument("--folder", type=Path, default=Path(), help="where the numbers and the picture go")

@@ -15,7 +15,7 @@ from . import waves as waves
 from .coordinates import neurons as neurons, weights as weights
 from .energy import energy as energy
 from .multipliers import multipliers as multipliers
-from .phase_diagram import phase_diagram as phase_diagram
+from .phase_diagram import border_line as border_line, phase_diagram as phase_diagram
 from .quantiles import quantiles as quantiles
 from .residuals import residuals as residuals
 from .style import colour as colour, heading as heading, style as style, use_style as use_style

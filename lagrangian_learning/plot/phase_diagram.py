@@ -54,8 +54,18 @@ def phase_diagram(
         mesh = drawn.pcolormesh(across, up, shown, cmap=cmap, norm=norm, vmin=low, vmax=high, shading="nearest")
         drawn.figure.colorbar(mesh, ax=drawn, label=label, ticks=levels)
         if border is not None:
-            _line(drawn, across, up, median_of_neighbours(values, over), border, border_label)
+            border_line(drawn, across, up, values, border, over=over, label=border_label)
     return drawn
+
+
+def border_line(
+    ax: Axes, across: Any, up: Any, values: Any, at: float, *, over: tuple[int, int] = (1, 1), label: str | None = None
+) -> None:
+    """Draws the line alone, on which the median of values [U, A] over (rows, columns) of neighbouring cells is `at`."""
+    ax.contour(across, up, median_of_neighbours(values, over), levels=[at], colors=colour("ink"), linewidths=1.6)
+    if label:
+        ax.plot([], [], color=colour("ink"), lw=1.6, label=label)
+        ax.legend()
 
 
 def median_of_neighbours(values: np.ndarray, over: tuple[int, int]) -> np.ndarray:
@@ -66,10 +76,3 @@ def median_of_neighbours(values: np.ndarray, over: tuple[int, int]) -> np.ndarra
     padded = np.pad(np.asarray(values, float), ((rows, rows), (columns, columns)), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, over)
     return np.nanmedian(windows, axis=(-2, -1))
-
-
-def _line(ax: Axes, across: np.ndarray, up: np.ndarray, values: np.ndarray, at: float, label: str | None) -> None:
-    ax.contour(across, up, values, levels=[at], colors=colour("ink"), linewidths=1.6)
-    if label:
-        ax.plot([], [], color=colour("ink"), lw=1.6, label=label)
-        ax.legend()
