@@ -125,8 +125,8 @@ def _drawn(atlas: Atlas, path: pathlib.Path) -> pathlib.Path:
             axes.set_xlim(atlas.ratio[0], atlas.ratio[-1])
     for axes in grid[-1]:
         axes.set_xlabel("ϑ / c")
-    for axes in grid[0]:
-        axes.legend(loc="lower right", fontsize=8)
+    for axes, place in zip(grid[0], ("upper right", "lower right", "center right"), strict=True):
+        axes.legend(loc=place)
     figure.savefig(path)
     return path
 
