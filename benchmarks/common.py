@@ -38,7 +38,7 @@ COLOURS, GREY = CYCLE[:6], NAMED["muted"]
 
 
 def options(description: str, redraw: tuple[str, Callable[[dict], Any]] | None = None) -> bool:
-    """Whether --quick was asked for: tiny sizes and no aims. Its results go to --results, or to a temporary folder.
+    """Whether --quick was asked for: tiny sizes, no thresholds. Its results go to --results, or to a temporary folder.
 
     redraw: (name, draw(record)): with --redraw draws the record of that name in the folder of results again, and ends.
     """
@@ -56,7 +56,7 @@ def options(description: str, redraw: tuple[str, Callable[[dict], Any]] | None =
 def arguments(description: str) -> argparse.ArgumentParser:
     """The arguments that every benchmark has, for one that adds its own."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, no aims, to see that the script runs")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, no thresholds, to see that the script runs")
     parser.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
     return parser
 

@@ -33,7 +33,7 @@ CHECKED = {"float32": 1e-5, "float64": 1e-9}
 MASS_W, THETA, TIME, TARGET = 1.0, 1.0, 0.3, 0.3
 DENSE = 1200  # neurons up to which the residual is measured
 LONG = 2e7  # weights beyond which the doubled ones are timed once
-AIMED = 128  # the least width of the aims: below it a call costs what its few hundred operations cost to start
+JUDGED = 128  # the least width of the thresholds: below it a call costs what its few hundred operations cost to start
 
 
 def problem(network, width, dtype, potential=None):
@@ -235,9 +235,9 @@ def picture(rows):
             for ax, weights in ((usual, "init"), (twice, "twice")):
                 ax.loglog(m, [row[weights]["gradients"] for row in chosen], **style)
     cost.plot([], [], ":", color=common.GREY, lw=1.2, label="a gradient of the same")
-    aimed = [row["m"] for row in rows if row["width"] >= AIMED] or [row["m"] for row in rows]
+    aimed = [row["m"] for row in rows if row["width"] >= JUDGED] or [row["m"] for row in rows]
     ends = [min(aimed), max(1e6, min(aimed)), max(1e6, *aimed)]
-    usual.step(ends, [8, 8, 5], where="pre", color=common.GREY, lw=2, label="aim")
+    usual.step(ends, [8, 8, 5], where="pre", color=common.GREY, lw=2, label="threshold")
     usual.set_ylim(twice.set_ylim(min(usual.get_ylim()[0], twice.get_ylim()[0]), twice.get_ylim()[1]))
     common.finish(cost, "Time of a call", "weights m", "seconds")
     common.finish(usual, "In gradients, weights of init", "weights m", "gradients", legend=False)
@@ -246,16 +246,16 @@ def picture(rows):
     return common.save(made, "right_hand_side")
 
 
-def missed_aims(rows, slopes):
+def missed_thresholds(rows, slopes):
     missed = []
     for row in rows:
         where = f"{row['width']} x {row['depth']}, {row['dtype']}"
         limit = 5 if row["m"] >= 1e6 else 8
-        if row["width"] >= AIMED and row["init"]["gradients"] > limit:
-            missed.append(f"{where}: {row['init']['gradients']:.2f} gradients, aim {limit}")
+        if row["width"] >= JUDGED and row["init"]["gradients"] > limit:
+            missed.append(f"{where}: {row['init']['gradients']:.2f} gradients, threshold {limit}")
         if row["init"].get("residual_measured", 0) > CHECKED[row["dtype"]]:
             missed.append(f"{where}: residual {row['init']['residual_measured']:.1e}")
-    missed += [f"slope {slope:.3f} in {dtype}, aim 1.05" for dtype, slope in slopes.items() if slope > 1.05]
+    missed += [f"slope {slope:.3f} in {dtype}, threshold 1.05" for dtype, slope in slopes.items() if slope > 1.05]
     return missed
 
 
@@ -283,8 +283,8 @@ def main(*, quick=False):
     structured = [measured_other(name, *given, 3 if quick else 11) for name, given in others(quick=quick).items()]
     for row in structured:
         print(f"{row['network']:30} {row['m']:8}  {row['gradients']:5.2f} gradients", flush=True)
-    missed = [] if quick else missed_aims(rows, slopes) + [
-        f"{row['network']}: {row['gradients']:.2f} gradients, aim 5" for row in structured
+    missed = [] if quick else missed_thresholds(rows, slopes) + [
+        f"{row['network']}: {row['gradients']:.2f} gradients, threshold 5" for row in structured
         if row["gradients"] > 5 and "batch" not in row["network"]
     ]  # fmt: skip
     findings = {
