@@ -1,4 +1,4 @@
-"""Every benchmark with a threshold runs on tiny sizes and leaves JSON and a picture; a full run answers its question."""
+"""Every benchmark with a threshold runs on tiny sizes and leaves JSON and a picture; full runs answer questions."""
 
 import dataclasses
 import json
