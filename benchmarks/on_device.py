@@ -6,9 +6,9 @@ XOR ensembles of 1 to 2²⁰ lanes by both engines; the largest network that fit
 lanes of the speech network and of one of 10⁶ weights. What no longer fits the time is left out, and the results say so;
 they are written after every measurement. Figures are of compiled calls, blocked on; seconds of first calls, which
 compile, stand beside. Thresholds: the end of a run differs from the CPU's by at most 1e-9 of its largest entry in
-float64, 1e-3 in float32. TPUs have no float64 arithmetic, and are measured in float32 alone. Figures of a CPU are no figures of
-an accelerator: without one, and without --results, they go to a temporary folder. `--quick` measures the first of each
-kind on tiny sizes.
+float64, 1e-3 in float32. TPUs have no float64 arithmetic, and are measured in float32 alone. Figures of a CPU are no
+figures of an accelerator: without one, and without --results, they go to a temporary folder. `--quick` measures the
+first of each kind on tiny sizes.
 
     python benchmarks/on_device.py [--quick] [--budget 360]
 """

@@ -31,8 +31,8 @@ HOLD_OUT_KEY = 0
 
 class Curves(NamedTuple):
     """Of one way to learn: accuracy on held-out training recordings at the start and after each pass
-    [seeds, passes + 1], on the test recordings at the end [seeds], and, since 27 recordings know only 28 accuracies, the
-    held-out loss ½ Σ (x − y)², the mean over frames [seeds, passes + 1].
+    [seeds, passes + 1], and on the test recordings at the end [seeds]. Since 27 recordings know only 28 accuracies, also
+    the held-out loss ½ Σ (x − y)², the mean over frames [seeds, passes + 1].
     """
 
     held_out: Float[np.ndarray, "seeds passes"]
@@ -143,7 +143,6 @@ def main() -> None:
         question=question,
         seeds=seeds,
         passes=passes,
-        held_out_a_speaker=HELD_OUT,
         learners=findings,
     )
     print("numbers:", path)
@@ -153,9 +152,8 @@ def main() -> None:
 def redraw(folder: Path) -> None:
     """Writes learning_curves.png again, of the learning_curves.json in the folder."""
     found = recorded("learning_curves", folder)["learners"]
-    _drawn_to(
-        folder, {name: Curves(each["held_out"], each["held_out_loss"], each["test"]) for name, each in found.items()}
-    )
+    fields = "held_out", "held_out_loss", "test"
+    _drawn_to(folder, {name: Curves(*(each[field] for field in fields)) for name, each in found.items()})
 
 
 def _drawn_to(folder: Path, curves: dict[str, Curves]) -> None:
