@@ -31,7 +31,7 @@ HOLD_OUT_KEY = 0
 
 class Curves(NamedTuple):
     """Of one way to learn: accuracy on held-out training recordings at the start and after each pass
-    [seeds, passes + 1], and on the test recordings at the end [seeds]. Since 27 recordings know only 28 accuracies, also
+    [seeds, passes + 1], and on the test recordings at the end [seeds]. As 27 recordings know only 28 accuracies, also
     the held-out loss ½ Σ (x − y)², the mean over frames [seeds, passes + 1].
     """
 
