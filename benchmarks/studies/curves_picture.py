@@ -43,6 +43,6 @@ def _differences(axes: Any, curves: dict[str, Any]) -> None:
         axes.plot(passes, seed, color=colour("muted"), lw=0.8, alpha=0.7, label="one seed" if k == 0 else None)
     axes.plot(passes, difference.mean(0), color=colour("weights"), lw=2, label="mean")
     axes.axhline(0, color=colour("ink"), lw=0.6)
-    axes.set_ylabel("%")
-    axes.set_title("held-out loss of the action over backpropagation's, same stream")
+    axes.set_ylabel("difference of the losses, same stream, %")
+    axes.set_title("held-out loss, action against backpropagation")
     axes.legend()

@@ -272,7 +272,7 @@ def _learning(ax: Axes, runs: list[Run]) -> None:
     ax.set_ylabel("mistaken, %")
     ax.set_ylim(0, 1.15 * highest or 1.0)  # room for a single point
     ax.set_xlim(0.5, passes[-1] + 0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(visible=True)
     ax.legend()
 
