@@ -16,7 +16,7 @@ _WATCHED = ("energy", "energy_balance", "constraint_residual", "velocity_residua
 def dataset(path: Any, numbers: dict[str, Any]) -> Any:
     """The records of a solution over time, and before it over lanes; numbers: of its runs as a whole."""
     try:
-        import xarray
+        import xarray  # pyright: ignore[reportMissingImports]  # an extra
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError('to_xarray needs xarray: pip install "lagrangian-learning[xarray]"') from error
     if not is_concrete(path):
