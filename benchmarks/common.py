@@ -27,6 +27,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from lagrangian_learning._palette import COLOURS as NAMED, CYCLE
+
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "lagrangian-learning",
@@ -40,22 +42,32 @@ PACKAGES = (
     "scipy",
     "scikit-learn",
 )
-COLOURS = ("#1f5fa8", "#d9730d", "#2a7f62", "#8b5aa8", "#b03a48", "#6b6b6b")
-GREY = "#6b6b6b"
+COLOURS, GREY = CYCLE[:6], NAMED["muted"]
 
 
 # -- command line ------------------------------------------------------------------------------------------------------
 
 
-def options(description: str) -> bool:
-    """Whether --quick was asked for: tiny sizes and no gates. Its results go to --results, or to a temporary folder."""
-    return chosen(arguments(description)).quick
+def options(description: str, redraw: tuple[str, Callable[[dict], Any]] | None = None) -> bool:
+    """Whether --quick was asked for: tiny sizes, no thresholds. Its results go to --results, or to a temporary folder.
+
+    redraw: (name, draw(record)): with --redraw draws the record of that name in the folder of results again, and ends.
+    """
+    parser = arguments(description)
+    if redraw is not None:
+        parser.add_argument("--redraw", action="store_true", help="draw the picture again from the figures on record")
+    given = chosen(parser)
+    if redraw is not None and given.redraw:
+        name, draw = redraw
+        draw(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+        raise SystemExit(0)
+    return given.quick
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
     """The arguments that every benchmark has, for one that adds its own."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, no gates, to see that the script runs")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, no thresholds, to see that the script runs")
     parser.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
     return parser
 
@@ -192,32 +204,31 @@ def _processor() -> str:
 
 
 def figure(title: str, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
-    """A figure in the style of the package's own, and its axes [rows, columns]."""
+    """A figure in the package's style, which this process keeps, and its axes [rows, columns]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    size = (5.6 * columns + 0.4, 4.2 * rows + 0.6)
-    made = Figure(figsize=size, layout="constrained", facecolor="white")
+    from lagrangian_learning.plot import heading, use_style
+
+    use_style()
+    made = Figure(figsize=(5.6 * columns + 0.4, 4.2 * rows + 0.6))
     FigureCanvasAgg(made)
-    made.suptitle(title, fontsize=14, fontweight="bold", x=0.02, ha="left")
+    heading(made, title)
     return made, made.subplots(rows, columns, squeeze=False)
 
 
 def finish(ax: Any, title: str, x: str, y: str, *, legend: bool = True) -> None:
     """Title, labels, a light grid, no box."""
-    ax.set_title(title, fontsize=11, loc="left")
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
-    ax.grid(visible=True, which="major", color="#d7dbe0", lw=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    ax.set(xlabel=x, ylabel=y)
+    ax.set_title(title)
+    ax.grid(visible=True)
     if legend:
-        ax.legend(fontsize=9, frameon=False)
+        ax.legend()
 
 
 def save(made: Any, name: str) -> Path:
     """results/name.png."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.png"
-    made.savefig(path, dpi=110)
+    made.savefig(path)
     return path

@@ -26,7 +26,7 @@ else:
 
 SMALL = ((2, 2, 1), (13, 32, 9), (64,) * 9)
 LARGE = ((512,) * 9, (2048,) * 5)  # a gradient of a run of these is not what one compiles every day
-GATE = 4.0
+THRESHOLD = 4.0
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -144,19 +144,19 @@ def picture(rows, memories):
                color=common.COLOURS[0])  # fmt: skip
     measured = [row["measured copies"] or 0 for row in memories]
     copies.bar([p + 0.2 for p in places], measured, 0.4, label="measured", color=common.COLOURS[1])
-    copies.axhline(GATE, color=common.GREY, lw=1, label="gate")
+    copies.axhline(THRESHOLD, color=common.GREY, lw=1, label="threshold")
     copies.set_xticks(list(places), labels)
     common.finish(compiles, "To trace and compile", "weights m", "seconds")
     common.finish(copies, "One evaluation, beyond W and Ẇ", "network", "copies of W")
     return common.save(made, "compile_and_memory")
 
 
-def gates(memories):
+def thresholds(memories):
     return [
-        f"{shape(row['sizes'])}, {row['dtype']}: {kind} {row[kind]:.2f}, gate {GATE}"
+        f"{shape(row['sizes'])}, {row['dtype']}: {kind} {row[kind]:.2f}, threshold {THRESHOLD}"
         for row in memories
         for kind in ("planned copies", "measured copies")
-        if row[kind] is not None and row[kind] > GATE
+        if row[kind] is not None and row[kind] > THRESHOLD
     ]
 
 
@@ -174,7 +174,7 @@ def main(*, quick=False):
     rows = [compiling(sizes, differentiated=not quick) for sizes in small]
     rows += [compiling(sizes, differentiated=False) for sizes in large]
     memories = [memory(sizes, dtype) for sizes in large for dtype in (jnp.float32, jnp.float64)]
-    missed = [] if quick else gates(memories)
+    missed = [] if quick else thresholds(memories)
     path = common.write(
         "compile_and_memory",
         question=__doc__.splitlines()[0],

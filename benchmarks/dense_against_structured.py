@@ -26,7 +26,7 @@ SIZES = ((32,) * 4, (64,) * 4, (128,) * 8, (256,) * 16)
 CROSSING = ((32,) * 5, (64,) * 5, (128,) * 5, (256,) * 5, (512,) * 5)
 KAPPAS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)  # (m_x/m_W) width
 SADDLE = 128  # neurons up to which the whole saddle point is factorised
-GATES = {256: 5, 4096: 50}
+THRESHOLDS = {256: 5, 4096: 50}
 AGREEMENT = 1e-10
 TIME = 0.3
 
@@ -163,7 +163,7 @@ def picture(rows, crossings):
     return common.save(made, "dense_against_structured")
 
 
-def gates(rows):
+def thresholds(rows):
     missed = []
     for row in rows:
         missed += [
@@ -172,9 +172,9 @@ def gates(rows):
             if row["difference"][name] > AGREEMENT
         ]
         best = max(row["schur_over"][name] for name in ("waves", "block tridiagonal"))
-        least = GATES.get(row["neurons"], 0)
+        least = THRESHOLDS.get(row["neurons"], 0)
         if best < least:
-            missed.append(f"{row['neurons']} neurons: {best:.1f} times faster than dense, gate {least}")
+            missed.append(f"{row['neurons']} neurons: {best:.1f} times faster than dense, threshold {least}")
     return missed
 
 
@@ -191,7 +191,7 @@ def main(*, quick=False):
     sizes, widths, kappas = (SIZES, CROSSING, KAPPAS) if not quick else (((4,) * 3, (8,) * 3), ((4,) * 3,), (1e-3, 1.0))
     rows = [against_dense(each, 3 if quick or sum(each) > 2000 else 11) for each in sizes]
     crossings = [row for each in widths for row in crossing(each, kappas, 3 if quick else 7)]
-    missed = [] if quick else gates(rows)
+    missed = [] if quick else thresholds(rows)
     findings = {"headline": headline(rows), "missed": missed, "rows": rows, "crossings": crossings}
     path = common.write("dense_against_structured", question=__doc__.splitlines()[0], **findings)
     picture(rows, crossings)

@@ -6,7 +6,7 @@ the start, by `ll.Replay`, over the run alone and over `jax.value_and_grad` of p
 keeping all states to keeping segments. Bytes that a compiled gradient holds, in states (W, Ẇ). Processor seconds to
 trace and compile a run and its gradient. What keeping states costs an adaptive run. Lanes of XOR networks, their
 gradient in the masses, beside `vmap` of the gradient of `diffeqsolve` on dense equations. Aims are reported as they
-are; there is no gate.
+are; there is no threshold.
 
     python benchmarks/gradients.py [--quick]
 """

@@ -31,7 +31,7 @@ def table(prefix):
     """Question, figure and command of every benchmark; links are relative to the page."""
     lines = ["| question | measured | script |", "|---|---|---|"]
     for name, record in records():
-        verdict = "" if not record.get("missed") else " **misses a gate**"
+        verdict = "" if not record.get("missed") else " **misses a threshold**"
         links = f"[`{name}.py`]({prefix}{name}.py), [figures]({prefix}results/{name}.json)"
         picture = f", [picture]({prefix}results/{name}.png)" if (HERE / "results" / f"{name}.png").exists() else ""
         lines.append(f"| {record['question']} | {record['headline']}{verdict} | {links}{picture} |")

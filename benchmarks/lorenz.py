@@ -4,7 +4,8 @@ d/dρ of |y(1)|² for lanes with ρ from 20 to 30, float64, adaptive Tsit5 steps
 `ll.value_and_grad_batch`, whose every call chooses its steps anew, and by gradsolve 0.2 (PyPI), whose closure records
 steps once. Its gradient is timed compiled, over steps recorded before ("replayed"), and with the recording of new ones,
 as its README calls it ("recorded anew"), by each engine that is installed. Errors are against Diffrax's Dopri8 at
-tolerances of 1e-12; times at an error of 1e-6 are read off straight lines in log time and log error. Nothing gates.
+tolerances of 1e-12; times at an error of 1e-6 are read off straight lines in log time and log error. There is no
+threshold.
 
     pip install "gradsolve[warp]" && python benchmarks/lorenz.py [--quick]
 """

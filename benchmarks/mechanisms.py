@@ -3,8 +3,8 @@
 By the defaults of `simulate`, against `diffrax.diffeqsolve` with the same stepper and tolerances over a field written
 by hand: a Toda lattice of 200, and a chain of 32 links, ours in the 64 Cartesian coordinates of its joints under 32
 constraints, theirs in its 32 angles, where nothing is constrained. Kepler's ellipse by `ll.Rattle` against a `lax.scan`
-of leapfrog steps written by hand. Each pair must come to the same end, which is the only gate; aims are reported as
-they are.
+of leapfrog steps written by hand. Each pair must come to the same end, which is the only threshold; aims are reported
+as they are.
 
     python benchmarks/mechanisms.py [--quick]
 """

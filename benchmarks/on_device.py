@@ -5,10 +5,10 @@ order of importance: what the device can do; one run here and on the CPU of the 
 XOR ensembles of 1 to 2²⁰ lanes by both engines; the largest network that fits the memory; a gradient through a run;
 lanes of the speech network and of one of 10⁶ weights. What no longer fits the time is left out, and the results say so;
 they are written after every measurement. Figures are of compiled calls, blocked on; seconds of first calls, which
-compile, stand beside. Gates: the end of a run differs from the CPU's by at most 1e-9 of its largest entry in float64,
-1e-3 in float32. TPUs have no float64 arithmetic, and are measured in float32 alone. Figures of a CPU are no figures of
-an accelerator: without one, and without --results, they go to a temporary folder. `--quick` measures the first of each
-kind on tiny sizes.
+compile, stand beside. Thresholds: the end of a run differs from the CPU's by at most 1e-9 of its largest entry in
+float64, 1e-3 in float32. TPUs have no float64 arithmetic, and are measured in float32 alone. Figures of a CPU are no
+figures of an accelerator: without one, and without --results, they go to a temporary folder. `--quick` measures the
+first of each kind on tiny sizes.
 
     python benchmarks/on_device.py [--quick] [--budget 360]
 """
@@ -36,7 +36,7 @@ else:
 
 QUESTION = __doc__.splitlines()[0]
 BUDGET, RESERVE = 360.0, 8.0  # seconds; the second are for the picture
-GATES = {"float64": 1e-9, "float32": 1e-3}
+THRESHOLDS = {"float64": 1e-9, "float32": 1e-3}
 STEP, HEUN, STAGES = 0.01, diffrax.Heun(), 2
 XOR, SPEECH, MILLION = (2, 2, 1), (13, 32, 9), (512,) * 5
 FEW, MOST_STEPS = 4, 20_000
@@ -362,12 +362,12 @@ def shape(network: tuple[int, ...]) -> str:
 
 
 def missed(rows: list[schedule.Row]) -> list[str]:
-    """The runs and gradients that differ from the CPU's by more than the gate of their dtype."""
+    """The runs and gradients that differ from the CPU's by more than the threshold of their dtype."""
     compared = [row for row in rows if row.get("apart") is not None]
     return [
-        f"{row['kind']}, {row['name']}: {row['apart']:.1e} apart from the CPU, gate {GATES[row['dtype']]:.0e}"
+        f"{row['kind']}, {row['name']}: {row['apart']:.1e} apart from the CPU, threshold {THRESHOLDS[row['dtype']]:.0e}"
         for row in compared
-        if not row["apart"] <= GATES[row["dtype"]]
+        if not row["apart"] <= THRESHOLDS[row["dtype"]]
     ]
 
 
@@ -375,13 +375,13 @@ def headline(rows: list[schedule.Row]) -> str:
     """The figures in a line."""
     measured = [row for row in rows if row["status"] == "measured"]
     parts = []
-    for dtype in GATES:
+    for dtype in THRESHOLDS:
         rates = [row for row in measured if row["kind"] == "XOR" and row["dtype"] == dtype]
         if rates:
             best = max(rates, key=lambda row: row["evaluations_a_second"])
             parts.append(f"XOR {best['name']}: {best['evaluations_a_second'] / 1e6:.3g} million evaluations a second")
     parts += [f"{row['dtype']}, {row['summary']}" for row in measured if row["kind"] == "large"]
-    for dtype in GATES:
+    for dtype in THRESHOLDS:
         ends = [row["apart"] for row in measured if row["kind"] == "agreement" and row["dtype"] == dtype]
         parts += [f"at most {max(ends):.1e} apart from the CPU in {dtype}"] if ends else []
     left = sum(row["status"] != "measured" for row in rows)

@@ -8,7 +8,7 @@ the loss. One evaluation (Ẅ and δ) inside a scan, and as a stage of `simulate
 step of Heun's method), in gradients inside a scan: of the network on an input that stands still, and with its signals
 evaluated at every time. Milliseconds of a second call of `simulate` through two steps, of `initial_state` and of
 `accelerations`. Seconds of processor time to trace and compile `simulate` against `diffeqsolve`.
-Aims are reported as they are; there is no gate.
+Aims are reported as they are; there is no threshold.
 
     python benchmarks/one_run.py [--quick]
 """

@@ -7,7 +7,7 @@ weights. The residual is measured again in NumPy, in double precision, with (10)
 same of a digraph of a hundred thousand neurons and a million edges, of a convolutional chain of a million weights, and
 of that chain seeing a batch of signals at once.
 
-    python benchmarks/right_hand_side.py [--quick]
+    python benchmarks/right_hand_side.py [--quick] [--redraw]
 """
 
 import equinox as eqx
@@ -33,7 +33,7 @@ CHECKED = {"float32": 1e-5, "float64": 1e-9}
 MASS_W, THETA, TIME, TARGET = 1.0, 1.0, 0.3, 0.3
 DENSE = 1200  # neurons up to which the residual is measured
 LONG = 2e7  # weights beyond which the doubled ones are timed once
-GATED = 128  # the least width of the gates: below it a call costs what its few hundred operations cost to start
+JUDGED = 128  # the least width of the thresholds: below it a call costs what its few hundred operations cost to start
 
 
 def problem(network, width, dtype, potential=None):
@@ -222,33 +222,40 @@ def table(rows):
 
 
 def picture(rows):
-    made, ((cost, ratio),) = common.figure("One evaluation of all accelerations and multipliers", columns=2)
+    """A dtype a colour, a depth a shape of the markers; the gradient beside them is a dotted line without."""
+    made, (axes,) = common.figure("One evaluation of all accelerations and multipliers", columns=3)
+    cost, usual, twice = axes
     for colour, dtype in zip(common.COLOURS, RESIDUAL, strict=False):
         for marker, depth in zip("os^Dv", sorted({row["depth"] for row in rows}), strict=False):
             chosen = [row for row in rows if (row["dtype"], row["depth"]) == (dtype, depth)]
             m = [row["m"] for row in chosen]
-            style = {"color": colour, "marker": marker}
-            cost.loglog(m, [row["init"]["seconds"] for row in chosen], "-", label=f"{dtype}, {depth} layers", **style)
-            cost.loglog(m, [row["init"]["gradient_seconds"] for row in chosen], ":", mfc="white", **style)
-            ratio.loglog(m, [row["init"]["gradients"] for row in chosen], "-", **style)
-            ratio.loglog(m, [row["twice"]["gradients"] for row in chosen], ":", mfc="white", **style)
-    gate = [row["m"] for row in rows if row["width"] >= GATED] or m
-    ratio.step([min(gate), 1e6, max(gate)], [8, 8, 5], where="pre", color=common.GREY, lw=2, label="gate of the filled")
-    common.finish(cost, "Time of a call; open: of a gradient", "weights m", "seconds")
-    common.finish(ratio, "In gradients; open: weights twice as large", "weights m", "gradients")
+            style = {"color": colour, "marker": marker, "ms": 5, "label": f"{dtype}, {depth} layers"}
+            cost.loglog(m, [row["init"]["seconds"] for row in chosen], **style)
+            cost.loglog(m, [row["init"]["gradient_seconds"] for row in chosen], ":", color=colour, lw=1.2)
+            for ax, weights in ((usual, "init"), (twice, "twice")):
+                ax.loglog(m, [row[weights]["gradients"] for row in chosen], **style)
+    cost.plot([], [], ":", color=common.GREY, lw=1.2, label="a gradient of the same")
+    aimed = [row["m"] for row in rows if row["width"] >= JUDGED] or [row["m"] for row in rows]
+    ends = [min(aimed), max(1e6, min(aimed)), max(1e6, *aimed)]
+    usual.step(ends, [8, 8, 5], where="pre", color=common.GREY, lw=2, label="threshold")
+    usual.set_ylim(twice.set_ylim(min(usual.get_ylim()[0], twice.get_ylim()[0]), twice.get_ylim()[1]))
+    common.finish(cost, "Time of a call", "weights m", "seconds")
+    common.finish(usual, "In gradients, weights of init", "weights m", "gradients", legend=False)
+    usual.legend(*[part[-1:] for part in usual.get_legend_handles_labels()])
+    common.finish(twice, "In gradients, weights twice as large", "weights m", "gradients", legend=False)
     return common.save(made, "right_hand_side")
 
 
-def gates(rows, slopes):
+def missed_thresholds(rows, slopes):
     missed = []
     for row in rows:
         where = f"{row['width']} x {row['depth']}, {row['dtype']}"
         limit = 5 if row["m"] >= 1e6 else 8
-        if row["width"] >= GATED and row["init"]["gradients"] > limit:
-            missed.append(f"{where}: {row['init']['gradients']:.2f} gradients, gate {limit}")
+        if row["width"] >= JUDGED and row["init"]["gradients"] > limit:
+            missed.append(f"{where}: {row['init']['gradients']:.2f} gradients, threshold {limit}")
         if row["init"].get("residual_measured", 0) > CHECKED[row["dtype"]]:
             missed.append(f"{where}: residual {row['init']['residual_measured']:.1e}")
-    missed += [f"slope {slope:.3f} in {dtype}, gate 1.05" for dtype, slope in slopes.items() if slope > 1.05]
+    missed += [f"slope {slope:.3f} in {dtype}, threshold 1.05" for dtype, slope in slopes.items() if slope > 1.05]
     return missed
 
 
@@ -276,8 +283,8 @@ def main(*, quick=False):
     structured = [measured_other(name, *given, 3 if quick else 11) for name, given in others(quick=quick).items()]
     for row in structured:
         print(f"{row['network']:30} {row['m']:8}  {row['gradients']:5.2f} gradients", flush=True)
-    missed = [] if quick else gates(rows, slopes) + [
-        f"{row['network']}: {row['gradients']:.2f} gradients, gate 5" for row in structured
+    missed = [] if quick else missed_thresholds(rows, slopes) + [
+        f"{row['network']}: {row['gradients']:.2f} gradients, threshold 5" for row in structured
         if row["gradients"] > 5 and "batch" not in row["network"]
     ]  # fmt: skip
     findings = {
@@ -295,4 +302,4 @@ def main(*, quick=False):
 
 
 if __name__ == "__main__":
-    main(quick=common.options(__doc__))
+    main(quick=common.options(__doc__, redraw=("right_hand_side", lambda found: picture(found["rows"]))))

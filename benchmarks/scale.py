@@ -1,8 +1,8 @@
 """Does `ll.estimate` predict how long a step takes?
 
 Runs of the XOR network, of the speech network and of networks up to 10⁷ weights, alone and as lanes of
-`ll.simulate_batch`, against what `ll.estimate` said before (docs/scale.md holds the model). Gate: every time within a
-factor of three. Memory, operations and bytes: benchmarks/scale_compiled.py.
+`ll.simulate_batch`, against what `ll.estimate` said before (docs/scale.md holds the model). Threshold: every time
+within a factor of three. Memory, operations and bytes: benchmarks/scale_compiled.py.
 
     python benchmarks/scale.py [--quick]
 """

@@ -4,8 +4,8 @@ Memory of the program that `simulate` or a chunk of `simulate_batch` compiles, o
 the law, for 10³ to 10⁸ weights and 1 to 10⁶ lanes, against XLA's own memory and cost analysis. Everything is compiled
 for shapes and nothing is run. XLA counts the body of a loop once: an evaluation is compared with one solver step.
 
-Gate: all within 1.3, memory and bytes where they are a megabyte or more (below, what XLA keeps for itself is all there
-is), operations from 10³ weights on.
+Threshold: all within 1.3, memory and bytes where they are a megabyte or more (below, what XLA keeps for itself is all
+there is), operations from 10³ weights on.
 
     python benchmarks/scale_compiled.py [--quick]
 """

@@ -35,7 +35,7 @@ METHODS = {
     "Kvaerno5": diffrax.Kvaerno5(),
 }
 EXPLICIT = {"Tsit5": 3.0, "Dopri8": 6.0}  # about how long their steps can be, in 1/ϑ
-GATES = {"midpoint": 1.05, "fourth order": 1.05}  # steps at ϑ = 10⁸ over those of the gradient flow
+THRESHOLDS = {"midpoint": 1.05, "fourth order": 1.05}  # steps at ϑ = 10⁸ over those of the gradient flow
 
 
 def problem():
@@ -226,7 +226,7 @@ def main():
     thetas, tolerances = ((1.0, 1e8), TOLERANCES[2:8:2]) if quick else (THETAS, TOLERANCES)
     rows, references, confirmed = measured(thetas, tolerances, 1 if quick else 5)
     found = anchor(references[THETAS[-1]])
-    missed = [name for name, gate in GATES.items() if found[name]["ratio"] > gate]
+    missed = [name for name, threshold in THRESHOLDS.items() if found[name]["ratio"] > threshold]
     fourth = [row["steps"] for row in rows if row["method"] == "ExponentialRK4"]
     explicit = [row for row in rows if row["method"] == "Tsit5"]
     headline = (
@@ -239,7 +239,7 @@ def main():
         headline += f", {explicit[-1]['steps']} of Tsit5 at ϑ = {explicit[-1]['theta']:.0e}"
     common.write(
         "stiffness", question=__doc__.splitlines()[0], headline=headline, missed=[] if quick else missed,
-        gates=GATES, error=ERROR, anchor=found, rows=rows, reference_against_kvaerno5_at_1e_9=confirmed,
+        thresholds=THRESHOLDS, error=ERROR, anchor=found, rows=rows, reference_against_kvaerno5_at_1e_9=confirmed,
     )  # fmt: skip
     draw(rows, found)
     print(headline)

@@ -36,7 +36,7 @@ TOLERANCES = (1e-4, 1e-6, 1e-7, 3e-8, 1e-8, 1e-9, 1e-11)
 IDA_TOLERANCES = (1e-5, 1e-7, 1e-9)
 FINEST = 1e-11  # of IDA, which confirms the reference
 RADAU_TOLERANCES = {"three neurons": (1e-4, 1e-6, 1e-8), "XOR": (1e-4, 1e-6, 1e-8), "134 coordinates": (1e-6,)}
-ERROR, GATES = 1e-6, {"dense": 3, "scipy-dae Radau": 1000}
+ERROR, THRESHOLDS = 1e-6, {"dense": 3, "scipy-dae Radau": 1000}
 DENSE, SCHUR = "dense saddle point, Diffrax Dopri8", "dense Schur, Diffrax Dopri8"
 UNROLLED = 8  # neurons up to which elimination on scalars is tried: beyond, it takes long to compile and is slower
 
@@ -237,14 +237,14 @@ def picture(findings):
     return common.save(made, "work_precision")
 
 
-def gates(findings):
+def thresholds(findings):
     each = findings["134 coordinates"]
     best = each["at_1e-6"]
     missed = [f"{name}: reference off IDA" for name, e in findings.items() if e["reference_against_ida"] > ERROR]
-    for rival, least in ((DENSE, GATES["dense"]), ("scipy-dae Radau", GATES["scipy-dae Radau"])):
+    for rival, least in ((DENSE, THRESHOLDS["dense"]), ("scipy-dae Radau", THRESHOLDS["scipy-dae Radau"])):
         times = best.get("times", {}).get(rival)
         if times is None or times < least:
-            missed.append(f"{rival} takes {times} times as long as {best.get('best')}, gate {least}")
+            missed.append(f"{rival} takes {times} times as long as {best.get('best')}, threshold {least}")
     return missed
 
 
@@ -270,7 +270,7 @@ def main(*, quick=False):
         rows, confirmed = measured(Problem(sizes, 0.5 if quick else END), name, quick=quick)
         findings[name] = {"rows": rows, "reference_against_ida": confirmed, "at_1e-6": compared(rows)}
         print(table({name: findings[name]}), flush=True)
-    missed = [] if quick else gates(findings)
+    missed = [] if quick else thresholds(findings)
     path = common.write(
         "work_precision",
         question=__doc__.splitlines()[0],

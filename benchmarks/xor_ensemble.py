@@ -5,7 +5,7 @@ Heun's method, lanes that differ in weights and inputs: `ll.simulate_batch` by e
 `ll.simulate` too, against the rivals of baselines.py on the same steps, from one lane to 2²⁰; ours keeps its monitors
 of energy and drift, theirs have none. All must agree on where the lanes end. At 4096 lanes in float64 through 2048
 steps too: there the overhead of a call, which weighs on the short runs, does not matter. Then the speech network and
-one of 10⁶ weights, by the engine that is picked for them, and how much of the device that is. Gates: 7 times
+one of 10⁶ weights, by the engine that is picked for them, and how much of the device that is. Thresholds: 7 times
 `jax.vmap(diffeqsolve)` at 4096 lanes in float64 on a CPU, 20 times on an accelerator; ends within 1e-10 in float64. The
 fraction of the C program's speed, and ten million a second, are aims and reported as they are.
 
@@ -34,7 +34,7 @@ else:
 
 STAGES, AGREE = 2, 1e-10
 LANES = {np.float64: (1, 32, 1024, 4096, 65536, 2**20), np.float32: (1024, 4096, 65536, 2**20)}
-QUICK_LANES, GATED = (16,), 4096
+QUICK_LANES, JUDGED = (16,), 4096
 LONG = 2048  # steps
 CALLED_OFTEN = {"cpu": 2**17}  # larger batches are many chunks, compiled before: one call is enough
 SLOW_LANES = {"cpu": 4096}  # what takes a microsecond an evaluation is not waited for beyond
@@ -142,7 +142,7 @@ def measured(count: int, dtype: Any, libraries: dict[str, Any], refused: dict[st
 
 def measured_long(libraries: dict[str, Any], fastest: str, *, quick: bool) -> dict:
     """The same of a long run, by our fastest engine, the dense rival and C; compiled before, since steps are values."""
-    count, steps = (QUICK_LANES[0], 16) if quick else (GATED, LONG)
+    count, steps = (QUICK_LANES[0], 16) if quick else (JUDGED, LONG)
     lanes = baselines.ensemble(count)
     few = {name: library for name, library in libraries.items() if name == "C"}
     timed = {name: call for name, call in calls(lanes, steps, few).items() if name in {fastest, DENSE, "C"}}
@@ -208,14 +208,14 @@ def other(sizes: tuple[int, ...], count: int, hardware: ll.costs.Hardware, *, qu
     }
 
 
-def gates(rows: list[dict], long: dict) -> list[str]:
+def thresholds(rows: list[dict], long: dict) -> list[str]:
     listed = [*doubles(rows), long]
     missed = [
         f"ends of {row['lanes']} lanes lie {row['apart']:.1g} apart after {row['steps']} steps"
         for row in listed
         if row["apart"] > AGREE
     ]
-    row = gated(rows)
+    row = judged(rows)
     wanted = FACTOR.get(jax.default_backend(), 20.0)
     if row["over_dense"] < wanted:
         missed.append(f"{row['over_dense']:.1f} times {DENSE}, wanted {wanted:g}")
@@ -226,13 +226,13 @@ def doubles(rows: list[dict]) -> list[dict]:
     return [row for row in rows if row["dtype"] == "float64"]
 
 
-def gated(rows: list[dict]) -> dict:
-    """The batch that gates and headline are about; the last of a quick run, which has no gates."""
-    return next((row for row in doubles(rows) if row["lanes"] == GATED), doubles(rows)[-1])
+def judged(rows: list[dict]) -> dict:
+    """The batch that thresholds and headline are about; the last of a quick run, which has no thresholds."""
+    return next((row for row in doubles(rows) if row["lanes"] == JUDGED), doubles(rows)[-1])
 
 
 def headline(rows: list[dict], long: dict) -> str:
-    row = gated(rows)
+    row = judged(rows)
     return (
         f"XOR, {row['lanes']} lanes in float64 ({row['best']}): {rate_of(row)} a second through {row['steps']} steps, "
         f"{row['over_dense']:.1f} times `{DENSE}` on dense equations{of_c(row, ' of a C program on as many cores')}; "
@@ -285,7 +285,7 @@ def main(*, quick: bool = False) -> None:
         for count in QUICK_LANES if quick else batches:
             rows.append(measured(count, dtype, libraries[dtype], refused, quick=quick))
             print(line(rows[-1]), flush=True)
-    long = measured_long(libraries[np.float64], gated(rows)["best"], quick=quick)
+    long = measured_long(libraries[np.float64], judged(rows)["best"], quick=quick)
     print(line(long), flush=True)
     if (missing := baselines.missing_torch()) is not None:
         refused["torchdiffeq"] = missing
@@ -297,7 +297,7 @@ def main(*, quick: bool = False) -> None:
     flops = flops_of_xor()
     for row in (*rows, long):
         row["of_peak_arithmetic"] = row["rates"][row["best"]] * flops / hardware.flops[row["dtype"]]
-    missed = [] if quick else gates(rows, long)
+    missed = [] if quick else thresholds(rows, long)
     best = max(row["rates"][row["best"]] for row in doubles([*rows, long]))
     findings = {
         "headline": headline(rows, long),

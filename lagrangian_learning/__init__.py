@@ -1,7 +1,7 @@
 """Learning as mechanics: cognitive actions, their Euler–Lagrange equations, and their integration in JAX.
 
 What most programs need stands here; the rest is in the namespaces `mechanics`, `networks`, `signals`, `data`,
-`learning`, `laws`, `multipliers`, `waves`, `boundary`, `batch`, `costs` and `verify`.
+`learning`, `laws`, `multipliers`, `waves`, `boundary`, `batch`, `costs`, `verify` and `plot`.
 """
 
 import importlib
@@ -84,13 +84,13 @@ from .steppers import (
 )
 
 if TYPE_CHECKING:
-    from . import fused as fused
+    from . import fused as fused, plot as plot
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """The optional room `fused`, loaded when asked for."""
-    if name == "fused":
-        return importlib.import_module(".fused", __name__)
+    """The optional rooms, loaded when asked for: `fused`, and `plot`, which needs matplotlib."""
+    if name in {"fused", "plot"}:
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -41,10 +41,8 @@ from scipy.integrate import solve_ivp
 import lagrangian_learning as ll
 
 jax.config.update("jax_enable_x64", True)  # float64 is the user's choice; the library works in float32, too
-plt.rcParams.update(
-    {"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
-)
-BLUE, RED, GREY = "#1f5fa8", "#c8481c", "#8a8f98"
+ll.plot.use_style()
+BLUE, RED, GREY = map(ll.plot.colour, ("weights", "multipliers", "muted"))
 
 # %% [markdown]
 # ## A network that learns XOR by moving

@@ -45,10 +45,8 @@ from lagrangian_learning.networks import state_jacobian, weight_jacobian
 from lagrangian_learning.verify.handwritten import HandEquations, Moment, on_edges
 
 jax.config.update("jax_enable_x64", True)
-plt.rcParams.update(
-    {"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
-)
-BLUE, RED, GREY = "#1f5fa8", "#c8481c", "#8a8f98"
+ll.plot.use_style()
+BLUE, RED, GREY = map(ll.plot.colour, ("weights", "multipliers", "muted"))
 init_vprinting(use_latex="mathjax")  # SymPy shall write time derivatives as dots
 
 # %% [markdown]

@@ -40,10 +40,8 @@ import lagrangian_learning as ll
 from lagrangian_learning.networks import state_jacobian, weight_jacobian
 
 jax.config.update("jax_enable_x64", True)
-plt.rcParams.update(
-    {"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
-)
-BLUE, RED, GREY, GREEN = "#1f5fa8", "#c8481c", "#8a8f98", "#2a7f62"
+ll.plot.use_style()
+BLUE, RED, GREY, GREEN = map(ll.plot.colour, ("weights", "multipliers", "muted", "neurons"))
 
 # %% [markdown]
 # ## 1 · What the Cauchy data must satisfy

@@ -43,10 +43,8 @@ import lagrangian_learning as ll
 from lagrangian_learning.networks import state_jacobian
 
 jax.config.update("jax_enable_x64", True)
-plt.rcParams.update(
-    {"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
-)
-BLUE, RED, GREY = "#1f5fa8", "#c8481c", "#8a8f98"
+ll.plot.use_style()
+BLUE, RED, GREY = map(ll.plot.colour, ("weights", "multipliers", "muted"))
 
 # %% [markdown]
 # ## 1 · The deltas: (16), (17) and the three-neuron example

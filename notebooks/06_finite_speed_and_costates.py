@@ -48,9 +48,8 @@ from sympy.calculus.euler import euler_equations
 import lagrangian_learning as ll
 
 jax.config.update("jax_enable_x64", True)
-plt.rcParams.update({"figure.dpi": 80, "axes.titlelocation": "left"})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, RED, GREY, GREEN = "#1f5fa8", "#c8481c", "#8a8f98", "#1d8a4a"
+ll.plot.use_style()
+BLUE, RED, GREY, GREEN = map(ll.plot.colour, ("weights", "multipliers", "muted", "neurons"))
 
 # %% [markdown]
 # ## A · The lost term

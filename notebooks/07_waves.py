@@ -47,9 +47,9 @@ from lagrangian_learning.learning.waves import wave_frames
 from lagrangian_learning.plot.waves.scenes import Lattice, lattice, scene
 
 jax.config.update("jax_enable_x64", True)
-plt.rcParams.update({"figure.dpi": 70, "axes.titlelocation": "left"})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, RED, GREY, GREEN = "#1f5fa8", "#c8481c", "#8a8f98", "#1d8a4a"
+ll.plot.use_style()
+plt.rcParams["figure.dpi"] = 70
+BLUE, RED, GREY, GREEN = map(ll.plot.colour, ("weights", "multipliers", "muted", "neurons"))
 
 # %% [markdown]
 # ## A · The waves, and what they carry

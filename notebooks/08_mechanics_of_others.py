@@ -50,8 +50,7 @@ from scipy.special import ellipj
 import lagrangian_learning as ll
 
 jax.config.update("jax_enable_x64", True)
-plt.rcParams.update({"figure.dpi": 80, "axes.titlelocation": "left"})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+ll.plot.use_style()
 
 rows = []  # problem, where the answer comes from, what is allowed, what we measure
 
@@ -428,8 +427,8 @@ figure, ax = plt.subplots(figsize=(8, 4.2), layout="constrained")
 places = np.arange(len(rows))[::-1]
 allowed, measured = np.array([row[2] for row in rows]), np.maximum([row[3] for row in rows], 1e-17)
 ax.hlines(places, measured, allowed, color="0.8", lw=1)
-ax.plot(measured, places, "o", color="#1f5fa8", label="ours")
-ax.plot(allowed, places, "|", color="#c8481c", ms=12, mew=2, label="allowed")
+ax.plot(measured, places, "o", color=ll.plot.colour("weights"), label="ours")
+ax.plot(allowed, places, "|", color=ll.plot.colour("multipliers"), ms=12, mew=2, label="allowed")
 ax.set(xscale="log", xlabel="error", yticks=places, title="every blue dot must lie left of its red bar")
 ax.set_yticklabels([row[0] for row in rows], fontsize=8)
 ax.grid(axis="x", color="0.9")

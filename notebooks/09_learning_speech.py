@@ -49,9 +49,8 @@ import numpy as np
 
 import lagrangian_learning as ll
 
-plt.rcParams.update({"figure.dpi": 80, "axes.titlelocation": "left"})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, RED, GREY = "#1f5fa8", "#c8481c", "#8a8f98"
+ll.plot.use_style()
+BLUE, RED, GREY = map(ll.plot.colour, ("weights", "multipliers", "muted"))
 
 # %% [markdown]
 # ## The stream

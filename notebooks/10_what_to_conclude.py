@@ -37,9 +37,8 @@ from IPython.display import Markdown
 import lagrangian_learning as ll
 
 jax.config.update("jax_enable_x64", True)
-plt.rcParams.update({"figure.dpi": 80, "axes.titlelocation": "left"})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, RED, GREY = "#1f5fa8", "#c8481c", "#8a8f98"
+ll.plot.use_style()
+BLUE, RED, GREY = map(ll.plot.colour, ("weights", "multipliers", "muted"))
 
 # %% [markdown]
 # ## All verdicts

@@ -1,4 +1,4 @@
-"""Every benchmark with a gate runs on tiny sizes and leaves JSON and a picture; what it finds is for its full run."""
+"""Every benchmark with a threshold runs on tiny sizes and leaves JSON and a picture; full runs answer questions."""
 
 import dataclasses
 import json
@@ -50,7 +50,7 @@ MISSES = {
 KNOWN_TO_MISS = {"device_gates"}
 SHORT = {"on_device": ["--budget", "30"]}  # what does not fit is skipped and recorded
 ON_ACCELERATORS = {"on_device"}  # recorded where there is one
-GATED = {*SCRIPTS, "stiffness"} - {name for name in ON_ACCELERATORS if not (RESULTS / f"{name}.json").exists()}
+JUDGED = {*SCRIPTS, "stiffness"} - {name for name in ON_ACCELERATORS if not (RESULTS / f"{name}.json").exists()}
 CHOICES = {"digits_constants": digits.Constants(), "speech_constants": speech.Constants()}
 STUDIES = {"phase_diagram", "robustness", "learning_curves"}
 BASELINES = {"classical"}
@@ -76,19 +76,19 @@ def recorded(name):
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def test_every_recorded_result_has_gates_or_is_known_to_have_none():
-    assert {
-        path.stem for path in RESULTS.glob("*.json")
-    } == GATED | KNOWN_TO_MISS | CHOICES.keys() | STUDIES | BASELINES
+def test_every_recorded_result_is_judged_or_is_known_to_have_nothing_to_judge():
+    assert {path.stem for path in RESULTS.glob("*.json")} == (
+        JUDGED | KNOWN_TO_MISS | CHOICES.keys() | STUDIES | BASELINES
+    )
 
 
-@pytest.mark.parametrize("name", sorted(GATED))
-def test_no_recorded_result_misses_its_gates(name):
+@pytest.mark.parametrize("name", sorted(JUDGED))
+def test_no_recorded_result_misses_its_thresholds(name):
     assert recorded(name)["missed"] == []
 
 
 def test_no_figure_of_a_cpu_is_recorded_as_one_of_a_device():
-    assert "on_device" not in GATED or recorded("on_device")["accelerator"]
+    assert "on_device" not in JUDGED or recorded("on_device")["accelerator"]
 
 
 def scheduled(budget, measurements):
@@ -148,7 +148,7 @@ def test_a_device_that_computes_otherwise_than_the_cpu_misses_a_gate():
     found = on_device.apart(lambda: next(ends))
     assert found == pytest.approx(0.2)
     row = {"kind": "agreement", "name": "one", "status": "measured", "apart": found, "dtype": "float64"}
-    assert on_device.missed([row]) == ["agreement, one: 2.0e-01 apart from the CPU, gate 1e-09"]
+    assert on_device.missed([row]) == ["agreement, one: 2.0e-01 apart from the CPU, threshold 1e-09"]
     assert on_device.missed([row | {"apart": np.nan}])
     assert not on_device.missed([row | {"apart": 1e-12}, {"kind": "XOR", "name": "two", "status": "skipped"}])
 

@@ -72,22 +72,24 @@ def limit_study(network: Any = None, key: Array | None = None) -> tuple[Limit, .
 
 def draw(limits: tuple[Limit, ...], path: str | pathlib.Path) -> pathlib.Path:
     """One log-log picture of all limits with their fitted slopes."""
-    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
+    from lagrangian_learning.plot import colour, style
 
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for limit, marker in zip(limits, "os^", strict=True):
-        axes.loglog(limit.parameter, limit.error, marker=marker, label=f"{limit.name}   (slope {limit.slope:.2f})")
-    span = np.array([limits[0].parameter[-1], limits[0].parameter[0]])
-    axes.loglog(span, limits[0].error[-1] / 3 * span / span[0], "k:", label="slope 1")
-    axes.set(xlabel="what goes to zero", ylabel="error of the weights at t = 2", title="The limits of the action")
-    axes.legend(fontsize=8, frameon=False)
-    axes.grid(alpha=0.3)
     path = pathlib.Path(path)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    with style():
+        figure = Figure(figsize=(8.5, 5.5))
+        axes = figure.subplots()
+        for limit, marker in zip(limits, "os^", strict=True):
+            axes.loglog(limit.parameter, limit.error, marker=marker, label=f"{limit.name}; slope {limit.slope:.2f}")
+        span = np.array([limits[0].parameter[-1], limits[0].parameter[0]])
+        below = limits[0].error[-1] / 3 * span / span[0]
+        axes.loglog(span, below, ":", color=colour("muted"), label="slope 1")
+        axes.set(xlabel="what goes to zero", ylabel="error of the weights at t = 2")
+        axes.set_title("The limits of the action")
+        axes.grid(visible=True)
+        figure.legend(loc="outside lower left")
+        figure.savefig(path)
     return path
 
 

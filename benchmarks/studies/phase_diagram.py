@@ -10,10 +10,11 @@ target is L − 1 frames old, the output 2L − 1, and at each L stands another 
 delays where the cosine falls, and is measured to be right within 3 %: the period grows as (L − 1)^0.9, by less than
 L − 1 since the output's share of the error falls with depth.
 
-    python -m benchmarks.studies.phase_diagram [--quick] [--folder FOLDER]
+    python -m benchmarks.studies.phase_diagram [--quick] [--folder FOLDER] [--redraw]
 """
 
 import functools
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import diffrax
@@ -25,7 +26,7 @@ from jaxtyping import Array, PyTree
 import lagrangian_learning as ll
 
 from .phase_picture import draw
-from .study import options, picture, write
+from .study import options, picture, recorded, write
 from .wave_delays import period_of, sensitivities
 
 NETWORK = ll.Layered((2, 3, 3, 1))
@@ -213,7 +214,10 @@ def _crossing(across: np.ndarray, cosine: np.ndarray) -> float:
 
 def main() -> None:
     """Computes both diagrams, fits their boundaries, and writes phase_diagram.json and phase_diagram.png."""
-    asked = options("phase_diagram", __doc__)
+    asked = options("phase_diagram", __doc__, redraws=True)
+    if asked.redraw:
+        redraw(asked.folder)
+        return
     points, networks = (8, (1, 1)) if asked.quick else (48, (NUM_NETWORKS, NUM_WAVE_NETWORKS))
     flow = continuous(np.geomspace(1e-2, 30, points), np.geomspace(1, 1e3, points), networks[0])
     depths = np.array(DEPTHS[:3] if asked.quick else DEPTHS)
@@ -238,8 +242,24 @@ def main() -> None:
     question = "Over which input speeds and information speeds is the gradient of travelling waves backpropagation's?"
     path = write("phase_diagram", asked.folder, question=question, faithful=FAITHFUL, theta=THETA, **findings)
     print("numbers:", path)
+    _drawn_to(asked.folder, flow, frames, borders, alone)
+
+
+def redraw(folder: Path) -> None:
+    """Writes phase_diagram.png again, of the phase_diagram.json in the folder."""
+    found = recorded("phase_diagram", folder)
+    names = "continuous", "discrete", "discrete_by_delays_alone"
+    diagrams = [Diagram(*(found[name][field] for field in Diagram._fields)) for name in names[:2]]
+    lines = [Boundary(*(found[name][field] for field in Boundary._fields)) for name in names]
+    _drawn_to(folder, *diagrams, (lines[0], lines[1]), lines[2])
+
+
+def _drawn_to(
+    folder: Path, flow: Diagram, frames: Diagram, borders: tuple[Boundary, Boundary], alone: Boundary
+) -> None:
+    layers = len(NETWORK.sizes) - 1
     parts = functools.partial(draw, flow=flow, frames=frames, borders=borders, alone=alone, layers=layers)
-    print("picture:", picture("phase_diagram", asked.folder, 2, 2, parts))
+    print("picture:", picture("phase_diagram", folder, 2, 2, parts))
 
 
 def _spread(ratios: np.ndarray) -> str:

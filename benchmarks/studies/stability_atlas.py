@@ -3,6 +3,7 @@
 Run it from the root: python -m benchmarks.studies.stability_atlas. The formulas: docs/theory.md §7.
 """
 
+import itertools
 import pathlib
 from typing import NamedTuple
 
@@ -99,53 +100,69 @@ def _cosine(law: ll.BackpropDiffusion, W: tuple[Array, ...], stimulus: ll.Stimul
 
 
 def draw(atlas: Atlas, path: str | pathlib.Path) -> pathlib.Path:
-    """One picture: a row a rule; growth rate, gain a layer, cosine a layer, with the unstable ratios shaded."""
-    import matplotlib as mpl
+    """One picture: a row a rule; growth rate, gain a layer, cosine a layer; shaded where waves grow."""
+    from lagrangian_learning.plot import style
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
+    with style():
+        return _drawn(atlas, pathlib.Path(path))
 
-    figure, grid = plt.subplots(len(RULES), 3, figsize=(11, 8), sharex=True, layout="constrained")
+
+def _drawn(atlas: Atlas, path: pathlib.Path) -> pathlib.Path:
+    from matplotlib.figure import Figure
+
+    from lagrangian_learning.plot import colour, heading
+
+    figure = Figure(figsize=(12.5, 9.5))
+    heading(figure, "Costate rules of backprop diffusion (20); shaded: unstable forward in time")
+    grid = figure.subplots(len(RULES), 3, sharex=True)
     for rule, row in enumerate(grid):
-        unstable = atlas.growth[rule] > 0
-        _growth_panel(row[0], atlas, rule)
-        _gain_panel(row[1], atlas, rule)
-        _cosine_panel(row[2], atlas, rule)
-        row[0].set_ylabel(f"{RULES[rule]}\n\ngrowth rate / c")
-        for axes in row:
-            whole = axes.get_xaxis_transform()
-            axes.fill_between(atlas.ratio, 0, 1, where=unstable, transform=whole, color="tab:red", alpha=0.12, lw=0)
-            axes.grid(alpha=0.3)
-    grid[0, 0].set_title("spectrum (line: formula, dots: eigenvalues)")
-    grid[0, 1].set_title("stationary δ over backprop's")
-    grid[0, 2].set_title("cosine with the gradient, slow input")
+        name = RULES[rule].replace("_", " ")
+        for axes, panel in zip(row, (_growth_panel, _gain_panel, _cosine_panel), strict=True):
+            panel(axes, atlas, rule, name)
+            for span in unstable(atlas.ratio, atlas.growth[rule]):
+                axes.axvspan(*span, color=colour("alarm"), alpha=0.12, lw=0)
+            axes.grid(visible=True)
+            axes.set_xlim(atlas.ratio[0], atlas.ratio[-1])
     for axes in grid[-1]:
         axes.set_xlabel("ϑ / c")
-    grid[0, 1].legend(fontsize=7, frameon=False, ncols=2)
-    figure.suptitle("Costate rules of backprop diffusion (20): red is unstable forward in time")
-    path = pathlib.Path(path)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    for axes, place in zip(grid[0], ("upper right", "lower right", "center right"), strict=True):
+        axes.legend(loc=place)
+    figure.savefig(path)
     return path
 
 
-def _growth_panel(axes, atlas: Atlas, rule: int) -> None:
-    axes.plot(atlas.ratio, atlas.growth[rule], color="k")
-    axes.plot(atlas.ratio[::4], atlas.eigenvalue[rule][::4], "o", ms=3, color="tab:blue")
-    axes.axhline(0, color="k", lw=0.5)
+def unstable(ratio: np.ndarray, growth: np.ndarray) -> list[tuple[float, float]]:
+    """The spans of ratios in which growth is positive, their ends being where it crosses zero between grid points."""
+    crossings = [
+        ratio[k] - growth[k] * (ratio[k + 1] - ratio[k]) / (growth[k + 1] - growth[k])
+        for k in np.flatnonzero((growth[:-1] > 0) != (growth[1:] > 0))
+    ]
+    ends = [ratio[0], *crossings, ratio[-1]]
+    return [(float(a), float(b)) for a, b in itertools.pairwise(ends) if np.interp((a + b) / 2, ratio, growth) > 0]
 
 
-def _gain_panel(axes, atlas: Atlas, rule: int) -> None:
+def _growth_panel(axes, atlas: Atlas, rule: int, name: str) -> None:
+    axes.plot(atlas.ratio, atlas.growth[rule], label="formula")
+    axes.plot(atlas.ratio[::4], atlas.eigenvalue[rule][::4], "o", ms=5, mfc="none", label="eigenvalues")
+    axes.axhline(0, color="k", lw=0.6)
+    axes.set_title(f"{name}: growth rate / c")
+
+
+def _gain_panel(axes, atlas: Atlas, rule: int, name: str) -> None:
+    """Each layer thinner than the one before, so that equal ones are all seen."""
     for layer in range(1, atlas.gain.shape[-1]):
-        axes.plot(atlas.ratio, atlas.gain[rule, :, layer], label=f"layer {layer}")
+        axes.plot(atlas.ratio, atlas.gain[rule, :, layer], lw=7 - 2 * layer, label=f"layer {layer}")
     axes.set_ylim(-4, 4)
-    axes.axhline(1, color="k", lw=0.5, ls=":")
+    axes.axhline(1, color="k", lw=0.6, ls=":")
+    axes.set_title(f"{name}: δ at rest / backprop's")
 
 
-def _cosine_panel(axes, atlas: Atlas, rule: int) -> None:
+def _cosine_panel(axes, atlas: Atlas, rule: int, name: str) -> None:
+    """Of the layers of weights, each thinner than the one before; unstable ones have no cosine."""
     for layer in range(atlas.cosine.shape[-1]):
-        axes.plot(atlas.ratio, atlas.cosine[rule, :, layer])
+        axes.plot(atlas.ratio, atlas.cosine[rule, :, layer], lw=5 - 1.7 * layer, label=f"weights {layer + 1}")
     axes.set_ylim(-1.05, 1.05)
+    axes.set_title(f"{name}: cosine with the gradient")
 
 
 def main() -> None:

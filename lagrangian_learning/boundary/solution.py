@@ -11,7 +11,7 @@ from lagrangian_learning._arrays import is_concrete, observed
 from lagrangian_learning._checks import positive, positive_int, require
 from lagrangian_learning.simulate.records import Record
 from lagrangian_learning.simulate.results import RESULTS
-from lagrangian_learning.simulate.table import Row, most, result_row, saved_row, span, steps_row, table, times_row
+from lagrangian_learning.simulate.table import Row, most, result_row, saved_row, span, steps_row, times_row
 from lagrangian_learning.simulate.trajectory import AbstractSolution, Names
 
 from .collocation import BoundaryProblem, Path, with_times
@@ -122,10 +122,7 @@ class BoundarySolution(AbstractSolution):
     def _energy_start(self) -> Array:
         return self.energy[..., 0]
 
-    def __repr__(self) -> str:
-        return str(self)
-
-    def __str__(self) -> str:
+    def _title_and_rows(self) -> tuple[str, list[Row]]:
         rows = [
             *self.names.description,
             steps_row({"tol": self.tol}),
@@ -133,7 +130,11 @@ class BoundarySolution(AbstractSolution):
             saved_row(self.saved, self.names.known(self.saved)),
             *self._outcome(),
         ]
-        return table("BoundarySolution", rows)
+        return "BoundarySolution", rows
+
+    def _numbers(self) -> dict[str, Array]:
+        names = "tol", "max_defect", "max_jump", "boundary_residual", "iterations", "num_intervals", "intervals_needed"
+        return {name: getattr(self, name) for name in names}
 
     def _outcome(self) -> list[Row]:
         if not is_concrete(self.result, self.iterations):

@@ -23,6 +23,7 @@ from lagrangian_learning.commands.output import (
     relative_residuals,
     save,
 )
+from lagrangian_learning.plot import colour, heading, style
 
 # Inputs and targets are 0 and 1: a tanh network without biases is odd, and XOR of ±1 is even.
 INPUTS = ((0.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.0))
@@ -33,6 +34,8 @@ LONGEST = 1e6
 GAMMA, THETA, MASS_RATIO = 0.5, 1.0, 1e-2
 DURATION = 1000.0
 RECORDS_A_UNIT = 8
+# The energy swings with the patterns, many times a unit: where pictures show it, it is recorded so much more often.
+FINE = 8
 
 
 class Motion(NamedTuple):
@@ -68,11 +71,25 @@ def learn_xor(seed: int, duration: float = DURATION) -> Motion:
     law = action.law()
     state = law.initial_state(0.0, network.init(jax.random.key(seed)), args=stimulus)
     # Saved times are step ends, and patterns are C² where they start and end to rise: no step should go over that.
-    ts = np.arange(round(duration * RECORDS_A_UNIT) + 1) / RECORDS_A_UNIT
+    ts = _times(duration)
     path = ll.simulate(law, state, ts, stimulus)
     W = path.final_state.q
     outputs = jax.vmap(lambda u: network.output(network.forward(W, u))[0])(jnp.asarray(INPUTS))
     return Motion(law, stimulus, path, np.asarray(outputs), np.asarray(_residuals(law, path, stimulus)))
+
+
+def _times(duration: float) -> np.ndarray:
+    """Times to record, close together in the stretch at the end that pictures show."""
+    ts = np.arange(round(duration * RECORDS_A_UNIT) + 1) / RECORDS_A_UNIT
+    first, shown = _late(float(ts[-1]))
+    fine = first + np.arange(shown * RECORDS_A_UNIT * FINE + 1) / (RECORDS_A_UNIT * FINE)
+    return np.union1d(ts, fine[fine <= ts[-1]])
+
+
+def _late(end: float) -> tuple[int, int]:
+    """Where the stretch at the end begins, at a multiple of all four patterns, and how long it is."""
+    shown = min(SHOWN, int(end))
+    return max(int(end) // 4 * 4 - shown, 0), shown
 
 
 @jax.jit
@@ -136,29 +153,31 @@ def _defect(motion: Motion) -> float:
     return float(motion.path.stats["max_energy_defect"])
 
 
-BLUE, ORANGE, GREY, LIGHT = "#1f5fa8", "#d9730d", "#6b6b6b", "#d7dbe0"
-COLOURS = ("#1f5fa8", "#5b9bd5", "#2a7f62", "#7fbf9f", "#d9730d", "#f0b27a")
 NAMES = ("w31", "w32", "w41", "w42", "w53", "w54")
 SHOWN = 12
 
 
 def draw(motion: Motion, path: Path) -> None:
     """Writes the picture of one motion."""
+    with style():
+        _draw(motion, path)
+
+
+def _draw(motion: Motion, path: Path) -> None:
     spacing = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.03)
-    figure = Figure(figsize=(12, 7.6), layout=spacing, facecolor="white")
+    figure = Figure(figsize=(12, 7.6), layout=spacing)
     FigureCanvasAgg(figure)
     learned = (
         "XOR, learned by the motion of five neurons" if motion.learned else "Five neurons in motion (XOR not learned)"
     )
-    figure.suptitle(learned, fontsize=16, fontweight="bold", x=0.02, ha="left")
+    heading(figure, learned)
     axes = figure.subplots(2, 2)
-    shown = min(SHOWN, int(float(motion.path.ts[-1])))
-    late = max(int(float(motion.path.ts[-1])) // 4 * 4 - shown, 0)
+    late, shown = _late(float(motion.path.ts[-1]))
     _output(axes[0, 0], motion, 0, shown, "At the start")
     _output(axes[0, 1], motion, late, shown, "At the end")
     _weights(axes[1, 0], motion)
     _energy(axes[1, 1], motion, late, shown)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path)
 
 
 def _output(ax: Axes, motion: Motion, first: int, shown: int, title: str) -> None:
@@ -170,30 +189,28 @@ def _output(ax: Axes, motion: Motion, first: int, shown: int, title: str) -> Non
     W = np.stack([np.interp(fine, ts[inside], w) for w in np.asarray(motion.path.W)[inside].T], axis=1)
     network, stimulus = motion.law.network, motion.stimulus
     outputs = np.asarray(jax.vmap(lambda t, w: network.output(network.forward(w, stimulus.input(t)))[0])(fine, W))
-    ax.plot(fine, target, color=ORANGE, lw=1.5, ls="--", label="target")
-    ax.plot(fine, outputs, color=BLUE, lw=2, label="output")
+    ax.plot(fine, target, color=colour("reference"), ls="--", label="target")
+    ax.plot(fine, outputs, color=colour("neurons"), lw=2, label="output")
     for k in range(first, first + shown):
         pattern = INPUTS[k % 4]
-        ax.text(k + 0.25, 1.22, f"{pattern[0]:.0f} {pattern[1]:.0f}", ha="center", fontsize=8.5, color=GREY)
+        ax.text(k + 0.25, 1.22, f"{pattern[0]:.0f} {pattern[1]:.0f}", ha="center", fontsize=8.5, color=colour("muted"))
     ax.set_ylim(min(-0.3, outputs.min() - 0.1), 1.35)
     ax.set_xlim(first, first + shown)
     ax.set_xlabel("time")
-    ax.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=2, fontsize=9, frameon=False)
+    ax.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=2)
     _finish(ax, title)
 
 
 def _weights(ax: Axes, motion: Motion) -> None:
     ts, W = np.asarray(motion.path.ts), np.asarray(motion.path.W)
-    for name, colour, w in zip(NAMES, COLOURS, W.T, strict=True):
-        ax.plot(ts, w, color=colour, lw=1.6, label=name)
+    for name, w in zip(NAMES, W.T, strict=True):
+        ax.plot(ts, w, label=name)
     ax.set_xlim(ts[0], ts[-1] * 1.02)
     ax.set_xlabel("time")
     ax.legend(
         loc="lower right",
         bbox_to_anchor=(1.01, 1.0),
         ncols=6,
-        fontsize=9,
-        frameon=False,
         columnspacing=1,
         handlelength=1.2,
     )
@@ -204,16 +221,14 @@ def _energy(ax: Axes, motion: Motion, first: int, shown: int) -> None:
     ts = np.asarray(motion.path.ts)
     inside = (ts >= first) & (ts <= first + shown)
     energy, off = (np.asarray(values)[inside] for values in (motion.path.energy, motion.path.energy_balance))
-    ax.plot(ts[inside], energy, color=LIGHT, lw=5, label="energy E")
-    ax.plot(ts[inside], energy - off, ".-", color=BLUE, lw=1, ms=5, label="E(0) + work done and lost")
+    ax.plot(ts[inside], energy, color=colour("faint"), lw=5, label="energy E")
+    ax.plot(ts[inside], energy - off, color=colour("energy"), lw=1, label="E(0) + work done and lost")
     ax.set_xlim(first, first + shown)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("time")
-    ax.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=2, fontsize=9, frameon=False)
+    ax.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=2)
     _finish(ax, "Energy, at the end")
 
 
 def _finish(ax: Axes, title: str) -> None:
-    ax.set_title(title, loc="left", fontsize=12, fontweight="bold")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color("#b0b5bb")
+    ax.set_title(title, fontweight="bold")

@@ -1,5 +1,6 @@
 """The tables by which what a run leaves prints itself: one run, a batch of runs, or a traced one."""
 
+import html
 from typing import Any
 
 import jax
@@ -21,6 +22,18 @@ _MOST_LANES_NAMED = 8
 def table(title: str, rows: list[Row]) -> str:
     """Rows of a name and a text, under a title."""
     return "\n".join([title, *(f"  {name:<{_WIDTH}}{text}" for name, text in rows)])
+
+
+def html_table(title: str, rows: list[Row]) -> str:
+    """The same in HTML, with the colours of the page that shows it."""
+    body = "".join(_html_row(name, text) for name, text in rows)
+    return f"<div><strong>{html.escape(title)}</strong><table>{body}</table></div>"
+
+
+def _html_row(name: str, text: str) -> str:
+    style = "text-align: left; vertical-align: top"
+    shown = "<br>".join(html.escape(line.strip()) for line in text.splitlines())
+    return f'<tr><th style="{style}">{html.escape(name)}</th><td style="{style}">{shown}</td></tr>'
 
 
 def run_title(statistics: Statistics) -> str:
@@ -126,6 +139,14 @@ def _unbalanced(alarms: np.ndarray, kind: StepKind) -> list[Row]:
         return []
     runs = f" in {count:,} of {alarms.size:,} runs" if alarms.size > 1 else ""
     return [("", f"over {100 * kind.alarm:g} % of it{runs}: the motion is not resolved; {kind.advice}")]
+
+
+def messages_of(result: RESULTS) -> np.ndarray:
+    """The message of each run as text, in the shape of the codes."""
+    codes = np.asarray(jax.tree.leaves(result)[0])
+    _, first, where = np.unique(codes, return_index=True, return_inverse=True)
+    messages = [message_of(result, lane) or "successful" for lane in first]
+    return np.array(messages)[where].reshape(codes.shape)
 
 
 def _results(result: RESULTS) -> str:

@@ -12,11 +12,12 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics.law import AbstractLaw
 
+from .dataset import dataset
 from .events import Event
 from .monitor import Statistics, Values
 from .records import Record, aliased
 from .results import RESULTS
-from .table import outcome_rows, run_title, saved_row, steps_row, table, times_row
+from .table import Row, html_table, outcome_rows, run_title, saved_row, steps_row, table, times_row
 
 
 class NotSavedError(AttributeError):
@@ -67,6 +68,7 @@ class AbstractSolution(eqx.Module):
 
     ts: eqx.AbstractVar[Values]
     record: eqx.AbstractVar[Record]
+    result: eqx.AbstractVar[RESULTS]
     names: eqx.AbstractVar[Names]
 
     @property
@@ -146,6 +148,46 @@ class AbstractSolution(eqx.Module):
                 "there is no energy balance: the law has no energy or no power, was not integrated, or watch='nothing'."
             )
         return self.energy - self._energy_start[..., None] - self.record.work
+
+    def plot(self, *, most: int = 48) -> Any:
+        """Draws all that the run has kept, a panel each; of a batch quantiles over its runs: `ll.plot.trajectory`.
+
+        Arguments:
+            most: the most lines in a panel; of more entries the median and 5 to 95 % a leaf are drawn.
+
+        Returns matplotlib's Figure. Raises ModuleNotFoundError without the extra `plot`.
+        """
+        from lagrangian_learning.plot import trajectory
+
+        return trajectory(self, most=most)
+
+    def to_xarray(self) -> Any:
+        """The records as an `xarray.Dataset` over time, and before it the lanes of a batch.
+
+        A variable a leaf, named by its path in the tree, as W[0], with dimensions W[0]_0, …; beside them energy,
+        energy_balance, constraint_residual and velocity_residual, where they were read. Attributes are what print(path)
+        says of law and settings, the result, and the statistics; for a batch result and statistics are variables.
+
+        Raises ModuleNotFoundError without the extra `xarray`.
+        """
+        return dataset(self, self._numbers())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return table(*self._title_and_rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._title_and_rows())
+
+    @abc.abstractmethod
+    def _title_and_rows(self) -> tuple[str, list[Row]]:
+        """What it prints of itself."""
+
+    @abc.abstractmethod
+    def _numbers(self) -> dict[str, Any]:
+        """Numbers of a run as a whole: its statistics."""
 
     @property
     @abc.abstractmethod
@@ -258,10 +300,7 @@ class Trajectory(AbstractSolution):
         assert energy is not None
         return energy.start
 
-    def __repr__(self) -> str:
-        return str(self)
-
-    def __str__(self) -> str:
+    def _title_and_rows(self) -> tuple[str, list[Row]]:
         rows = [
             *self.names.description,
             steps_row(self.steps),
@@ -269,4 +308,7 @@ class Trajectory(AbstractSolution):
             saved_row(self.saved, self.names.known(self.saved)),
             *outcome_rows(self.statistics, self.result),
         ]
-        return table(f"Trajectory{run_title(self.statistics)}", rows)
+        return f"Trajectory{run_title(self.statistics)}", rows
+
+    def _numbers(self) -> dict[str, Any]:
+        return self.stats

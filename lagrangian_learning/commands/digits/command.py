@@ -34,6 +34,7 @@ from lagrangian_learning.commands.output import (
     progress,
     save,
 )
+from lagrangian_learning.plot import colour, heading, style
 
 from .task import BATCH, PASSES, Constants, Images, Task, convolutional, digits, make_task
 
@@ -232,44 +233,50 @@ def _print_results(line: Line, runs: list[Run]) -> None:
     line(f"\n{last.steps:,} steps of {ours:.1f} ms; a step of SGD takes {theirs:.1f} ms")
 
 
-BLUE, ORANGE, GREY, RED = "#1f5fa8", "#d9730d", "#6b6b6b", "#b3261e"
 ROWS, COLUMNS = 5, 10
 
 
 def draw(runs: list[Run], test: Images, network: ll.Chain, path: Path) -> None:
     """Writes the picture: the accuracies of all runs, the images that the last one mistakes first."""
-    figure = Figure(figsize=(12.5, 5.4), layout="constrained", facecolor="white")
+    with style():
+        _draw(runs, test, network, path)
+
+
+def _draw(runs: list[Run], test: Images, network: ll.Chain, path: Path) -> None:
+    figure = Figure(figsize=(12.5, 5.4))
     FigureCanvasAgg(figure)
-    title = "A convolutional network of a million weights learns digits by the motion of a cognitive action"
-    figure.suptitle(title, fontsize=14, fontweight="bold", x=0.02, ha="left")
+    heading(figure, "A convolutional network of a million weights learns digits by the motion of a cognitive action")
     parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
     left, right = parts
     _learning(left.subplots(), runs)
     _images(right.subplots(ROWS, COLUMNS), runs[-1], test, network)
-    right.suptitle("What it recognises (mistakes first, in red, with the truth)", fontsize=11, x=0.02, ha="left")
-    figure.savefig(path, dpi=110)
+    shown = "What it recognises (mistakes first, in red, with the truth)"
+    right.suptitle(shown, fontsize=11, fontweight="normal", x=0.02, ha="left")
+    figure.savefig(path)
 
 
 def _learning(ax: Axes, runs: list[Run]) -> None:
-    for name, colour, style, label in (
-        ("accuracies", BLUE, "o-", "the action"),
-        ("accuracies_sgd", ORANGE, "s--", "SGD with the same momentum"),
+    highest = 0.0
+    for name, meaning, line, label in (
+        ("accuracies", "weights", "o-", "the action"),
+        ("accuracies_sgd", "reference", "s--", "SGD with the same momentum"),
     ):
         errors = 100 * (1 - np.array([getattr(run, name) for run in runs]))
         passes = np.arange(1, errors.shape[1] + 1)
-        mean = errors.mean(axis=0)
-        ax.plot(passes, mean, style, color=colour, ms=4, lw=1.6, label=label)
+        mean, highest = errors.mean(axis=0), max(highest, float(errors.max()))
+        ax.plot(passes, mean, line, color=colour(meaning), ms=5, label=label)
         if len(runs) > 1:
             spread = errors.std(axis=0, ddof=1)
-            ax.fill_between(passes, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
+            ax.fill_between(passes, mean - spread, mean + spread, color=colour(meaning), alpha=0.15, lw=0)
     over = f", mean and spread of {len(runs)} seeds" if len(runs) > 1 else ""
-    ax.set_title(f"Test images mistaken{over}", fontsize=11, loc="left")
+    ax.set_title(f"Test images mistaken{over}")
     ax.set_xlabel("passes over the training images")
     ax.set_ylabel("mistaken, %")
-    ax.set_ylim(bottom=0)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(fontsize=9, frameon=False)
+    ax.set_ylim(0, 1.15 * highest or 1.0)  # room for a single point
+    ax.set_xlim(0.5, passes[-1] + 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.grid(visible=True)
+    ax.legend()
 
 
 def _images(axes: np.ndarray, run: Run, test: Images, network: ll.Chain) -> None:
@@ -279,6 +286,6 @@ def _images(axes: np.ndarray, run: Run, test: Images, network: ll.Chain) -> None
     order = np.argsort(~wrong, kind="stable")
     for ax, k in zip(axes.flat, order, strict=False):
         ax.imshow(test.images[k, 0], cmap="gray_r")
-        title, colour = (f"{predicted[k]} ({test.labels[k]})", RED) if wrong[k] else (str(predicted[k]), GREY)
-        ax.set_title(title, fontsize=9, color=colour)
+        title, meaning = (f"{predicted[k]} ({test.labels[k]})", "alarm") if wrong[k] else (str(predicted[k]), "muted")
+        ax.set_title(title, fontsize=9, color=colour(meaning), loc="center")
         ax.set_axis_off()

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import Wedge
 
+from lagrangian_learning._palette import COLOURS
 from lagrangian_learning.learning.delta_errors import loss
 from lagrangian_learning.learning.potential import SquaredError
 from lagrangian_learning.learning.waves.discrete import backprop_waves
@@ -107,7 +108,8 @@ def _errors(network: Layered, W: PyTree, period: float) -> dict[Reference, np.nd
     }
 
 
-FORWARD, BACKWARD, MEETING, GREY, EMPTY = "#c8481c", "#1f5fa8", "#1d8a4a", "#5c6166", "#e9ecef"
+FORWARD, BACKWARD = COLOURS["multipliers"], COLOURS["weights"]
+MEETING, GREY, EMPTY = COLOURS["neurons"], COLOURS["muted"], "#e9ecef"
 BAND = "#dff1e5"
 WARM = LinearSegmentedColormap.from_list("forward", ["#fcd5ad", "#f08a3c", "#a82c0c"])
 COLD = LinearSegmentedColormap.from_list("backward", ["#c6dcf3", "#5b9bd5", "#123f78"])
