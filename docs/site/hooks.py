@@ -1,15 +1,20 @@
 """What MkDocs is told beside mkdocs.yml: pages for files outside docs/, their links, and names of the reference."""
 
+import html
+import logging
 import re
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 from docs.site.names import public
 from docs.site.repository import ROOT, links_of, page_of, relinked, site_path
 
 ENTRY = re.compile(r"^::: (ll\.[\w.]+)\n?((?:    .*\n)*)", re.MULTILINE)
+FORMULA = re.compile(r'(<(span|div) class="arithmatex">)\\([(\[])(.*?)\\[)\]](</\2>)', re.DOTALL)
+log = logging.getLogger("mkdocs.plugins.site")
 sources: dict[str, str] = {}  # where the site shows a page: the file of the repository
 
 
@@ -56,3 +61,17 @@ def _entry(found: re.Match[str]) -> str:
     where = public().get(path, path)  # an unknown name is left to mkdocstrings, which warns
     heading = f"      heading: {path}\n      toc_label: {path.removeprefix('ll.')}\n"
     return f"::: {where}\n" + (options or "    options:\n") + heading + "\n"
+
+
+def on_page_content(content: str, *, page: Any, **_: Any) -> str:
+    """Formulas as MathML; one that cannot be read is a warning."""
+
+    def shown(found: re.Match[str]) -> str:
+        start, _, mark, formula, end = found.groups()
+        try:
+            return start + convert(html.unescape(formula), display="block" if mark == "[" else "inline") + end
+        except Exception as error:  # noqa: BLE001  # whatever a formula is wrong with, the page names it
+            log.warning("Formula of %s is not LaTeX: %s: %r", page.file.src_uri, formula, error)
+            return found[0]
+
+    return FORMULA.sub(shown, content)
