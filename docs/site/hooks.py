@@ -14,6 +14,8 @@ from docs.site.repository import ROOT, links_of, page_of, relinked, site_path
 
 ENTRY = re.compile(r"^::: (ll\.[\w.]+)\n?((?:    .*\n)*)", re.MULTILINE)
 FORMULA = re.compile(r'(<(span|div) class="arithmatex">)\\([(\[])(.*?)\\[)\]](</\2>)', re.DOTALL)
+INLINE = re.compile(r"\\\((.*?)\\\)")
+BAR = re.compile(r"<mo(?=[^>]*>(?:&#x0007C;|\|))")  # a bar has no space of its own, whichever side it stands on
 log = logging.getLogger("mkdocs.plugins.site")
 sources: dict[str, str] = {}  # where the site shows a page: the file of the repository
 
@@ -64,14 +66,24 @@ def _entry(found: re.Match[str]) -> str:
 
 
 def on_page_content(content: str, *, page: Any, **_: Any) -> str:
-    """Formulas as MathML; one that cannot be read is a warning."""
+    """Formulas as MathML, in the text and in the table of contents."""
+    waiting = list(page.toc)
+    for item in waiting:
+        item.title = INLINE.sub(lambda found: _mathml(found[1], page, "inline"), item.title)
+        waiting.extend(item.children)
 
     def shown(found: re.Match[str]) -> str:
         start, _, mark, formula, end = found.groups()
-        try:
-            return start + convert(html.unescape(formula), display="block" if mark == "[" else "inline") + end
-        except Exception as error:  # noqa: BLE001  # whatever a formula is wrong with, the page names it
-            log.warning("Formula of %s is not LaTeX: %s: %r", page.file.src_uri, formula, error)
-            return found[0]
+        return start + _mathml(formula, page, "block" if mark == "[" else "inline") + end
 
     return FORMULA.sub(shown, content)
+
+
+def _mathml(formula: str, page: Any, display: str) -> str:
+    """A formula as MathML; one that cannot be read is a warning."""
+    numbered = re.sub(r"\\tag\{(.*?)\}", r"\\qquad(\1)", html.unescape(formula))
+    try:
+        return BAR.sub('<mo lspace="0" rspace="0"', convert(numbered, display=display))
+    except Exception as error:  # noqa: BLE001  # whatever a formula is wrong with, the page names it
+        log.warning("Formula of %s is not LaTeX: %s: %r", page.file.src_uri, formula, error)
+        return html.escape(formula)

@@ -120,6 +120,8 @@ def _notebook(notebook: Any, stem: str) -> tuple[str, dict[str, bytes]]:
                 name = f"{stem}_{len(pictures)}.png"
                 pictures[name] = base64.b64decode("".join(data["image/png"]))
                 parts.append(f"![output of the cell above]({name})")
+            elif "text/latex" in data:
+                parts.append("$" + "".join(data["text/latex"]).replace(r"\displaystyle", "").strip() + "$")
             elif "text/markdown" in data:
                 parts.append("".join(data["text/markdown"]))
             else:
