@@ -78,7 +78,7 @@ def _fields(cls: griffe.Class) -> dict[str, griffe.Parameter]:
 
 
 def _default(value: Any) -> Any:
-    """The default of a field as its user meets it: of `eqx.field(…)` the one inside, "..." for what a function makes."""
+    """The default of a field as its user meets it: of `eqx.field(…)` the one inside, "..." where a function makes it."""
     if not isinstance(value, griffe.ExprCall) or not value.canonical_path.endswith(".field"):
         return value
     given = {argument.name: argument.value for argument in value.arguments if hasattr(argument, "name")}

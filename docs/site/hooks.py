@@ -12,7 +12,7 @@ from mkdocs.structure.files import File
 from docs.site.names import public
 from docs.site.repository import ROOT, links_of, page_of, relinked, site_path
 
-ENTRY = re.compile(r"^::: (ll\.[\w.]+)\n?((?:    .*\n)*)", re.MULTILINE)
+ENTRY = re.compile(r"^::: (\S+)\n?((?:    .*\n)*)", re.MULTILINE)
 FORMULA = re.compile(r'(<(span|div) class="arithmatex">)\\([(\[])(.*?)\\[)\]](</\2>)', re.DOTALL)
 INLINE = re.compile(r"\\\((.*?)\\\)")
 BAR = re.compile(r"<mo(?=[^>]*>(?:&#x0007C;|\|))")  # a bar has no space of its own, whichever side it stands on

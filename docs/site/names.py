@@ -61,7 +61,9 @@ def _packages() -> list[str]:
 
 
 def _short(package: str) -> str:
-    return "ll" + package[len(PACKAGE) :]
+    """How users write a namespace; one that a function of the same name hides, as `simulate` does, is imported."""
+    hidden = defined(PACKAGE, package.removeprefix(f"{PACKAGE}.")) is not None
+    return package if hidden else "ll" + package[len(PACKAGE) :]
 
 
 def _spaces() -> list[tuple[str, str]]:
