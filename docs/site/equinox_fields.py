@@ -4,6 +4,7 @@ Equinox makes the `__init__` of a module out of its fields, as dataclasses do, w
 the arguments that a class docstring lists would be unknown to a strict build.
 """
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ class EquinoxFields(griffe.Extension):
         for obj in objects:
             if isinstance(obj, griffe.Class) and "__init__" not in obj.members and _is_module(obj):
                 _give_constructor(obj)
+            if isinstance(obj, griffe.Class) and obj.name == "RESULTS":
+                _explain_codes(obj)
         for obj in objects:
             if obj.docstring is not None:
                 obj.docstring.value = rewritten(obj.docstring.value, _known(obj, link))
@@ -40,6 +43,14 @@ def _objects(parent: Any) -> Any:
         if not member.is_alias:
             yield member
             yield from _objects(member)
+
+
+def _explain_codes(results: griffe.Class) -> None:
+    """The message of a result code is what there is to say of it."""
+    for code in results.members.values():
+        if isinstance(code, griffe.Attribute) and code.value is not None:
+            code.docstring = griffe.Docstring(ast.literal_eval(f"({code.value})"), parent=code)
+            code.value = None
 
 
 def _family(cls: griffe.Class) -> list[griffe.Class]:
@@ -78,7 +89,7 @@ def _fields(cls: griffe.Class) -> dict[str, griffe.Parameter]:
 
 
 def _default(value: Any) -> Any:
-    """The default of a field as its user meets it: of `eqx.field(…)` the one inside, "..." where a function makes it."""
+    """The default of a field as its user meets it: of `eqx.field(…)` the one inside, "..." for a factory."""
     if not isinstance(value, griffe.ExprCall) or not value.canonical_path.endswith(".field"):
         return value
     given = {argument.name: argument.value for argument in value.arguments if hasattr(argument, "name")}
