@@ -92,7 +92,7 @@ def _default(value: Any) -> Any:
     """The default of a field as its user meets it: of `eqx.field(…)` the one inside, "..." for a factory."""
     if not isinstance(value, griffe.ExprCall) or not value.canonical_path.endswith(".field"):
         return value
-    given = {argument.name: argument.value for argument in value.arguments if hasattr(argument, "name")}
+    given = {argument.name: argument.value for argument in value.arguments if isinstance(argument, griffe.ExprKeyword)}
     return "..." if "default_factory" in given else given.get("default")
 
 

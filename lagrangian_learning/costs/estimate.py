@@ -51,9 +51,7 @@ class Estimate(NamedTuple):
     memory: bytes at once for `lanes_at_once` lanes of a device;  memory_of_chunk: of one chunk;  seconds_a_step: of
     `lanes_at_once` lanes;  seconds: of the whole run;  bound_by: "memory bandwidth", "arithmetic", "launches",
     "single numbers" or "exchange between devices";
-    states_kept: by reverse mode, 0 of the run alone.
-
-    With reverse mode memory and `seconds` are those of value and gradient.
+    states_kept: by reverse mode, 0 of the run alone. With it memory and `seconds` are those of value and gradient.
     """
 
     hardware: Hardware

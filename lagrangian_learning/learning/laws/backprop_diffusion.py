@@ -41,11 +41,7 @@ def check_costate(costate: Any, network: AbstractNetwork) -> None:
 
 
 def direction(costate: Costate) -> int:
-    """The sign s of δ̇ = s c (T δ + V_ξ) − ϑ δ: +1 as derived, −1 for the sign flip.
-
-    Arguments:
-        costate: "sign_flip", "forward" or "parity", as in `BackpropDiffusion`.
-    """
+    """The sign s of δ̇ = s c (T δ + V_ξ) − ϑ δ: +1 as derived, −1 for the sign flip; costate as in `BackpropDiffusion`."""
     return -1 if costate == "sign_flip" else 1
 
 
@@ -55,13 +51,7 @@ def growth_rate(
     """The largest real part of the spectrum of δ ↦ s c T δ − ϑ δ, x and W frozen: unstable if positive.
 
     s c − ϑ for a feedforward network, where T is unit triangular; by the eigenvalues of T, O(ν³), on cycles.
-
-    Arguments:
-        network: any network.
-        costate: "sign_flip", "forward" or "parity", as in `BackpropDiffusion`.
-        speed: c, in 1/time.
-        theta: ϑ, in 1/time.
-        x, W: neurons and weights.
+    costate, speed and theta as in `BackpropDiffusion`; x, W are neurons and weights of the network.
     """
     if network.feedforward:
         return direction(costate) * speed - theta
@@ -82,27 +72,15 @@ def has_run_away(delta: PyTree, potential_gradient: PyTree) -> Bool[Array, ""]:
 def layer_gains(costate: Costate, speed: ArrayLike, theta: ArrayLike, num_layers: int) -> Float[Array, " layers"]:
     """(1 − s ϑ/c)^{−(L−l+1)} for l = 0 … L: stationary δ over backprop's, x frozen, layer by layer (docs/theory.md §7).
 
-    s = +1 as derived (forward, parity), −1 for the sign flip. num_layers is L; layer L is the output.
-
-    Arguments:
-        costate: "sign_flip", "forward" or "parity", as in `BackpropDiffusion`.
-        speed: c, in 1/time.
-        theta: ϑ, in 1/time.
-        num_layers: L, layers above the input.
+    s = +1 as derived (forward, parity), −1 for the sign flip. num_layers is L; layer L is the output. Other arguments as in
+    `BackpropDiffusion`.
     """
     base = 1 - direction(costate) * jnp.asarray(theta) / jnp.asarray(speed)
     return base ** -jnp.arange(num_layers + 1, 0, -1).astype(base.dtype)
 
 
 def without_gains(costate: Costate, speed: Array, theta: Array, delta: PyTree) -> PyTree:
-    """δ of a layered network with its stationary gains divided out.
-
-    Arguments:
-        costate: "sign_flip", "forward" or "parity", as in `BackpropDiffusion`.
-        speed: c, in 1/time.
-        theta: ϑ, in 1/time.
-        delta: δ, an array [n_l] a layer, input layer first.
-    """
+    """δ of a layered network with its stationary gains divided out; delta: an array [n_l] a layer, input layer first."""
     gains = layer_gains(costate, speed, theta, len(delta) - 1)
     return tuple(tree_scale(1 / gain, layer) for gain, layer in zip(gains, delta, strict=True))
 
