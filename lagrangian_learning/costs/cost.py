@@ -27,7 +27,9 @@ _MOVES = {
 
 
 class Cost(NamedTuple):
-    """flops: operations, a multiply-add being two;  bytes: what kernels read and write, elementwise operations fused;
+    """What an evaluation costs.
+
+    flops: operations, a multiply-add being two;  bytes: what kernels read and write, elementwise operations fused;
     products: how many matrix products and convolutions are done, loops counted in;  kernels: these and what else is
     started one after another;  scalars: the operations on arrays of a few numbers, which start no kernel.
     """
@@ -52,7 +54,10 @@ NOTHING = Cost(0.0, 0.0, 0.0, 0.0, 0.0)
 def cost_of(fn: Callable, *args: Any, loop_steps: Number = 1.0) -> Cost:
     """Cost of fn(*args); leaves of args may be `jax.ShapeDtypeStruct`, nothing is computed or allocated.
 
-    loop_steps: how often the body of a `while` runs, which no jaxpr says: steps of conjugate gradients.
+    Arguments:
+        fn: a function that JAX can trace.
+        args: what it takes, arrays or shapes.
+        loop_steps: how often the body of a `while` runs, which no jaxpr says: steps of conjugate gradients.
     """
     jaxpr = eqx.filter_make_jaxpr(fn)(*args)[0]
     return _total(jaxpr.jaxpr, loop_steps, copies=True)

@@ -44,12 +44,13 @@ from .reverse import cost_back, makes_again, moved, states_kept, with_reverse
 class Estimate(NamedTuple):
     """What a run needs; prints itself. Bytes and seconds are those of one device unless they say otherwise.
 
-    evaluation: `Cost` of one evaluation of the law's rates for one lane;  evaluations_a_step;  steps;  lanes: of all
-    devices;  engine: the name of the engine of their batch, "" of one run;  chunk: lanes of a chunk on a device;
-    lanes_at_once: of all chunks there at one time;  lanes_under_way: of those that take a step at one time, a core each
-    of a CPU where they are large;  state_bytes, record_bytes: of one lane;  memory: bytes at once for `lanes_at_once`
-    lanes of a device;  memory_of_chunk: of one chunk;  seconds_a_step: of `lanes_at_once` lanes;  seconds: of the whole
-    run;  bound_by: "memory bandwidth", "arithmetic", "launches", "single numbers" or "exchange between devices";
+    evaluation: `Cost` of one evaluation of the law's rates for one lane;  evaluations_a_step: how many of them a step
+    takes;  steps: of the run;  lanes: of all devices;  engine: the name of the engine of their batch, "" of one run;
+    chunk: lanes of a chunk on a device;  lanes_at_once: of all chunks there at one time;  lanes_under_way: of those
+    that take a step at one time, a core each of a CPU where they are large;  state_bytes, record_bytes: of one lane;
+    memory: bytes at once for `lanes_at_once` lanes of a device;  memory_of_chunk: of one chunk;  seconds_a_step: of
+    `lanes_at_once` lanes;  seconds: of the whole run;  bound_by: "memory bandwidth", "arithmetic", "launches",
+    "single numbers" or "exchange between devices";
     states_kept: by reverse mode, 0 of the run alone. With it memory and `seconds` are those of value and gradient.
     """
 

@@ -15,15 +15,23 @@ from lagrangian_learning._tuning import MOST_LANES_CPU, MOST_LANES_ELSEWHERE
 
 
 class Hardware(NamedTuple):
-    """One device.
+    """One device: what `estimate` knows of it.
 
-    name;  flops: peak operations a second, by dtype name, vector units and not the matrix units of low precision;
-    bandwidth: bytes a second of its memory;  memory: bytes;  cache_bandwidth, cache: the same of its last cache;
-    launch: seconds that one more kernel in a sequence costs however small it is;  link_bandwidth, link_latency: bytes
-    a second and seconds of one exchange between devices;  scalars: operations a second of one number after another;
-    elementwise: of many lanes of such numbers;  batched: of products of a small matrix with a vector, one a lane;
-    lanes: the most that `simulate_batch` puts on it at once;  cores: on how many lanes of many numbers go one after the
-    other, as on CPUs; 0: all side by side.
+    Arguments:
+        name: how the printed estimate calls it.
+        flops: peak operations a second, by dtype name, of vector units and not of the matrix units of low precision.
+        bandwidth: bytes a second of its memory.
+        memory: bytes.
+        cache_bandwidth: bytes a second of its last cache.
+        cache: bytes of it.
+        launch: seconds that one more kernel in a sequence costs however small it is.
+        link_bandwidth: bytes a second of one exchange between devices.
+        link_latency: seconds of one.
+        scalars: operations a second of one number after another.
+        elementwise: operations a second of many lanes of such numbers.
+        batched: operations a second of products of a small matrix with a vector, one a lane.
+        lanes: the most that `simulate_batch` puts on it at once.
+        cores: on how many lanes of many numbers go one after the other, as on CPUs; 0: all side by side.
     """
 
     name: str
@@ -79,6 +87,10 @@ def measure_hardware(entries: int = 2**25, cached_entries: int = 2**20) -> Hardw
     that is not, multiplies two, starts a kernel, and does arithmetic on single numbers and on many lanes of them.
 
     Exchanges between devices are not measured: the link is taken to be as fast as memory.
+
+    Arguments:
+        entries: numbers of the matrix that is larger than any cache.
+        cached_entries: numbers of the one that is not.
     """
     device = jax.devices()[0]
     flops = {"float32": _peak(jnp.float32)}

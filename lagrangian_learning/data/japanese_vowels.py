@@ -12,7 +12,10 @@ def japanese_vowels(split: str) -> Recordings:
 
     Kudo, Toyama and Shimbo (1999), UCI Machine Learning Repository, CC BY 4.0; see data/README.md in the package.
 
-    Raises ValueError for another split or a damaged file.
+    Arguments:
+        split: "train" or "test".
+
+    Returns `Recordings`. Raises ValueError for another split or a damaged file.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split must be 'train' or 'test', got {split!r}.")

@@ -150,7 +150,12 @@ def _share_of_hits(means: Array, labels: Array) -> Array:
 
 
 def label_codes(num_labels: int, low: float = -1.0, high: float = 1.0) -> Float[np.ndarray, "labels labels"]:
-    """One code a label: `high` at its own place, `low` elsewhere."""
+    """One code a label: `high` at its own place, `low` elsewhere.
+
+    Arguments:
+        num_labels: how many labels there are.
+        low, high: the two values.
+    """
     return np.where(np.eye(num_labels, dtype=bool), high, low)
 
 
@@ -159,7 +164,12 @@ def standardise(reference: Recordings, *others: Recordings) -> tuple[Recordings,
 
     Give the training recordings first: recordings that are only measured must not decide how to scale.
 
-    Raises ValueError for a channel that is constant in `reference`, or other numbers of channels.
+    Arguments:
+        reference: the recordings that decide.
+        others: further ones, scaled by the same numbers.
+
+    Returns all of them, in order. Raises ValueError for a channel that is constant in `reference`, or other numbers of
+    channels.
     """
     mean, deviation = reference.statistics()
     if not np.all(deviation > 0):

@@ -15,7 +15,14 @@ from .potential import AbstractPotential
 
 
 def potential_gradient(network: AbstractNetwork, potential: AbstractPotential, x: PyTree, y: Any) -> PyTree:
-    """V_x, like x: the gradient of V(x_out, y) with respect to all neurons."""
+    """V_x, like x: the gradient of V(x_out, y) with respect to all neurons.
+
+    Arguments:
+        network: any network.
+        potential: V(x_out, y).
+        x: its neurons.
+        y: the target.
+    """
     return jax.grad(lambda neurons: potential(network.output(neurons), y))(x)
 
 
@@ -26,6 +33,8 @@ def delta_errors(network: AbstractNetwork, potential: AbstractPotential, x: PyTr
     activation (before it, it is −∂V/∂a_j = σ′(a_j) δ_j).
 
     Arguments:
+        network: any network.
+        potential: V(x_out, y).
         x, W: neurons and weights of the network;  y: the target.
     """
     return network.solve_backward(x, W, tree_scale(-1, potential_gradient(network, potential, x, y)))
@@ -35,17 +44,33 @@ def descent_force(network: AbstractNetwork, x: PyTree, W: PyTree, delta: PyTree)
     """−G_Mᵀ δ = σ′(a_i) δ_i x_j, like W: with the δ of `delta_errors` it is −∂V/∂W.
 
     The right side of (15) times γ, in the sign that descends; the paper prints the other (docs/theory.md §9).
+
+    Arguments:
+        network: any network.
+        x, W: its neurons and weights.
+        delta: multipliers, like x.
     """
     return tree_scale(-1, network.linearised(x, W).weight_vjp(delta))
 
 
 def loss(network: AbstractNetwork, potential: AbstractPotential, W: PyTree, u: Array, y: Any) -> Array:
-    """V(f(W, u), y), the potential of (12) as a function of the weights."""
+    """V(f(W, u), y), the potential of (12) as a function of the weights.
+
+    Arguments:
+        network: any network.
+        potential: V(x_out, y).
+        W: weights.
+        u: an input, of the network's input_shape.
+        y: the target.
+    """
     return potential(network.output(network.forward(W, u)), y)
 
 
 class Fidelity(eqx.Module):
     """Cosine and norm ratio |gradient|/|reference|, one entry a layer; prints as a table.
+
+    cosine: [layers].
+    norm_ratio: [layers].
 
     A layer in which either is zero has cosine NaN: there is no direction to compare.
     """
@@ -66,6 +91,11 @@ def fidelity(gradient: PyTree, reference: PyTree) -> Fidelity:
 
     Compare like with like: gradients with gradients (+∂V/∂W), multipliers with multipliers (δ = −dV/dx after the
     activation). A leaf is taken as one long vector, so that a record [T, n] is compared over all its times.
+
+    Arguments:
+        gradient: a pytree of arrays, a leaf a layer.
+        reference: one of the same structure and shapes.
+
     Raises ValueError when structures or shapes differ.
     """
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (gradient, reference)]

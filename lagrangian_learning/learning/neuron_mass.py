@@ -47,7 +47,12 @@ def neuron_mass_ratio(law: AbstractActionLaw, t: Any, state: State, stimulus: St
 
     Well below 1 the multipliers are backpropagation's; near 1 the weights follow the input's motion and not the target.
     It grows with m_x and with the square of how fast the input moves: lower mass_x, or slow the input down. Where the
-    loss vanishes it is infinite: average `neuron_mass_force` over times instead. Arguments and errors as there.
+    loss vanishes it is infinite: average `neuron_mass_force` over times instead.
+
+    Arguments:
+        law, t, state, stimulus: as for `neuron_mass_force`.
+
+    Raises ValueError as it does.
     """
     force, loss = (jnp.sqrt(tree_dot(part, part)) for part in neuron_mass_force(law, t, state, stimulus))
     return force / loss

@@ -125,7 +125,13 @@ class _Decay(eqx.Module):
 
 
 def WeightDecay(rate: Any) -> Term:
-    """Weight decay as a potential on W: the term −½ κ |W|² inside the weight, κ = rate ≥ 0, for `terms=`."""
+    """Weight decay as a potential on W: the term −½ κ |W|² inside the weight, κ = rate ≥ 0, for `terms=`.
+
+    Arguments:
+        rate: κ ≥ 0, in units of V over W².
+
+    Raises ValueError for a negative rate.
+    """
     return Term(_Decay(nonnegative(rate, "rate")), order=0, weighted=True)
 
 

@@ -14,7 +14,13 @@ from .law import EnergyReading
 def momenta(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTree) -> tuple[PyTree, ...]:
     """p₁ = ℓ_v for order 1; p₁ = ℓ_v − (D + r) ℓ_a and p₂ = ℓ_a for order 2 (Ostrogradsky), divided by ϖ.
 
-    jet: (q, v) for order 1, (q, v, a, j) for order 2.
+    Arguments:
+        lagrangian: a `Lagrangian`.
+        t: a scalar array.
+        jet: (q, v) for order 1, (q, v, a, j) for order 2.
+        args: what the densities take.
+
+    Returns (p₁,) or (p₁, p₂), each like q.
     """
 
     def momentum(index: int):
@@ -44,6 +50,14 @@ def energy(
     """E = p·v − ℓ with p = ℓ_v, or p₁·v + p₂·a − ℓ for order 2 (docs/theory.md §3), in units of action over time.
 
     A vakonomic constraint adds −G_vᵀδ to p.
+
+    Arguments:
+        lagrangian: a `Lagrangian`.
+        t: a scalar array.
+        jet: (q, v) for order 1, (q, v, a, j) for order 2.
+        args: what the densities take.
+        constraint: the constraint of the motion; None: there is none.
+        delta: the multipliers of a vakonomic one.
     """
     return energy_reading(lagrangian, t, jet, args, constraint, delta).energy
 
@@ -68,6 +82,15 @@ def power(
     """dE/dt = −r (p₁·v [+ p₂·a]) − δ·G_q v − ℓ_t + Q·v: the right side of the energy balance (docs/theory.md §3).
 
     On DG = 0 the work of the constraints −δ·G_q v is δ·G_t.
+
+    Arguments:
+        lagrangian: a `Lagrangian`.
+        constraint: the constraint of the motion; None: there is none.
+        t: a scalar array.
+        jet: (q, v) for order 1, (q, v, a, j) for order 2.
+        args: what the densities take.
+        delta: normalised multipliers δ, like G.
+        force: the generalised force Q, like q; None: there is none.
     """
     short = jet[: lagrangian.order + 1]
     explicit = time_derivative(lambda s: lagrangian.normalised(s, short, args), t)

@@ -18,7 +18,12 @@ JetFunction = Callable[[Array, Jet], PyTree]
 
 
 def total_derivative(f: JetFunction, times: int = 1) -> JetFunction:
-    """Dⁿf, on jets longer by n: D f(t, (q, q̇, …)) = f_t + f_q q̇ + f_q̇ q̈ + … (docs/theory.md §2)."""
+    """Dⁿf, on jets longer by n: D f(t, (q, q̇, …)) = f_t + f_q q̇ + f_q̇ q̈ + … (docs/theory.md §2).
+
+    Arguments:
+        f: a function of t and a jet.
+        times: n ≥ 0.
+    """
     if times == 0:
         return f
 
@@ -29,7 +34,13 @@ def total_derivative(f: JetFunction, times: int = 1) -> JetFunction:
 
 
 def weighted_derivative(f: JetFunction, rate: Callable[[Array], Array], times: int = 1) -> JetFunction:
-    """(D + r)ⁿ f: what is left of D(ϖ f)/ϖ when the weight is divided out, r = d/dt log ϖ (docs/theory.md §2)."""
+    """(D + r)ⁿ f: what is left of D(ϖ f)/ϖ when the weight is divided out, r = d/dt log ϖ (docs/theory.md §2).
+
+    Arguments:
+        f: a function of t and a jet.
+        rate: r, a function of t.
+        times: n ≥ 0.
+    """
     if times == 0:
         return f
 
@@ -109,6 +120,7 @@ def functional_derivative(lagrangian: Lagrangian, t: Array, jet: Jet, args: PyTr
     The left side of the Euler–Lagrange equations (8) and (9), divided by the weight.
 
     Arguments:
+        lagrangian: a `Lagrangian`.
         t: a scalar array.
         jet: (q, v, a) for a Lagrangian of order 1, (q, v, a, j, s) up to the fourth derivative for order 2.
         args: handed to the densities.

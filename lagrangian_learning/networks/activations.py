@@ -15,6 +15,7 @@ from lagrangian_learning._checks import about, shown
 from ._checks import probe_dtypes
 
 Activation = str | Callable[[Array], Array]
+"""σ of a network: a name of `ACTIVATIONS`, or an elementwise callable that JAX can differentiate."""
 
 
 def linear(a: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -49,6 +50,7 @@ _NAMED: dict[str, tuple[Callable, int | float]] = {
 _KINKED: tuple[Callable, ...] = (jnp.abs, jax.nn.relu6, jax.nn.hard_tanh, jax.nn.hard_sigmoid, jax.nn.selu)
 
 ACTIVATIONS: tuple[str, ...] = tuple(_NAMED)
+"""The names of activations that every network knows."""
 
 
 def resolve(activation: Activation) -> Callable[[Array], Array]:
@@ -73,7 +75,14 @@ def smoothness(activation: Activation) -> int | float:
 
 
 def slope(activation: Activation, a: Float[Array, "..."]) -> Float[Array, "..."]:
-    """sigma'(a), elementwise, by one forward-mode derivative."""
+    """sigma'(a), elementwise, by one forward-mode derivative.
+
+    Arguments:
+        activation: a name of `ACTIVATIONS` or an elementwise callable.
+        a: activations, of any shape.
+
+    Raises ValueError for an unknown name.
+    """
     return jax.jvp(resolve(activation), (a,), (jnp.ones_like(a),))[1]
 
 

@@ -15,6 +15,10 @@ def xor_network(activation: Activation = "tanh", output_activation: Activation |
 
     The paper counts neurons from one, the edges from zero. W = [w31, w32, w41, w42, w53, w54] and x = [x1, …, x5]. The
     same network is `Layered((2, 2, 1))` with W = ([[w31, w32], [w41, w42]], [[w53, w54]]).
+
+    Arguments:
+        activation: σ, a name of `ACTIVATIONS` or an elementwise callable.
+        output_activation: that of the output; None: `activation` too.
     """
     edges = ((0, 2), (1, 2), (0, 3), (1, 3), (2, 4), (3, 4))
     return Digraph(5, edges, 2, 1, activation, output_activation)

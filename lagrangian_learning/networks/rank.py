@@ -12,7 +12,16 @@ from .network import AbstractNetwork
 
 
 class RankReport(eqx.Module):
-    """What `constraint_rank` found: ranks, least singular values, and whether all constraints are independent."""
+    """What `constraint_rank` found: ranks, least singular values, and whether all constraints are independent.
+
+    num_constraints: how many there are.
+    feedforward: whether the network is, so that its ranks are exact.
+    state_rank: the rank of G_ξ.
+    rank: the rank of (G_ξ G_M).
+    state_singular_value: the least of G_ξ.
+    singular_value: the least of (G_ξ G_M).
+    full_rank: whether all constraints are independent.
+    """
 
     num_constraints: int = eqx.field(static=True)
     feedforward: bool = eqx.field(static=True)
@@ -47,6 +56,11 @@ def constraint_rank(network: AbstractNetwork, x: PyTree, W: PyTree, rtol: float 
     `rtol` times the largest count as zero (None: number of columns times eps). On a feedforward graph G_xi is unit
     triangular after renumbering: its ranks are known exactly, and the singular values only measure how well it is
     conditioned. Costs a dense singular value decomposition.
+
+    Arguments:
+        network: any network.
+        x, W: its neurons and weights.
+        rtol: singular values of at most this times the largest count as zero; None: number of columns times eps.
     """
     jacobian, augmented = _matrices(network, x, W)
     state_values = jnp.linalg.svd(jacobian, compute_uv=False)
@@ -64,6 +78,11 @@ def guard_rank(network: AbstractNetwork, x: PyTree, W: PyTree, rtol: float | Non
     """x, with a runtime error that names the cycle if the constraints lose rank at (x, W), as `constraint_rank` finds.
 
     A feedforward network passes by Proposition 1 and nothing is computed.
+
+    Arguments:
+        network: any network.
+        x, W: its neurons and weights.
+        rtol: as for `constraint_rank`.
     """
     if network.feedforward:
         return x

@@ -33,7 +33,9 @@ class Constant(AbstractSmoothSignal):
 class Sinusoids(AbstractSmoothSignal):
     """e(t) = amplitude · sin(frequency · t + phase) + offset, channel by channel.
 
-    Arguments, broadcast against each other to the shape of the value, [n] for n channels:
+    Arguments are broadcast against each other to the shape of the value, [n] for n channels.
+
+    Arguments:
         frequency: angular, in radians a unit of time.
         amplitude, phase, offset: phase in radians.
 

@@ -22,7 +22,13 @@ from .times import resolved, steps_of
 
 
 def as_signal(value: Any) -> AbstractSignal:
-    """A signal as it is, a callable as a `Function`, an array or a number as a `Constant`."""
+    """A signal as it is, a callable as a `Function`, an array or a number as a `Constant`.
+
+    Arguments:
+        value: what is meant as a signal.
+
+    Raises ValueError for anything else.
+    """
     if isinstance(value, AbstractSignal):
         return value
     if callable(value):

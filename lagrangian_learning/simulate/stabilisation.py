@@ -101,7 +101,9 @@ class Projection(AbstractStabilisation):
     Geometric Numerical Integration, IV.4).
 
     Keeps the order of the stepper. Saved times are step ends, since interpolation between projected steps drifts.
-    drift_limit bounds the residual that a step may leave to the projection; None: no bound.
+
+    Arguments:
+        drift_limit: the largest max|G| that a step may leave to the projection; None: no bound.
     """
 
     drift_limit: Float[Array, ""] | None = eqx.field(converter=_limit, default=None)
@@ -117,6 +119,11 @@ class Baumgarte(AbstractStabilisation):
     """D²G + 2α DG + β² G = 0 in place of D²G = 0 (Baumgarte 1972): the residual decays at a rate of about α.
 
     α = β is critical damping. Gains much above the inverse step make the law stiff.
+
+    Arguments:
+        alpha: α > 0, in 1/time.
+        beta: β > 0, in 1/time.
+        drift_limit: the run ends as `constraint_drift` once max|G| exceeds it; None: no bound.
     """
 
     alpha: Float[Array, ""] = eqx.field(converter=_gain("alpha"))
@@ -136,6 +143,9 @@ class NoStabilisation(AbstractStabilisation):
 
     A run that ends over a hundredth of its size off the constraints, or where they cannot be reached, is a
     `constraint_drift`; so is one by Baumgarte's method. Where branches of a mechanism meet it may change to another.
+
+    Arguments:
+        drift_limit: the run ends as `constraint_drift` once max|G| exceeds it; None: no bound.
     """
 
     drift_limit: Float[Array, ""] | None = eqx.field(converter=_limit, default=None)

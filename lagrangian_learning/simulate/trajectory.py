@@ -228,10 +228,11 @@ class Trajectory(AbstractSolution):
 
     ts: times [T].
     q, v, a, multipliers: coordinates, velocities, accelerations, normalised multipliers δ.
-    x, W, x_dot, W_dot: a network's neurons, weights and their rates.
+    x, W, x_dot, W_dot: neurons of a network, its weights, rates of the neurons, rates of the weights.
     saved: all records; a dict by default, or what `save` returned.
-    constraint_residual, velocity_residual: max|G| and max|DG| [T]; zero without constraints, and where the coordinates
-    satisfy them by construction (reduced ones).
+    constraint_residual: max|G| [T]; zero without constraints, and where the coordinates satisfy them by construction
+    (reduced ones).
+    velocity_residual: max|DG| [T], likewise.
     energy: E [T].
     energy_start: E(t0). energy_balance: E(t) − E(t0) − ∫ power dt [T].
     result: a code of `ll.RESULTS`.

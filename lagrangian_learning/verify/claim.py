@@ -94,7 +94,8 @@ def as_claim(
 ) -> Callable[[Callable[[Shared], Measured]], Claim]:
     """Makes a measuring function the `Claim` of its name, dashes in the place of underscores.
 
-    Arguments: the fields of `Claim`.
+    Arguments:
+        equations, claim, method, tolerance, verdict, remark: the fields of `Claim`.
     """
 
     def made(measured_by: Callable[[Shared], Measured]) -> Claim:

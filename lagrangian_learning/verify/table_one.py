@@ -36,7 +36,13 @@ class TableOne(eqx.Module):
 
 
 def table_one(path: Any, action: CognitiveAction, stimulus: Stimulus) -> TableOne:
-    """Table 1 for a trajectory of `action.law()`; a named error when the path did not save x, W, x_dot, W_dot."""
+    """Table 1 for a trajectory of `action.law()`; a named error when the path did not save x, W, x_dot, W_dot.
+
+    Arguments:
+        path: a `Trajectory` of `action.law()`.
+        action: the `CognitiveAction`.
+        stimulus: what the run was given.
+    """
     normalised = action(path, stimulus, normalised=True)
     weight = jnp.exp(action.dissipation.log_weight(path.ts[-1]))
     return TableOne((path.W, path.x), (path.W_dot, path.x_dot), weight * normalised, normalised)

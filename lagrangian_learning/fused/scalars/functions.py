@@ -1,6 +1,5 @@
 """Primitives of JAX that are transcendental functions of numbers, by name."""
 
-# In a count of operations each is one.
 TRANSCENDENTAL = frozenset(
     [
         "acos",
@@ -31,3 +30,4 @@ TRANSCENDENTAL = frozenset(
         "tanh",
     ]
 )
+"""Names of primitives of JAX that are transcendental functions; in a count of operations each is one."""

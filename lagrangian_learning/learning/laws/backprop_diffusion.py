@@ -41,7 +41,7 @@ def check_costate(costate: Any, network: AbstractNetwork) -> None:
 
 
 def direction(costate: Costate) -> int:
-    """The sign s of δ̇ = s c (T δ + V_ξ) − ϑ δ: +1 as derived, −1 for the sign flip."""
+    """The sign s of δ̇ = s c (T δ + V_ξ) − ϑ δ: +1 as derived, −1 for "sign_flip"."""
     return -1 if costate == "sign_flip" else 1
 
 
@@ -51,6 +51,7 @@ def growth_rate(
     """The largest real part of the spectrum of δ ↦ s c T δ − ϑ δ, x and W frozen: unstable if positive.
 
     s c − ϑ for a feedforward network, where T is unit triangular; by the eigenvalues of T, O(ν³), on cycles.
+    costate, speed and theta as in `BackpropDiffusion`; x, W are neurons and weights of the network.
     """
     if network.feedforward:
         return direction(costate) * speed - theta
@@ -72,13 +73,14 @@ def layer_gains(costate: Costate, speed: ArrayLike, theta: ArrayLike, num_layers
     """(1 − s ϑ/c)^{−(L−l+1)} for l = 0 … L: stationary δ over backprop's, x frozen, layer by layer (docs/theory.md §7).
 
     s = +1 as derived (forward, parity), −1 for the sign flip. num_layers is L; layer L is the output.
+    Other arguments as in `BackpropDiffusion`.
     """
     base = 1 - direction(costate) * jnp.asarray(theta) / jnp.asarray(speed)
     return base ** -jnp.arange(num_layers + 1, 0, -1).astype(base.dtype)
 
 
 def without_gains(costate: Costate, speed: Array, theta: Array, delta: PyTree) -> PyTree:
-    """δ of a layered network with its stationary gains divided out."""
+    """δ of a layered network with its stationary gains divided out: an array [n_l] a layer."""
     gains = layer_gains(costate, speed, theta, len(delta) - 1)
     return tuple(tree_scale(1 / gain, layer) for gain, layer in zip(gains, delta, strict=True))
 

@@ -117,6 +117,9 @@ class FiniteSpeedDynamics(AbstractFullDynamics, AbstractBoundaryLaw):
     derived from the action by the vakonomic rule, not written out. The state is a `State` with q = (x, W), v = (ẋ, Ẇ)
     and multipliers δ, whose start is free. As an initial-value problem it is stable only for ϑ > c on feedforward
     networks, and refused otherwise; `ll.solve_boundary` solves the rest. Made by `CognitiveAction(speed=c).law()`.
+
+    action: the `CognitiveAction` that it follows from.
+    multiplier_solver: how its multipliers are solved for.
     """
 
     action: AbstractAction

@@ -59,6 +59,9 @@ class FullDynamics(AbstractActionDynamics, AbstractFullDynamics):
     """(8)–(10) on q = (x, W): neurons are integrated and kept on their constraints by stabilisation.
 
     `accelerations` returns ((ẍ, Ẅ), δ). Made by `CognitiveAction.law("full")`.
+
+    action: the `CognitiveAction` that it follows from.
+    multiplier_solver: how its multipliers are solved for.
     """
 
     action: AbstractAction

@@ -101,6 +101,9 @@ class ReducedDynamics(AbstractReducedDynamics):
     (Ẅ, δ).
 
     Made by `CognitiveAction.law()`, for terms F of order 0, which leave the inertia to be m_x and m_W.
+
+    action: the `CognitiveAction` that it follows from.
+    multiplier_solver: how its multipliers are solved for.
     """
 
     action: AbstractAction
@@ -182,7 +185,10 @@ class ReducedDerivedDynamics(AbstractReducedDynamics):
 
     For terms that change the inertia, second-order actions, and multiplier solvers that know no network, where
     `ReducedDynamics` has no sweeps. `accelerations` returns (Ẅ, δ); for a second-order action the fourth derivative in
-    place of Ẅ.
+    place of Ẅ. Made by `CognitiveAction.law()`.
+
+    action: the `CognitiveAction` that it follows from.
+    multiplier_solver: how its multipliers are solved for.
     """
 
     action: AbstractAction

@@ -17,6 +17,8 @@ def chosen_solver(
     """The solver given, or for None the one that the structure of the action asks for; values are never looked at.
 
     Arguments:
+        solver: a solver of `ll.multipliers`, or None.
+        network: the network of the action.
         delayed: whether information travels at a finite speed, (19).
         plain_inertia: whether the inertia is m_x and m_W, so that structured solvers know it.
 

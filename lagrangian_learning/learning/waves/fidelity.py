@@ -74,7 +74,9 @@ Reference = Literal["cause", "input", "target", "current"]
 class WaveFidelity(eqx.Module):
     """Of g_{t,l} against reference gradients, over all frames with full waves, layers l = 1, …, L; prints as a table.
 
-    Fields: relative error |g − g*|/|g*|, cosine, and norm ratio |g|/|g*|, each [L].
+    relative_error: |g − g*|/|g*| [L].
+    cosine: [L].
+    norm_ratio: |g|/|g*| [L].
     """
 
     relative_error: Float[Array, " layers"]
@@ -111,6 +113,7 @@ def wave_fidelity(
         "current": s = r = t.
 
     Arguments as of `backprop_waves`, T ≥ 2L: frames from 2L − 1 on are compared, where all waves are full.
+
     Raises ValueError for fewer frames or another reference.
     """
     L, T = len(network.sizes) - 1, jnp.shape(inputs)[0]
