@@ -32,6 +32,13 @@
 # the same code swings a pendulum. Numbers in brackets are always the paper's equations.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # install the package there
+    import IPython
+
+    IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt

@@ -31,6 +31,13 @@
 # A word on orientation: here and in the library $(G_\xi)_{ji}=\partial G^j/\partial\xi_i$, a row for each constraint. The paper's $T$ is its transpose.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # install the package there
+    import IPython
+
+    IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp

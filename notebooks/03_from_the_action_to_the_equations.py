@@ -29,6 +29,13 @@
 # 4. looks at the structure of (10): for a layered network it is two waves.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # install the package there
+    import IPython
+
+    IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt

@@ -29,6 +29,13 @@
 # 4. that the energy is accounted for.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # install the package there
+    import IPython
+
+    IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp

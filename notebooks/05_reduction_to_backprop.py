@@ -32,6 +32,13 @@
 # $m_x/m_W\to0$ is essential; and what a *step* of the heavy ball is in the language of machine learning.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # install the package there
+    import IPython
+
+    IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt

@@ -36,6 +36,13 @@
 # | E | all this on any graph, cycles included | yes, with a condition on the spectrum |
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # install the package there
+    import IPython
+
+    IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp

@@ -37,6 +37,13 @@
 # | E | a video of $f_v$ frames a second needs $\Delta t=f_v/(L-1)$ | $\Delta t\le 1/(f_v(L-1))$ ([erratum 7](../docs/errata.md#erratum-7)) |
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # install the package there
+    import IPython
+
+    IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt

@@ -40,6 +40,13 @@
 # is shared.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # install the package there
+    import IPython
+
+    IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt

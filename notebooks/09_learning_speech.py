@@ -40,6 +40,13 @@
 # float32: this is what learning in single precision looks like.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # install the package there
+    import IPython
+
+    IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
+
 import diffrax
 import equinox as eqx
 import jax

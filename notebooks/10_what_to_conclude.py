@@ -29,6 +29,13 @@
 # measured in two ways that share no code; `ll.verify.claim(name)` prints how.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # install the package there
+    import IPython
+
+    IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
+
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
