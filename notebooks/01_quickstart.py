@@ -252,7 +252,7 @@ verdicts
 
 # %% [markdown]
 # Where next: notebook 2 asks whether neurons can be constraints at all, 3 derives the equations, 4 starts and keeps them, 5 reduces them
-# to backpropagation. The [README](README.md) of this folder lists all ten.
+# to backpropagation. The [README](README.md) of this folder lists all fifteen.
 
 # %%
 assert np.all((outputs > 0.5) == (targets > 0.5)), outputs  # XOR is learned
