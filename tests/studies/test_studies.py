@@ -95,7 +95,8 @@ def test_phase_diagram(study):
 def test_wave_delays(study):
     found = study("wave_delays", drawn=False)
     assert found["layers"] == [2, 3, 4]
-    assert found["period"] == sorted(found["period"])
+    assert min(found["period"]) > 20  # medians over two networks, which need not grow from depth to depth
+    assert found["slope"] > 0.5
 
 
 @pytest.mark.slow
