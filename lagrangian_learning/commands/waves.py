@@ -83,15 +83,16 @@ def _print_constant(line: Line, constant: Scene) -> None:
 
 def _print_mismatches(line: Line) -> None:
     line()
-    line(f"[bold]Which frames meet[/]  synchronised layer {synchronised_layer(L)}")
+    line("[bold]Which frames meet in the gradient of a layer?[/]  beside the frame of its input, in frames")
     _row(line, "layer", range(1, L + 1), "d")
     _row(line, "target is younger by", [target_mismatch(l, L) for l in range(1, L + 1)], "d")
     _row(line, "the error's own input is older by", [causing_input_mismatch(l, L) for l in range(1, L + 1)], "d")
+    line(f"  input and target are of one frame in layer {synchronised_layer(L)} alone, the synchronised one")
 
 
 def _print_errors(line: Line, name: str, errors: np.ndarray) -> None:
     line()
-    line(f"[bold]How wrong is the gradient?[/]  relative error against the gradient of {name}")
+    line(f"[bold]How wrong is the gradient?[/]  error relative to the gradient of {name}; 0: exact")
     _row(line, "layer", range(1, L + 1), "d")
     for period, error in zip(PERIODS, errors, strict=True):
         _row(line, f"a period of {period:g} frames", error, ".3f")
