@@ -86,7 +86,7 @@ from .steppers import (
 if TYPE_CHECKING:
     from . import fused as fused, plot as plot
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> object:

@@ -382,7 +382,7 @@ plt.show()
 #
 # Here is the atlas of all rules over $\vartheta/c$, in NumPy: eigenvalues of the assembled matrix, rest points by
 # dense solves, and how well the force on the weights follows the gradient while the input moves slowly. The library's
-# own atlas is `python -m benchmarks.studies.stability_atlas`; its formulas, `law.growth_rate` and
+# own atlas is `lagrangian-learning study stability_atlas`; its formulas, `law.growth_rate` and
 # `ll.laws.layer_gains`, are compared below.
 
 # %%

@@ -9,7 +9,7 @@ import lagrangian_learning as ll
 from lagrangian_learning.verify import registry
 from tests.pages import DOCS, GUIDES, ROOT, blocks, run
 
-PAGES = ["README.md", "CHANGELOG.md", "benchmarks/README.md", "notebooks/README.md"]
+PAGES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "notebooks/README.md"]
 PAGES += [f"docs/{page.name}" for page in sorted(DOCS.glob("*.md"))]
 EXTENDED = """
 assert jax.tree.structure(W_ddot) == jax.tree.structure(W)

@@ -1,9 +1,15 @@
 """From the cognitive action to gradient descent: (12)–(17) as limits, with their measured rates.
 
-Run it from the root: python -m benchmarks.studies.limit_study
+Run it in a checkout: lagrangian-learning study limit_study
 """
 
+if __name__ == "__main__":  # a file does not know its checkout: it is run as a command of the package
+    from lagrangian_learning.commands.study import run_file
+
+    run_file(__file__)
+
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,7 +20,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 import lagrangian_learning as ll
+from lagrangian_learning.commands.files import Files
+from lagrangian_learning.commands.progress import Report, nothing_reported, progress
 
+from .study import begun, ended, print_table
+
+FILES = Files(pathlib.Path("limit_study.png"))
+QUESTION = "How fast does the cognitive action tend to damped descent and to gradient flow?"
 GAMMA = 1.0
 END = 2.0
 
@@ -33,13 +45,17 @@ class Limit(NamedTuple):
         return float(np.polyfit(np.log(self.parameter[-half - 1 :]), np.log(self.error[-half - 1 :]), 1)[0])
 
 
-def limit_study(network: Any = None, key: Array | None = None) -> tuple[Limit, ...]:
+def limit_study(
+    network: Any = None, key: Array | None = None, *, decades: int | None = None, report: Report = nothing_reported
+) -> tuple[Limit, ...]:
     """Errors of the weights at t = 2 against m_W, m_x/m_W and 1/ϑ, in float64 (switch x64 on first).
 
     Three limits, γ = ϑ m_W = 1 fixed (docs/theory.md §6):
         the action with m_x = m_W² against gradient flow (14), m_W → 0;
         the action at m_W = 0.1 against its own limit m_x = 0, which is damped descent (13), m_x/m_W → 0;
         damped descent (13) against gradient flow (14), 1/ϑ → 0.
+
+    decades: over which parameters fall, three and four by default.
     """
     network = ll.Layered((2, 3, 1)) if network is None else network
     key = jax.random.key(0) if key is None else key
@@ -47,27 +63,41 @@ def limit_study(network: Any = None, key: Array | None = None) -> tuple[Limit, .
     stimulus = ll.Stimulus(
         input=ll.Sinusoids(jnp.array([1.0, 1.7]), jnp.array([1.0, 0.8]), jnp.array([0.3, 0.0])), target=jnp.array([0.5])
     )
-    flow = _end(ll.GradientFlow(network, ll.SquaredError(), GAMMA), W, stimulus)
-    damped = _end(_descent(network, 0.1), W, stimulus)
-    masses = 10.0 ** -np.arange(1.0, 4.1, 0.5)
-    ratios = 10.0 ** -np.arange(1.0, 5.1, 0.5)
-    return (
-        Limit(
-            "action → gradient flow, m_x = m_W²: against m_W",
-            masses,
-            np.array([_distance(_end(_action(network, m**2, m), W, stimulus), flow) for m in masses]),
-        ),
-        Limit(
+    ends = _Ends(W, stimulus, report)
+    masses = 10.0 ** -np.arange(1.0, 1.1 + (decades or 3), 0.5)
+    ratios = 10.0 ** -np.arange(1.0, 1.1 + (decades or 4), 0.5)
+    ends.total = 2 + 2 * len(masses) + len(ratios)
+    flow, damped = ends.of(ll.GradientFlow(network, ll.SquaredError(), GAMMA)), ends.of(_descent(network, 0.1))
+
+    def limit(name: str, parameters: np.ndarray, law: Callable[[float], Any], goal: Array) -> Limit:
+        return Limit(name, parameters, np.array([_distance(ends.of(law(p)), goal) for p in parameters]))
+
+    found = (
+        limit("action → gradient flow, m_x = m_W²: against m_W", masses, lambda m: _action(network, m**2, m), flow),
+        limit(
             "action → damped descent, m_W = 0.1: against m_x/m_W",
             ratios,
-            np.array([_distance(_end(_action(network, 0.1 * r, 0.1), W, stimulus), damped) for r in ratios]),
+            lambda r: _action(network, 0.1 * r, 0.1),
+            damped,
         ),
-        Limit(
-            "damped descent → gradient flow: against 1/ϑ",
-            masses,
-            np.array([_distance(_end(_descent(network, m), W, stimulus), flow) for m in masses]),
-        ),
+        limit("damped descent → gradient flow: against 1/ϑ", masses, lambda m: _descent(network, m), flow),
     )
+    report(ends.total, ends.total)
+    return found
+
+
+class _Ends:
+    """The weights that laws end with, from one start, counted."""
+
+    def __init__(self, W: PyTree, stimulus: ll.Stimulus, report: Report) -> None:
+        self.W, self.stimulus, self.report = W, stimulus, report
+        self.done, self.total = 0, 0
+
+    def of(self, law: Any) -> Array:
+        """At t = `END`."""
+        self.report(self.done, self.total)
+        self.done += 1
+        return _end(law, self.W, self.stimulus)
 
 
 def draw(limits: tuple[Limit, ...], path: str | pathlib.Path) -> pathlib.Path:
@@ -118,15 +148,23 @@ def _distance(left: Array, right: Array) -> float:
     return float(jnp.linalg.norm(left - right))
 
 
-def main() -> None:
-    """Print the slopes and write limit_study.png."""
+def study(seed: int = 0, quick: bool = False, files: Files = FILES) -> None:
+    """How fast does the cognitive action tend to damped descent and to gradient flow as the masses become small?
+
+    Args:
+        seed: Draws the weights at the start.
+        quick: Tiny sizes, to see that the study runs.
+        files: Where the picture and the numbers go.
+    """
+    line = begun("limit_study", seed, files)
     jax.config.update("jax_enable_x64", True)
-    limits = limit_study()
+    with progress("limit_study", "runs") as report:
+        limits = limit_study(key=jax.random.key(seed), decades=2 if quick else None, report=report)
+    line(f"[bold]Error of the weights at t = {END:g} as a parameter goes to zero[/]  γ = ϑ m_W = {GAMMA:g}, float64")
     for limit in limits:
-        errors = ", ".join(f"{error:.3g}" for error in limit.error)
-        print(f"{limit.name}: slope {limit.slope:.3f}\n    {errors}")
-    print("picture:", draw(limits, "limit_study.png"))
-
-
-if __name__ == "__main__":
-    main()
+        line()
+        line(f"  {limit.name}: error ∝ parameter^{limit.slope:.3f}")
+        rows = [(f"{p:.1e}", f"{error:.2e}") for p, error in zip(limit.parameter, limit.error, strict=True)]
+        print_table(line, ("  parameter", "error"), [(f"  {p}", error) for p, error in rows])
+    found = [{"name": limit.name, "slope": limit.slope, **limit._asdict()} for limit in limits]
+    ended(line, files, lambda path: draw(limits, path), QUESTION, seed=seed, limits=found)

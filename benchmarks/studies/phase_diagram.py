@@ -10,8 +10,14 @@ target is L − 1 frames old, the output 2L − 1, and at each L stands another 
 delays where the cosine falls, and is measured to be right within 3 %: the period grows as (L − 1)^0.9, by less than
 L − 1 since the output's share of the error falls with depth.
 
-    python -m benchmarks.studies.phase_diagram [--quick] [--folder FOLDER] [--redraw]
+    lagrangian-learning study phase_diagram [--quick] [--seed SEED] [--output PICTURE] [--json NUMBERS]
+        [--redraw NUMBERS]
 """
+
+if __name__ == "__main__":  # a file does not know its checkout: it is run as a command of the package
+    from lagrangian_learning.commands.study import run_file
+
+    run_file(__file__)
 
 import functools
 from pathlib import Path
@@ -24,11 +30,16 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 import lagrangian_learning as ll
+from lagrangian_learning.commands.files import Files
+from lagrangian_learning.commands.output import Line
+from lagrangian_learning.commands.progress import progress
 
 from .phase_picture import draw
-from .study import options, picture, recorded, write
+from .study import begun, ended, picture, print_table, recorded
 from .wave_delays import period_of, sensitivities
 
+FILES = Files(Path("phase_diagram.png"))
+QUESTION = "Over which input speeds and information speeds is the gradient of travelling waves backpropagation's?"
 NETWORK = ll.Layered((2, 3, 3, 1))
 THETA = 1.0
 FROZEN = 1e12  # a friction at which the weights stand still
@@ -37,6 +48,7 @@ FAITHFUL = 0.99
 NUM_NETWORKS, NUM_WAVE_NETWORKS = 3, 16
 WIDTH, FRAMES = 4, 4000
 DEPTHS = (2, 3, 4, 6, 8, 12, 16, 24)
+STRIDE = 100  # of the keys of two seeds: more than the largest depth
 # The beats of the signals' frequencies are resolved over so many of their periods.
 BEATS, PHASES = 64, 1024
 
@@ -69,11 +81,11 @@ class Boundary(NamedTuple):
 # -- waves in continuous time ------------------------------------------------------------------------------------------
 
 
-def continuous(frequencies: np.ndarray, speeds: np.ndarray, num_networks: int = NUM_NETWORKS) -> Diagram:
+def continuous(frequencies: np.ndarray, speeds: np.ndarray, num_networks: int = NUM_NETWORKS, seed: int = 0) -> Diagram:
     """(18)–(20) with ϑ = 1 and the sign-flipped costate, every pair of frequency and speed a lane of one batch."""
     lanes = [np.ravel(grid) for grid in np.meshgrid(speeds, frequencies, range(num_networks), indexing="ij")]
     speed, frequency = (jnp.asarray(grid, jnp.float32) for grid in lanes[:2])
-    W, phase = _drawn(NETWORK, num_networks)
+    W, phase = _drawn(NETWORK, num_networks, seed)
     W, phase = jax.tree.map(lambda leaf: leaf[lanes[2]], (W, phase))
     # One grid of times serves all lanes when each counts time in units of its own: of its fastest rate.
     unit = jnp.maximum(speed + THETA, frequency)
@@ -130,14 +142,14 @@ def _likeness(W: PyTree, stimulus: ll.Stimulus, ts: Array, waves: dict[str, PyTr
 # -- waves in discrete time --------------------------------------------------------------------------------------------
 
 
-def discrete(periods: np.ndarray, depths: np.ndarray, num_networks: int = NUM_WAVE_NETWORKS) -> Diagram:
+def discrete(periods: np.ndarray, depths: np.ndarray, num_networks: int = NUM_WAVE_NETWORKS, seed: int = 0) -> Diagram:
     """(1)–(3), one layer a frame, every period at every depth."""
-    rows = [_depth(int(depth), jnp.asarray(periods, jnp.float32), num_networks) for depth in depths]
+    rows = [_depth(int(depth), jnp.asarray(periods, jnp.float32), num_networks, seed) for depth in depths]
     cosine, ratio = (np.stack(part) for part in zip(*rows, strict=True))
     return Diagram(periods, depths, cosine, ratio)
 
 
-def _depth(depth: int, periods: Array, num_networks: int) -> tuple[np.ndarray, np.ndarray]:
+def _depth(depth: int, periods: Array, num_networks: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     network = _deep(depth)
 
     def likeness(period: Array, W: PyTree, phase: Array) -> tuple[Array, Array]:
@@ -149,20 +161,20 @@ def _depth(depth: int, periods: Array, num_networks: int) -> tuple[np.ndarray, n
     # Network by network: the gradients of all frames at all periods of one fill half a gigabyte.
     over_periods = jax.vmap(likeness, (0, None, None))
     found = jax.jit(lambda drawn: jax.lax.map(lambda one: over_periods(periods, *one), drawn))(
-        _drawn(network, num_networks, depth)
+        _drawn(network, num_networks, depth + seed * STRIDE)
     )
     return np.median(found[0], axis=0), np.median(found[1], axis=0)
 
 
-def by_delays(depths: np.ndarray, num_networks: int = NUM_WAVE_NETWORKS) -> np.ndarray:
+def by_delays(depths: np.ndarray, num_networks: int = NUM_WAVE_NETWORKS, seed: int = 0) -> np.ndarray:
     """The period in frames at which each depth has a cosine of `FAITHFUL` by its delays alone, to second order [U]."""
-    return np.array([np.median(_by_delays(int(depth), num_networks)) for depth in depths])
+    return np.array([np.median(_by_delays(int(depth), num_networks, seed)) for depth in depths])
 
 
-def _by_delays(depth: int, num_networks: int) -> np.ndarray:
+def _by_delays(depth: int, num_networks: int, seed: int) -> np.ndarray:
     network, phases = _deep(depth), jnp.linspace(0, 2 * jnp.pi * BEATS, PHASES)
     over_networks = jax.vmap(lambda W, offsets: sensitivities(network, W, _signals, offsets, phases))
-    return period_of(np.asarray(over_networks(*_drawn(network, num_networks, depth))), FAITHFUL)
+    return period_of(np.asarray(over_networks(*_drawn(network, num_networks, depth + seed * STRIDE))), FAITHFUL)
 
 
 def _deep(depth: int) -> ll.Layered:
@@ -212,59 +224,83 @@ def _crossing(across: np.ndarray, cosine: np.ndarray) -> float:
     return float(np.exp(np.interp(FAITHFUL, [y[k], y[k - 1]], [x[k], x[k - 1]])))
 
 
-def main() -> None:
-    """Computes both diagrams, fits their boundaries, and writes phase_diagram.json and phase_diagram.png."""
-    asked = options("phase_diagram", __doc__, redraws=True)
-    if asked.redraw:
-        redraw(asked.folder)
+def study(seed: int = 0, quick: bool = False, redraw: Path | None = None, files: Files = FILES) -> None:
+    """Over which speeds of input and of information is the gradient of travelling waves backpropagation's?
+
+    Args:
+        seed: Draws the networks and the phases of their signals.
+        quick: Tiny sizes, to see that the study runs.
+        redraw: Only draw the picture again, of the numbers in this file.
+        files: Where the picture and the numbers go.
+    """
+    line = begun("phase_diagram", seed, files)
+    if redraw is not None:
+        _redraw(redraw, files)
         return
-    points, networks = (8, (1, 1)) if asked.quick else (48, (NUM_NETWORKS, NUM_WAVE_NETWORKS))
-    flow = continuous(np.geomspace(1e-2, 30, points), np.geomspace(1, 1e3, points), networks[0])
-    depths = np.array(DEPTHS[:3] if asked.quick else DEPTHS)
-    frames = discrete(np.geomspace(4, FRAMES, points), depths, networks[1])
-    fast, lags = slice(int(np.searchsorted(flow.up, 10 * THETA)), None), depths - 1
-    borders = boundary(flow, fast), boundary(frames, up=lags)
-    alone = power_law(by_delays(depths, networks[1]), lags)
+    depths = np.array(DEPTHS[:3] if quick else DEPTHS)
+    flow, frames, delays = _computed(seed, quick, depths)
+    alone = power_law(delays, depths - 1)
+    fast = slice(int(np.searchsorted(flow.up, 10 * THETA)), None)
+    borders = boundary(flow, fast), boundary(frames, up=depths - 1)
     layers = len(NETWORK.sizes) - 1
     product = float(np.nanmedian(borders[0].at[fast] * layers / flow.up[fast]))
-    periods = float(np.nanmedian(borders[1].at / lags))
-    print(f"continuous waves: cosine {FAITHFUL} at frequency · L/c = {product:.3f}, slope {borders[0].slope:.3f} in c")
-    print(
-        f"discrete waves: cosine {FAITHFUL} at a period of {periods:.1f} (L − 1) frames, slope "
-        f"{borders[1].slope:.3f} in L − 1; by delays alone {alone.slope:.3f}, measured over computed "
-        f"{_spread(borders[1].at / alone.at)}"
-    )
+    period = float(np.nanmedian(borders[1].at / (depths - 1)))
+    _print(line, depths, borders, alone, product, period)
     findings = {
         "continuous": {"frequency_times_L_over_c": product, **borders[0]._asdict(), **flow._asdict()},
-        "discrete": {"period_over_L_less_1": periods, **borders[1]._asdict(), **frames._asdict()},
+        "discrete": {"period_over_L_less_1": period, **borders[1]._asdict(), **frames._asdict()},
         "discrete_by_delays_alone": alone._asdict(),
     }
-    question = "Over which input speeds and information speeds is the gradient of travelling waves backpropagation's?"
-    path = write("phase_diagram", asked.folder, question=question, faithful=FAITHFUL, theta=THETA, **findings)
-    print("numbers:", path)
-    _drawn_to(asked.folder, flow, frames, borders, alone)
+    ended(
+        line, files, lambda path: _draw_to(path, flow, frames, borders, alone), QUESTION, seed=seed, faithful=FAITHFUL,
+        theta=THETA, **findings,
+    )  # fmt: skip
 
 
-def redraw(folder: Path) -> None:
-    """Writes phase_diagram.png again, of the phase_diagram.json in the folder."""
-    found = recorded("phase_diagram", folder)
+def _redraw(numbers: Path, files: Files) -> None:
+    found = recorded("phase_diagram", numbers)
     names = "continuous", "discrete", "discrete_by_delays_alone"
     diagrams = [Diagram(*(found[name][field] for field in Diagram._fields)) for name in names[:2]]
     lines = [Boundary(*(found[name][field] for field in Boundary._fields)) for name in names]
-    _drawn_to(folder, *diagrams, (lines[0], lines[1]), lines[2])
+    _draw_to(files.output, *diagrams, (lines[0], lines[1]), lines[2])
 
 
-def _drawn_to(
-    folder: Path, flow: Diagram, frames: Diagram, borders: tuple[Boundary, Boundary], alone: Boundary
-) -> None:
+def _draw_to(path: Path, flow: Diagram, frames: Diagram, borders: tuple[Boundary, Boundary], alone: Boundary) -> None:
     layers = len(NETWORK.sizes) - 1
-    parts = functools.partial(draw, flow=flow, frames=frames, borders=borders, alone=alone, layers=layers)
-    print("picture:", picture("phase_diagram", folder, 2, 2, parts))
+    picture(path, 2, 2, functools.partial(draw, flow=flow, frames=frames, borders=borders, alone=alone, layers=layers))
 
 
-def _spread(ratios: np.ndarray) -> str:
-    return f"{np.nanmin(ratios):.2f} to {np.nanmax(ratios):.2f}"
+def _computed(seed: int, quick: bool, depths: np.ndarray) -> tuple[Diagram, Diagram, np.ndarray]:
+    """Both diagrams, and the periods by delays alone."""
+    points, networks = (8, (1, 1)) if quick else (48, (NUM_NETWORKS, NUM_WAVE_NETWORKS))
+    periods, rows = np.geomspace(4, FRAMES, points), [depths[k : k + 1] for k in range(len(depths))]
+    with progress("phase_diagram", "parts") as report:
+        total = 1 + 2 * len(rows)
+        report(0, total, now="waves in continuous time")
+        flow = continuous(np.geomspace(1e-2, 30, points), np.geomspace(1, 1e3, points), networks[0], seed)
+        frames, delays = [], []
+        for done, row in enumerate(rows, start=1):
+            report(done, total, now=f"waves in discrete time, {row[0]} layers")
+            frames.append(discrete(periods, row, networks[1], seed))
+        for done, row in enumerate(rows, start=1 + len(rows)):
+            report(done, total, now=f"periods by delays alone, {row[0]} layers")
+            delays.append(by_delays(row, networks[1], seed))
+        report(total, total)
+    cosine, ratio = (np.concatenate([getattr(one, name) for one in frames]) for name in ("cosine", "ratio"))
+    return flow, Diagram(periods, depths, cosine, ratio), np.concatenate(delays)
 
 
-if __name__ == "__main__":
-    main()
+def _print(
+    line: Line, depths: np.ndarray, borders: tuple[Boundary, Boundary], alone: Boundary, product: float, period: float
+) -> None:
+    line(f"[bold]Where the cosine of the waves' gradient with backpropagation's is {FAITHFUL:g}[/]")
+    line(f"  continuous time (18)–(20): up to an input frequency ω with ω L/c = {product:.3f}")
+    line(f"    that frequency grows as c^{borders[0].slope:.2f}, c the speed of information (by its delays: c^1)")
+    line(f"  discrete time (1)–(3): from an input period of {period:.1f} (L − 1) frames on (median)")
+    line(f"    that period grows as (L − 1)^{borders[1].slope:.2f} (by its delays alone: {alone.slope:.2f})")
+    line()
+    rows = [
+        (f"{depth}", f"{measured:.1f}", f"{computed:.1f}", f"{measured / computed:.2f}")
+        for depth, measured, computed in zip(depths, borders[1].at, alone.at, strict=True)
+    ]
+    print_table(line, ("layers L", "period, frames,\nmeasured", "by delays\nalone", "ratio"), rows)

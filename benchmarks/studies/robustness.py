@@ -14,10 +14,16 @@ at energies of hundreds, which Tsit5 at 1e-7 in float64 confirms. Steps of float
 the verdict of float64 on each. It is the neurons' mass that drives them: gradient flow learns all 33, and so does the
 action with a tenth of the mass, at the constant step.
 
-    python -m benchmarks.studies.robustness [--quick] [--folder FOLDER]
+    lagrangian-learning study robustness [--quick] [--seed SEED] [--output PICTURE] [--json NUMBERS]
 """
 
+if __name__ == "__main__":  # a file does not know its checkout: it is run as a command of the package
+    from lagrangian_learning.commands.study import run_file
+
+    run_file(__file__)
+
 import functools
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import diffrax
@@ -28,10 +34,15 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 import lagrangian_learning as ll
+from lagrangian_learning.commands.files import Files
+from lagrangian_learning.commands.output import Line
+from lagrangian_learning.commands.progress import progress
 
 from .robustness_picture import draw
-from .study import options, picture, write
+from .study import begun, ended, picture, print_table
 
+FILES = Files(Path("robustness.png"))
+QUESTION = "How many of ten thousand random signals do the paper's five neurons learn?"
 NETWORK = ll.Layered((2, 2, 1))
 GAMMA, THETA, MASS_RATIO = 0.5, 1.0, 1e-2
 SINUSOIDS, SLOWEST, FASTEST = 3, 0.3, 3.0
@@ -209,31 +220,49 @@ def agreement(outcomes: dict[str, Outcome]) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Runs both laws, and writes robustness.json and robustness.png."""
-    asked = options("robustness", __doc__)
-    lanes, duration = (64, 5.0) if asked.quick else (10_000, DURATION)
-    given = signals(lanes)
-    outcomes = {name: outcome(law, given, duration, progress=True) for name, law in laws().items()}
-    findings = {name: summary(one) for name, one in outcomes.items()}
-    shares = agreement(outcomes)
-    for name, found in findings.items():
-        print(
-            f"{name}: {found['learned']:.1%} of {lanes} signals learned, median loss {found['loss_over_start'][2]:.2g} "
-            f"of that at the start; {found['successful']:.2%} successful, otherwise {found['failed']}; "
-            f"max|G| {found['largest_residual']:.2g}, {found['kept_to_5e-6']:.2%} within {KEPT:g}; "
-            f"{found['run_again_with_finer_steps']:.2%} run again with finer steps, then {found['unresolved']:.2%} "
-            "unresolved"
-        )
-    print("learned by", ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
-    question = "How many of ten thousand random signals do the paper's five neurons learn?"
-    path = write(
-        "robustness", asked.folder, question=question, lanes=lanes, duration=duration, laws=findings, learned_by=shares
-    )
-    print("numbers:", path)
+def study(seed: int = 0, quick: bool = False, files: Files = FILES) -> None:
+    """How many of ten thousand random signals do the paper's five neurons learn?
+
+    Args:
+        seed: Draws the signals, the teachers and the weights at the start.
+        quick: Tiny sizes, to see that the study runs.
+        files: Where the picture and the numbers go.
+    """
+    line = begun("robustness", seed, files)
+    lanes, duration = (64, 5.0) if quick else (10_000, DURATION)
+    given, outcomes = signals(lanes, seed), {}
+    with progress("robustness", "laws") as report:
+        for done, (name, law) in enumerate(laws().items()):
+            report(done, len(laws()), now=name)
+            outcomes[name] = outcome(law, given, duration, progress=True)
+        report(len(outcomes), len(outcomes))
+    findings, shares = {name: summary(one) for name, one in outcomes.items()}, agreement(outcomes)
+    _print(line, lanes, duration, findings, shares)
     drawn = functools.partial(draw, outcomes=outcomes, learned=LEARNED)
-    print("picture:", picture("robustness", asked.folder, 3, 1, drawn))
+    ended(
+        line, files, lambda path: picture(path, 3, 1, drawn), QUESTION, seed=seed, lanes=lanes, duration=duration,
+        laws=findings, learned_by=shares,
+    )  # fmt: skip
 
 
-if __name__ == "__main__":
-    main()
+def _print(line: Line, lanes: int, duration: float, findings: dict[str, dict], shares: dict[str, float]) -> None:
+    line(f"[bold]{lanes:,} random signals, each learned for {duration:g} units of time by a network of its own[/]")
+    heads = ("", "learned", "loss at the end\nover the start's", "runs that\nfailed", "largest |G|", "run again\nfiner")
+    rows = [
+        (
+            name, f"{found['learned']:.1%}", f"{found['loss_over_start'][2]:.2g}", f"{1 - found['successful']:.2%}",
+            f"{found['largest_residual']:.1e}", f"{found['run_again_with_finer_steps']:.2%}",
+        )
+        for name, found in findings.items()
+    ]  # fmt: skip
+    print_table(line, heads, rows)
+    line(f"  learned: the loss on later time fell under {LEARNED:g} of that at the start; losses are medians")
+    line("  |G|: how far neurons are from their constraints (4), which gradient flow has none of")
+    line("  run again finer: constant steps were too long for the signal; steps by their error followed it")
+    for name, found in findings.items():
+        if found["failed"]:
+            line(f"  {name}: failed runs by their reason: {found['failed']}")
+    line(
+        f"  learned by both {shares['both']:.1%}, by the action alone {shares['action_alone']:.1%}, by gradient flow "
+        f"alone {shares['flow_alone']:.1%}, by neither {shares['none']:.1%}"
+    )

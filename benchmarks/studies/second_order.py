@@ -1,8 +1,14 @@
 """A second-order action that learns: ℓ = ½ m_W |Ẇ|² − V ∓ ½ μ |Ẅ|², and which sign is stable.
 
-Run it from the root: python -m benchmarks.studies.second_order
+Run it in a checkout: lagrangian-learning study second_order
 """
 
+if __name__ == "__main__":  # a file does not know its checkout: it is run as a command of the package
+    from lagrangian_learning.commands.study import run_file
+
+    run_file(__file__)
+
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,9 +17,15 @@ import numpy as np
 from jaxtyping import Array
 
 import lagrangian_learning as ll
+from lagrangian_learning.commands.progress import progress
+
+from .study import begun, ended_undrawn, print_table
 
 MASS = 1.0
 THETA = 2.0
+SIGNS = (-0.05, 0.05)
+END = 60.0
+QUESTION = "With which sign of μ does an action with ½ μ |Ẅ|² learn?"
 
 
 class Verdict(NamedTuple):
@@ -25,6 +37,13 @@ class Verdict(NamedTuple):
     loss_end: float
     largest_weight: float
     successful: bool
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if not self.successful:
+            return "run ended early"
+        return "learns" if self.growth < 0 and self.loss_end < self.loss_start else "runs away"
 
 
 def characteristic_roots(mu: float, mass: float, theta: float, curvature: float) -> np.ndarray:
@@ -47,7 +66,7 @@ class _Bending:
         return self.mu / 2 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(W_ddot))
 
 
-def learn(mu: float, end: float = 60.0) -> Verdict:
+def learn(mu: float, end: float = END, seed: int = 3) -> Verdict:
     """Learn a constant target with a second-order action; switch x64 on first."""
     network = ll.Layered((2, 2, 1))
     bending = ll.Term(_Bending(mu), order=2, weighted=True)
@@ -56,7 +75,7 @@ def learn(mu: float, end: float = 60.0) -> Verdict:
     )
     stimulus = ll.Stimulus(jnp.array([0.8, -0.5]), jnp.array([0.6]))
     law = action.law()
-    state = law.initial_state(0.0, network.init(jax.random.key(3)), args=stimulus)
+    state = law.initial_state(0.0, network.init(jax.random.key(seed)), args=stimulus)
     ts = jnp.linspace(0.0, end, 17)
     path = ll.simulate(law, state, ts, stimulus, rtol=1e-8, atol=1e-10, throw=False)
     loss = jax.vmap(lambda t, x: action.potential(network.output(x), stimulus.target(t)))(path.ts, path.x)
@@ -65,15 +84,40 @@ def learn(mu: float, end: float = 60.0) -> Verdict:
     return Verdict(mu, growth, float(loss[0]), float(loss[-1]), largest, bool(path.result == ll.RESULTS.successful))
 
 
-def main() -> None:
-    """Print the two signs side by side."""
+def study(seed: int = 3, quick: bool = False, json: Path | None = None) -> None:
+    """With which sign of μ does the action ½ m_W |Ẇ|² − V + ½ μ |Ẅ|² learn, and with which does it run away?
+
+    Args:
+        seed: Draws the weights at the start.
+        quick: Tiny sizes, to see that the study runs.
+        json: Write all numbers to this file too; "-" prints them, and what is for readers goes to standard error.
+    """
+    line = begun("second_order", seed, None, json)
     jax.config.update("jax_enable_x64", True)
-    print(f"{'mu':>6}  {'growth rate':>11}  {'loss before':>11}  {'loss after':>11}  {'largest |W|':>11}  result")
-    for mu in (-0.05, 0.05):
-        verdict = learn(mu)
-        losses = f"{verdict.loss_start:>11.4f}  {verdict.loss_end:>11.4g}  {verdict.largest_weight:>11.4g}"
-        print(f"{mu:>6}  {verdict.growth:>11.3f}  {losses}  {'successful' if verdict.successful else 'failed'}")
-
-
-if __name__ == "__main__":
-    main()
+    verdicts = []
+    with progress("second_order", "signs") as report:
+        for done, mu in enumerate(SIGNS):
+            report(done, len(SIGNS), now=f"μ = {mu:g}")
+            verdicts.append(learn(mu, 6.0 if quick else END, seed))
+        report(len(SIGNS), len(SIGNS))
+    line("[bold]A second-order action learns a constant target: which sign of μ is stable?[/]")
+    heads = (
+        "μ",
+        "fastest growth\nof a small motion",
+        "loss at\nthe start",
+        "loss at\nthe end",
+        "largest |W|\nat the end",
+        "verdict",
+    )
+    rows = [
+        (
+            f"{one.mu:g}", f"{one.growth:.3f}", f"{one.loss_start:.4f}", f"{one.loss_end:.4g}",
+            f"{one.largest_weight:.4g}", one.verdict,
+        )
+        for one in verdicts
+    ]  # fmt: skip
+    print_table(line, heads, rows)
+    line(
+        "  growth: largest real part of the rates s of motions e^{st} about a minimum of curvature 0.2; < 0: they decay"
+    )
+    ended_undrawn(line, json, QUESTION, seed=seed, signs=[one._asdict() for one in verdicts])

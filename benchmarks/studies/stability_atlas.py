@@ -1,7 +1,12 @@
 """The costate rules of (20) over ϑ/c: spectrum, stationary gain of each layer, fidelity of the gradient.
 
-Run it from the root: python -m benchmarks.studies.stability_atlas. The formulas: docs/theory.md §7.
+Run it in a checkout: lagrangian-learning study stability_atlas. The formulas: docs/theory.md §7.
 """
+
+if __name__ == "__main__":  # a file does not know its checkout: it is run as a command of the package
+    from lagrangian_learning.commands.study import run_file
+
+    run_file(__file__)
 
 import itertools
 import pathlib
@@ -16,7 +21,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 import lagrangian_learning as ll
+from lagrangian_learning.commands.files import Files
+from lagrangian_learning.commands.output import Line
+from lagrangian_learning.commands.progress import Report, nothing_reported, progress
 
+from .study import begun, ended, print_table
+
+FILES = Files(pathlib.Path("stability_atlas.png"))
+QUESTION = "Which costate rule of (20) is stable, and what does it make of each layer and of the gradient?"
 RULES = ("forward", "sign_flip", "parity")
 SPEED = 40.0
 FROZEN = 1e12  # a friction at which the weights stand still
@@ -38,7 +50,7 @@ class Atlas(NamedTuple):
     cosine: np.ndarray
 
 
-def stability_atlas(ratios: Array | None = None, key: Array | None = None) -> Atlas:
+def stability_atlas(ratios: Array | None = None, key: Array | None = None, report: Report = nothing_reported) -> Atlas:
     """The atlas of a (3, 4, 4, 2) network, all ratios of a rule in one vmapped run; float64 is advised."""
     ratios = jnp.linspace(0.0, 3.0, 61) if ratios is None else ratios
     key = jax.random.key(0) if key is None else key
@@ -54,7 +66,12 @@ def stability_atlas(ratios: Array | None = None, key: Array | None = None) -> At
 
         return eqx.filter_jit(jax.vmap(cell))(ratios)
 
-    columns = zip(*(chart(rule) for rule in RULES), strict=True)
+    charts = []
+    for done, rule in enumerate(RULES):
+        report(done, len(RULES), now=rule)
+        charts.append(chart(rule))
+    report(len(RULES), len(RULES))
+    columns = zip(*charts, strict=True)
     return Atlas(np.asarray(ratios), *(np.stack([np.asarray(part) for part in column]) for column in columns))
 
 
@@ -165,11 +182,55 @@ def _cosine_panel(axes, atlas: Atlas, rule: int, name: str) -> None:
     axes.set_title(f"{name}: cosine with the gradient")
 
 
-def main() -> None:
-    """Compute the atlas and write stability_atlas.png."""
+def study(seed: int = 0, quick: bool = False, files: Files = FILES) -> None:
+    """Which costate rule of (20) is stable at which ϑ/c, what does it make of each layer, and of the gradient?
+
+    Args:
+        seed: Draws the weights.
+        quick: Tiny sizes, to see that the study runs.
+        files: Where the picture and the numbers go.
+    """
+    line = begun("stability_atlas", seed, files)
     jax.config.update("jax_enable_x64", True)
-    print("picture:", draw(stability_atlas(), "stability_atlas.png"))
+    ratios = jnp.linspace(0.0, 3.0, 7 if quick else 61)
+    with progress("stability_atlas", "costate rules") as report:
+        atlas = stability_atlas(ratios, jax.random.key(seed), report)
+    _print(line, atlas)
+    rules = {rule: {name: part[k] for name, part in atlas._asdict().items() if name != "ratio"}
+             for k, rule in enumerate(RULES)}  # fmt: skip
+    ended(line, files, lambda path: draw(atlas, path), QUESTION, seed=seed, ratio=atlas.ratio, rules=rules)
 
 
-if __name__ == "__main__":
-    main()
+def _print(line: Line, atlas: Atlas) -> None:
+    line("[bold]The costate rules of backprop diffusion (20), forward in time, over ϑ/c[/]")
+    rows = [_row(atlas, rule, k) for rule in range(len(RULES)) for k in range(len(atlas.ratio)) if _shown(atlas, k)]
+    heads = (
+        "costate rule", "ϑ/c", "growth\nrate/c", "verdict", "δ over backprop's,\nfirst layer",
+        "δ over backprop's,\nlast layer", "cosine with the\ngradient, least",
+    )  # fmt: skip
+    print_table(line, heads, rows)
+    apart = float(np.max(np.abs(atlas.growth - atlas.eigenvalue)))
+    line("  growth rate: largest real part of the costate's spectrum; above 0 δ grows without bound")
+    line("  δ: where it rests with neurons and weights frozen, as a multiple of backprop's in that layer")
+    line(
+        "  cosine: of the force on the weights with −∂V/∂W under a slowly moving input, in the layer where it is least"
+    )
+    line(f"  the formula for the growth rate (docs/theory.md, section 7) and eigenvalues differ by {apart:.1e} at most")
+
+
+def _shown(atlas: Atlas, k: int) -> bool:
+    """Every half, to which the grid of ratios comes."""
+    return bool(np.isclose(2 * atlas.ratio[k], np.round(2 * atlas.ratio[k])))
+
+
+def _number(value: float, form: str) -> str:
+    return f"{value:{form}}" if np.isfinite(value) else "–"
+
+
+def _row(atlas: Atlas, rule: int, k: int) -> tuple[str, ...]:
+    growth, gain = atlas.growth[rule, k], atlas.gain[rule, k]
+    verdict = "unstable" if growth > 0 else "stable" if growth < 0 else "neutral"
+    return (
+        RULES[rule], f"{atlas.ratio[k]:.1f}", f"{growth:.2f}", verdict, _number(gain[1], ".3g"),
+        _number(gain[-1], ".3g"), _number(np.min(atlas.cosine[rule, k]), ".3f"),
+    )  # fmt: skip

@@ -1,49 +1,32 @@
-"""What the studies share: their command line, where they were measured, results as JSON, pictures."""
+"""What the studies share: how they begin and end, where they were measured, results as JSON, pictures."""
 
-import argparse
-import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from json import loads
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from benchmarks.common import environment, plain
-from lagrangian_learning.commands.output import check_files
+from lagrangian_learning.commands.files import Files
+from lagrangian_learning.commands.output import (
+    Line,
+    check_files,
+    check_seed,
+    console_beside,
+    line_printer,
+    save,
+)
 from lagrangian_learning.plot import style
 
 DOTS, COLOURS = 120, 255
 
 
-class Options(NamedTuple):
-    """quick: tiny sizes, to see that the study runs; folder: where NAME.json and NAME.png go; redraw: the picture, of
-    the NAME.json that is there.
-    """
-
-    quick: bool
-    folder: Path
-    redraw: bool = False
-
-
-def options(name: str, description: str | None, *, redraws: bool = False) -> Options:
-    """What the command line asks for: --quick, --folder, and --redraw of a study whose numbers make its picture."""
-    parser = argparse.ArgumentParser(prog=name, description=(description or name).splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that the study runs")
-    parser.add_argument("--folder", type=Path, default=Path(), help="where the numbers and the picture go")
-    if redraws:
-        parser.add_argument("--redraw", action="store_true", help="draw the picture again from the numbers on record")
-    given = parser.parse_args()
-    check_files(name, None, given.folder / f"{name}.json")
-    return Options(given.quick, given.folder, redraws and given.redraw)
-
-
-def recorded(name: str, folder: Path) -> dict[str, Any]:
-    """What NAME.json says, null being NaN; lists of numbers as arrays."""
-    path = folder / f"{name}.json"
-    if not path.exists():
-        raise SystemExit(f"{name}: there is no {path} to redraw; give its --folder, or run without --redraw.")
-    return json.loads(path.read_text(encoding="utf-8"), object_hook=_with_arrays)
+def recorded(name: str, path: Path) -> dict[str, Any]:
+    """The numbers in a file that the study wrote, null being NaN; lists of numbers as arrays."""
+    if not path.is_file():
+        raise SystemExit(f"study {name}: --redraw: there is no file {path}; name one that --json wrote.")
+    return loads(path.read_text(encoding="utf-8"), object_hook=_with_arrays)
 
 
 def _with_arrays(found: dict[str, Any]) -> dict[str, Any]:
@@ -59,24 +42,46 @@ def _array(value: Any) -> Any:
         return value
 
 
-def write(name: str, folder: Path, *, question: str, **findings: Any) -> Path:
-    """NAME.json: the question, device and versions, and what was found: floats to four digits, a line a row."""
-    path = folder / f"{name}.json"
-    record = {"question": question, "environment": environment(), **findings}
-    path.write_text(_rows_on_lines(json.dumps(plain(record), indent=1, ensure_ascii=False)) + "\n", encoding="utf-8")
-    return path
+def begun(name: str, seed: int, files: Files | None, json: Path | None = None) -> Line:
+    """Ends the study now if its options cannot be met; returns what prints its lines.
 
-
-def _rows_on_lines(text: str) -> str:
-    """JSON with each list that holds no other on one line. No string is touched: in JSON they hold no line breaks."""
-    row = re.compile(r"\[\n([^\[\]{}]*)\n\s*\]")
-    return row.sub(lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1].strip()) + "]", text)
-
-
-def picture(name: str, folder: Path, columns: int, rows: int, draw: Callable[[Any, Any], None]) -> Path:
-    """NAME.png in the package's style, drawn by draw(figure, axes [rows, columns]); with a palette, a third of the size
-    to the same eye.
+    json: of a study that draws nothing, and has no `files`.
     """
+    numbers = json if files is None else files.json
+    check_seed(f"study {name}", seed)
+    check_files(f"study {name}", None if files is None else files.picture, numbers)
+    return line_printer(console_beside(numbers))
+
+
+def record(question: str, **findings: Any) -> dict[str, Any]:
+    """The numbers: the question, device and versions, and what was found, floats to four digits."""
+    return plain({"question": question, "environment": environment(), **findings})
+
+
+def ended(line: Line, files: Files, draw: Callable[[Path], Any], question: str, **findings: Any) -> None:
+    """Draws the picture and writes the numbers where they are asked for."""
+    save(line, files.picture, draw, files.json, record(question, **findings))
+
+
+def ended_undrawn(line: Line, json: Path | None, question: str, **findings: Any) -> None:
+    """The same of a study that draws nothing."""
+    save(line, None, lambda path: None, json, record(question, **findings))
+
+
+def print_table(line: Line, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A row a line, under heads of one or more lines; the first column to the left, the others to the right."""
+    split = [head.split("\n") for head in heads]
+    tall = max(map(len, split))
+    above = [[""] * (tall - len(head)) + head for head in split]
+    cells = [*map(list, zip(*above, strict=True)), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for first, *others in cells:
+        padded = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        line("  ".join(["", f"{first:<{widths[0]}}", *padded]).rstrip())
+
+
+def picture(path: Path, columns: int, rows: int, draw: Callable[[Any, Any], None]) -> None:
+    """Drawn by draw(figure, axes [rows, columns]); a PNG has a palette, a third of the size to the same eye."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
@@ -85,8 +90,9 @@ def picture(name: str, folder: Path, columns: int, rows: int, draw: Callable[[An
         made = Figure(figsize=(5.2 * columns + 0.4, 4.2 * rows + 0.6), dpi=DOTS)
         canvas = FigureCanvasAgg(made)
         draw(made, made.subplots(rows, columns, squeeze=False))
+        if path.suffix.lower() != ".png":
+            made.savefig(path)
+            return
         canvas.draw()
-    path = folder / f"{name}.png"
     shown = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     shown.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
-    return path

@@ -18,8 +18,14 @@ frames old at layer 1, three times as old as the target at L = 2, twice for many
 change within a period) raise K further in deep networks.
 """
 
+if __name__ == "__main__":  # a file does not know its checkout: it is run as a command of the package
+    from lagrangian_learning.commands.study import run_file
+
+    run_file(__file__)
+
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -28,6 +34,11 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 import lagrangian_learning as ll
+from lagrangian_learning.commands.progress import progress
+
+from .study import begun, ended_undrawn, print_table
+
+QUESTION = "At which input period do delays alone lower the cosine of discrete waves?"
 
 
 def delayed_gradient(
@@ -81,3 +92,31 @@ def _across(change: Array, g: Array) -> Array:
 def period_of(sensitivity: Float[np.ndarray, "... L"], cosine: float) -> Any:
     """The period in frames at which delays lower the least cosine of a layer to this; layers are the last axis."""
     return 2 * np.pi * np.sqrt(np.max(sensitivity, axis=-1) / (2 * (1 - cosine)))
+
+
+def study(seed: int = 0, quick: bool = False, json: Path | None = None) -> None:
+    """At which input period do delays alone lower the cosine of discrete waves to 0.99, by the number of layers?
+
+    Args:
+        seed: Draws the networks and the phases of their signals.
+        quick: Tiny sizes, to see that the study runs.
+        json: Write all numbers to this file too; "-" prints them, and what is for readers goes to standard error.
+    """
+    from . import phase_diagram
+
+    line = begun("wave_delays", seed, None, json)
+    depths = np.array(phase_diagram.DEPTHS[:3] if quick else phase_diagram.DEPTHS)
+    number = 2 if quick else phase_diagram.NUM_WAVE_NETWORKS
+    periods = []
+    with progress("wave_delays", "depths") as report:
+        for done, depth in enumerate(depths):
+            report(done, len(depths), now=f"{depth} layers")
+            periods.append(float(phase_diagram.by_delays(depths[done : done + 1], number, seed)[0]))
+        report(len(depths), len(depths))
+    law = phase_diagram.power_law(np.array(periods), depths - 1)
+    line(f"[bold]Input period at which delays alone lower a layer's cosine to {phase_diagram.FAITHFUL:g}[/]")
+    rows = [(f"{depth}", f"{at:.1f}", f"{at / (depth - 1):.1f}") for depth, at in zip(depths, periods, strict=True)]
+    print_table(line, ("layers L", "period,\nframes", "period\nover L − 1"), rows)
+    line(f"  medians over {number} random networks; the period grows as (L − 1)^{law.slope:.2f}")
+    found = {"layers": depths, "period": periods, "slope": law.slope}
+    ended_undrawn(line, json, QUESTION, seed=seed, networks=number, cosine=phase_diagram.FAITHFUL, **found)

@@ -69,7 +69,7 @@ class Meter:
 
     def _left(self, now: float) -> str:
         rate = self._lanes_a_second(now)
-        return "" if rate is None else f", {_duration((self.total - self.done) / rate)} left"
+        return "" if rate is None else f", {duration((self.total - self.done) / rate)} left"
 
     def _failures(self) -> str:
         return f"; {self.failed:,} failed" if self.failed else ""
@@ -83,7 +83,8 @@ def _figures(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as a reader says them."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

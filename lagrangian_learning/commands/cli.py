@@ -1,90 +1,91 @@
-"""The command line: `lagrangian-learning learn speech`, `… learn digits`, `… simulate xor`, `… verify`, `… waves`."""
+"""The command line, in one grammar: `lagrangian-learning learn`, `… simulate`, `… verify`, `… waves`, `… study`."""
 
+import importlib.metadata
 import importlib.util
+import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .files import Files
+
 NEEDED = ("tyro", "rich", "matplotlib")
+NAME = "lagrangian-learning"
+SPEECH, DIGITS, XOR = (Files(Path(name)) for name in ("speech.png", "digits.png", "xor.png"))
+DESCRIPTION = "Learning as mechanics. --version prints the versions of this package, Python and JAX."
 
 
 def speech(
     seeds: int = 1,
     seed: int = 0,
-    output: Path | None = Path("speech.png"),
-    json: Path | None = None,
     passes: int = 20,
     recordings: int = 30,
+    files: Files = SPEECH,
 ) -> None:
     """Learn to tell nine speakers apart from a stream of real speech, and judge it on recordings not learned from.
 
     Args:
         seeds: How many runs, each with its own initial weights and its own order of the recordings.
         seed: The first seed.
-        output: The picture to write; None: no picture.
-        json: Write all numbers to this file too.
         passes: Passes over the training recordings.
         recordings: Use only so many training recordings a speaker (there are 30).
+        files: Where the picture and the numbers go.
     """
     from lagrangian_learning.commands.speech.command import speech_command
 
-    speech_command(seeds, seed, output, json, passes, recordings)
+    speech_command(seeds, seed, files.picture, files.json, passes, recordings)
 
 
-def digits(
-    seeds: int = 1,
-    seed: int = 0,
-    output: Path | None = Path("digits.png"),
-    json: Path | None = None,
-    passes: int = 10,
-) -> None:
+def digits(seeds: int = 1, seed: int = 0, passes: int = 10, files: Files = DIGITS) -> None:
     """Let a convolutional network of a million weights learn digits in mini-batches that share its weights.
 
     Args:
         seeds: How many runs, each with its own initial weights and its own order of the images.
         seed: The first seed.
-        output: The picture to write; None: no picture.
-        json: Write all numbers to this file too.
         passes: Passes over the training images.
+        files: Where the picture and the numbers go.
     """
     from lagrangian_learning.commands.digits.command import digits_command
 
-    digits_command(seeds, seed, output, json, passes)
+    digits_command(seeds, seed, files.picture, files.json, passes)
 
 
-def xor(
-    seed: int = 0, duration: float = 1000.0, output: Path | None = Path("xor.png"), json: Path | None = None
-) -> None:
+def xor(seed: int = 0, duration: float = 1000.0, files: Files = XOR) -> None:
     """Let the paper's network of five neurons learn XOR, and show its motion, its energy and its residuals.
 
     Args:
         seed: Chooses the initial weights.
         duration: How long the motion lasts; a pattern takes one unit of time.
-        output: The picture to write; None: no picture.
-        json: Write all numbers to this file too.
+        files: Where the picture and the numbers go.
     """
     from lagrangian_learning.commands.xor import xor_command
 
-    xor_command(seed, duration, output, json)
+    xor_command(seed, duration, files.picture, files.json)
 
 
-def waves(folder: Path = Path("waves"), json: Path | None = None) -> None:
+def waves(folder: Path = Path("waves"), no_picture: bool = False, json: Path | None = None, seed: int = 0) -> None:
     """Show backpropagation as waves: inputs move up a network one layer a frame, errors come back, gradients form.
 
     Args:
-        folder: Where the pictures and the animation go; made if it is missing.
-        json: Write all numbers to this file too.
+        folder: Where the four pictures and the animation go; made if it is missing.
+        no_picture: Draw nothing.
+        json: Write all numbers to this file too; "-" prints them, and what is for readers goes to standard error.
+        seed: Chooses the weights.
     """
     from .waves import waves_command
 
-    waves_command(folder, json)
+    waves_command(None if no_picture else folder, json, seed)
 
 
-def verify(json: bool = False, equation: str | None = None) -> None:
+def verify(json: Path | None = None, equation: str | None = None) -> None:
     """Measure every equation and claim of the paper. Exit status 0 only if all of them behave as documented.
 
+    Every measurement has its own fixed seeds.
+
     Args:
-        json: Print a list of objects, one for each equation of each check, in place of the table.
+        json: Write a list of objects, one for each equation of each check, to this file too; "-" prints it, and what is
+            for readers goes to standard error.
         equation: Only what is about this one: a number such as 15, or a label such as "Proposition 1".
     """
     from .verify import verify_command
@@ -94,29 +95,54 @@ def verify(json: bool = False, equation: str | None = None) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """The entry point; args: those of the process when None."""
+    args = sys.argv[1:] if args is None else args
+    if args[:1] == ["--version"]:
+        print(versions())
+        return
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         sys.exit(
-            f"lagrangian-learning: the command line needs {', '.join(missing)}. "
+            f"{NAME}: the command line needs {', '.join(missing)}. "
             'Install it with, in the checkout: pip install ".[cli]"'
         )
+    guarded(lambda: _parsed(args))
+
+
+def versions() -> str:
+    """This package, Python and JAX, on one line."""
+    from lagrangian_learning import __version__
+
+    jax = importlib.metadata.version("jax")
+    return f"{NAME} {__version__}, Python {platform.python_version()}, JAX {jax}"
+
+
+def guarded(work: Callable[[], Any]) -> None:
+    """Does the work of a command; Ctrl-C and SIGTERM end it in one line."""
     from lagrangian_learning._interrupts import Terminated, terminations_raised
 
     try:
         with terminations_raised():
-            _app().cli(args=args, prog="lagrangian-learning", description="Learning as mechanics.")
+            work()
     except (KeyboardInterrupt, Terminated) as stop:
-        print(
-            "\nlagrangian-learning: stopped; what it named as written is complete, nothing else is kept.",
-            file=sys.stderr,
-        )
+        print(f"\n{NAME}: stopped; what it named as written is complete, nothing else is kept.", file=sys.stderr)
         sys.exit(stop.code if isinstance(stop, Terminated) else 130)
 
 
-def _app() -> Any:
+def _parsed(args: list[str]) -> None:
+    from tyro import conf
+
+    # --no-picture without --no-no-picture; --json, not --files.json.
+    _app(args).cli(
+        args=args, prog=NAME, description=DESCRIPTION, config=(conf.FlagCreatePairsOff, conf.OmitArgPrefixes)
+    )
+
+
+def _app(args: list[str]) -> Any:
     from tyro.extras import SubcommandApp
 
-    learn, simulate, app = SubcommandApp(), SubcommandApp(), SubcommandApp()
+    from .study import add_studies
+
+    learn, simulate, studies, app = (SubcommandApp() for _ in range(4))
     learn.command(speech)
     learn.command(digits)
     simulate.command(xor)
@@ -124,4 +150,9 @@ def _app() -> Any:
     app.command(simulate, name="simulate", help="Simulate a small system and look at its motion.")
     app.command(verify)
     app.command(waves)
+    if args[:1] == ["study"]:
+        add_studies(studies, args[1:])
+    # Without commands it would not be listed; the studies are looked for when one is asked for.
+    listed: Any = studies if args[:1] == ["study"] else lambda: None
+    app.command(listed, name="study", help="Run a study of the repository: limits, costates, waves, robustness.")
     return app

@@ -4,9 +4,10 @@ import contextlib
 import functools
 import json
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import lagrangian_learning as ll
 from lagrangian_learning._interrupts import Terminated
+
+from .files import STDOUT
 
 
 def recorded(path: ll.Trajectory) -> tuple[PyTree, ...]:
@@ -53,7 +55,8 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 def check_files(command: str, output: Path | None, numbers: Path | None) -> None:
     """Ends the command now, not after minutes of work, when the picture or the numbers could not be written."""
     for option, file, suffixes in (("--output", output, PICTURES), ("--json", numbers, ())):
-        reason = None if file is None else _why_not_a_file(file, suffixes)
+        printed = file == STDOUT and option == "--json"
+        reason = None if file is None or printed else _why_not_a_file(file, suffixes)
         if reason is not None:
             raise SystemExit(f"{command}: {option} cannot be {str(file)!r}: {reason}")
     if output is not None and numbers is not None and output.absolute() == numbers.absolute():
@@ -61,9 +64,9 @@ def check_files(command: str, output: Path | None, numbers: Path | None) -> None
 
 
 def check_folder(command: str, option: str, folder: Path) -> None:
-    """Ends the command now when no folder of the name could be made or written into."""
-    inside = folder if folder.exists() else folder.parent
-    reason = f"{folder} is a file; give another name." if folder.is_file() else _why_not_into(inside)
+    """Ends the command now when the folder, which is made if it is missing, could not be made or written into."""
+    inside = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    reason = _why_not_into(inside) if inside.is_dir() else f"{inside} is a file; give another name."
     if reason is not None:
         raise SystemExit(f"{command}: {option} cannot be {str(folder)!r}: {reason}")
 
@@ -74,7 +77,7 @@ def _why_not_a_file(file: Path, suffixes: tuple[str, ...]) -> str | None:
     if file.exists() and not file.is_file():
         return "it is a pipe or a device; name a file."
     if suffixes and file.suffix.lower() not in suffixes:
-        return f"the name of a picture ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}."
+        return f"the name of a picture ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}; for none: --no-picture."
     return _why_not_into(file.parent)
 
 
@@ -89,9 +92,16 @@ def _why_not_into(folder: Path) -> str | None:
     return None
 
 
+def as_json(numbers: Any) -> str:
+    """The numbers as indented JSON, each list that holds no other on one line. In JSON no string holds line breaks."""
+    row = re.compile(r"\[\n([^\[\]{}]*)\n\s*\]")
+    text = json.dumps(numbers, indent=1, ensure_ascii=False)
+    return row.sub(lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1].strip()) + "]", text)
+
+
 def write_json(numbers: Any, path: Path) -> None:
-    """The numbers as indented JSON that ends with a line break."""
-    path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    """The numbers as JSON that ends with a line break."""
+    path.write_text(as_json(numbers) + "\n", encoding="utf-8")
 
 
 def check_counts(command: str, **counts: int) -> None:
@@ -136,8 +146,11 @@ def stopped(command: str, stop: BaseException, kept: str) -> None:
 
 
 Line = Callable[..., None]
-Report = Callable[[int, int, float], None]  # how many are done, how many there are, seconds spent on them
-SECONDS_A_LINE = 3
+
+
+def console_beside(numbers: Path | None) -> Console:
+    """Where readers read: standard output, unless the numbers go there."""
+    return Console(stderr=numbers == STDOUT)
 
 
 def line_printer(console: Console) -> Line:
@@ -159,14 +172,15 @@ def print_rows(line: Line, title: str, rows: dict[str, str]) -> None:
 def save(line: Line, output: Path | None, draw: Callable[[Path], Any], numbers: Path | None, found: Any) -> None:
     """Draws the picture and writes the numbers where they are asked for, and prints where they are.
 
-    What cannot be written there goes to the folder of temporary files; numbers that fit nowhere are printed. The
-    command then ends with status 1.
+    What cannot be written there goes to the folder of temporary files; numbers that were not written where they were
+    asked for are printed too. The command then ends with status 1. Numbers for "-" are printed alone.
     """
     wanted = (("picture", output, draw), ("numbers", numbers, lambda path: write_json(found, path)))
-    lost = [what for what, path, write in wanted if path is not None and not _written(line, what, path, write)]
+    files = [(what, path, write) for what, path, write in wanted if path not in (None, STDOUT)]
+    lost = [what for what, path, write in files if not _written(line, what, path, write)]
+    if numbers == STDOUT or "numbers" in lost:
+        print(as_json(found))
     if lost:
-        if "numbers" in lost:
-            print(json.dumps(found))
         raise SystemExit(1)
 
 
@@ -185,43 +199,3 @@ def _written(line: Line, what: str, path: Path, write: Callable[[Path], Any]) ->
             line(f"{what}: {place}")
             return place == path
     return False
-
-
-@contextlib.contextmanager
-def progress(console: Console, title: str, unit: str = "frames") -> Iterator[Report]:
-    """A function that takes reports of progress: a bar in a terminal, a few lines elsewhere."""
-    if not console.is_terminal:
-        yield _lines(console, title, unit)
-        return
-    columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(f"{unit}  {{task.fields[rate]}}"),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(f"training, {title}", total=None, rate="compiling")
-
-        def report(done: int, total: int, seconds: float) -> None:
-            bar.update(task, completed=done, total=total, rate=f"{done / seconds:,.0f}/s" if done else "")
-
-        yield report
-
-
-def _lines(console: Console, title: str, unit: str) -> Report:
-    line, printed = line_printer(console), 0.0
-
-    def report(done: int, total: int, seconds: float) -> None:
-        nonlocal printed
-        if done == 0 or (seconds - printed < SECONDS_A_LINE and done < total):
-            return
-        printed, rate = seconds, done / seconds
-        left = (total - done) / rate
-        line(f"  training, {title}: {done:,} of {total:,} {unit}, {rate:,.0f} a second, {left:.0f} s left")
-
-    return report
-
-
-def nothing_reported(done: int, total: int, seconds: float) -> None:
-    """A `Report` for runs that nobody watches."""

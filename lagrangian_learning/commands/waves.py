@@ -1,40 +1,70 @@
 """`lagrangian-learning waves`."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
 
 from lagrangian_learning.learning.waves.fidelity import Reference
 from lagrangian_learning.learning.waves.timing import causing_input_mismatch, synchronised_layer, target_mismatch
 from lagrangian_learning.plot.waves.figures import draw_wave_figures
 from lagrangian_learning.plot.waves.scenes import PERIODS, REFERENCES, SIZES, Scene, fidelity_by_speed, scenes
 
-from .output import Line, check_files, check_folder, line_printer, save
+from .output import Line, check_files, check_folder, check_seed, console_beside, line_printer, save
+from .progress import progress
 
 L = len(SIZES) - 1
 
 
-def waves_command(folder: Path, numbers: Path | None) -> dict:
+def waves_command(folder: Path | None, numbers: Path | None, seed: int = 0) -> dict:
     """Runs, prints and draws the waves; see `lagrangian_learning.commands.cli.waves`. Returns the numbers."""
-    check_folder("waves", "--folder", folder)
+    check_seed("waves", seed)
+    if folder is not None:
+        check_folder("waves", "--folder", folder)
     check_files("waves", None, numbers)
     jax.config.update("jax_enable_x64", True)
-    line = line_printer(Console())
+    line = line_printer(console_beside(numbers))
     line(f"[bold]Forward and backward waves (1)–(3), one layer a frame, in a network of {L + 1} levels[/]")
-    runs = scenes()
-    errors: dict[Reference, np.ndarray] = {reference: fidelity_by_speed(reference) for reference in REFERENCES}
+    runs, errors = _computed(seed)
     _print_constant(line, runs[0])
     _print_mismatches(line)
     for reference, name in REFERENCES.items():
         _print_errors(line, name, errors[reference])
     line()
-    for path in draw_wave_figures(folder, runs, errors):
-        line(f"picture: {path}")
+    drawn = folder is None or _drawn(line, folder, runs, errors)
     found = as_dict(runs[0], errors)
     save(line, None, lambda path: None, numbers, found)
+    if not drawn:
+        raise SystemExit(1)
     return found
+
+
+def _computed(seed: int) -> tuple[tuple[Scene, Scene, Scene], dict[Reference, np.ndarray]]:
+    steps = 1 + len(REFERENCES)
+    with progress("waves", "steps") as report:
+        report(0, steps, now="three runs")
+        runs, errors = scenes(seed), {}
+        for done, (reference, name) in enumerate(REFERENCES.items(), start=1):
+            report(done, steps, now=f"errors against the gradient of {name}")
+            errors[reference] = fidelity_by_speed(reference, seed=seed)
+        report(steps, steps)
+    return runs, errors
+
+
+def _drawn(line: Line, folder: Path, *drawn: Any) -> bool:
+    """Whether the pictures could be written."""
+    try:
+        with progress("waves", "steps") as report:
+            report(0, 1, now="four pictures and an animation")
+            paths = draw_wave_figures(folder, *drawn)
+            report(1, 1)
+    except OSError as error:
+        line(f"pictures: {folder} could not be written ({error.strerror or error})")
+        return False
+    for path in paths:
+        line(f"picture: {path}")
+    return True
 
 
 def exact_layers(constant: Scene) -> list[int]:
@@ -53,15 +83,16 @@ def _print_constant(line: Line, constant: Scene) -> None:
 
 def _print_mismatches(line: Line) -> None:
     line()
-    line(f"[bold]Which frames meet[/]  synchronised layer {synchronised_layer(L)}")
+    line("[bold]Which frames meet in the gradient of a layer?[/]  beside the frame of its input, in frames")
     _row(line, "layer", range(1, L + 1), "d")
     _row(line, "target is younger by", [target_mismatch(l, L) for l in range(1, L + 1)], "d")
     _row(line, "the error's own input is older by", [causing_input_mismatch(l, L) for l in range(1, L + 1)], "d")
+    line(f"  input and target are of one frame in layer {synchronised_layer(L)} alone, the synchronised one")
 
 
 def _print_errors(line: Line, name: str, errors: np.ndarray) -> None:
     line()
-    line(f"[bold]How wrong is the gradient?[/]  relative error against the gradient of {name}")
+    line(f"[bold]How wrong is the gradient?[/]  error relative to the gradient of {name}; 0: exact")
     _row(line, "layer", range(1, L + 1), "d")
     for period, error in zip(PERIODS, errors, strict=True):
         _row(line, f"a period of {period:g} frames", error, ".3f")

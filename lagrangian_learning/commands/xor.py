@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from rich.console import Console
 
 import lagrangian_learning as ll
 from lagrangian_learning.commands.output import (
     Line,
     check_files,
     check_seed,
+    console_beside,
     line_printer,
     recorded,
     relative_residuals,
@@ -110,7 +110,7 @@ def xor_command(seed: int, duration: float | None, output: Path | None, numbers:
     check_seed("simulate xor", seed)
     check_files("simulate xor", output, numbers)
     jax.config.update("jax_enable_x64", True)
-    console = Console()
+    console = console_beside(numbers)
     line = line_printer(console)
     line("[bold]XOR, learned by the motion of five neurons and six weights[/]")
     line(f"  Euler–Lagrange equations (8)–(10): γ = {GAMMA:g}, ϑ = {THETA:g}, m_x/m_W = {MASS_RATIO:g}; float64")

@@ -39,10 +39,13 @@ class Verification:
         count = f"{len(self.findings)} checks in {seconds:.1f} s"
         return f"{count}: NOT as documented: {', '.join(failed)}" if failed else f"{count}, all as documented"
 
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """One for every check and label, as JSON has them: `equation` names every number singly."""
+        return [_as_dict(finding, label) for finding in self.findings for label in finding.check.equations]
+
     def to_json(self) -> str:
-        """A list of objects, one for every check and label: `equation` names every number singly."""
-        rows = [_as_dict(finding, label) for finding in self.findings for label in finding.check.equations]
-        return json.dumps(rows, indent=1, ensure_ascii=False)
+        """The list of `as_dicts` as JSON."""
+        return json.dumps(self.as_dicts(), indent=1, ensure_ascii=False)
 
     def rows(self) -> list[tuple[str, ...]]:
         """The cells of the table under `HEADER`, a row a check."""

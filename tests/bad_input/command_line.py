@@ -17,14 +17,15 @@ TEXTS = {
     "empty": "", "rank": "[[1]]",
 }  # fmt: skip
 COUNT, NAME = frozenset({"integer"}), frozenset(COLUMNS)  # any text names a file
-LEARN = {"seeds": COUNT, "seed": COUNT | {"zero"}, "output": frozenset({"None"}), "json": NAME - {"empty"}}
+LEARN = {"seeds": COUNT, "seed": COUNT | {"zero"}, "output": frozenset(), "json": NAME - {"empty"}}
 OPTIONS = {
     ("learn", "speech"): LEARN | {"passes": COUNT, "recordings": COUNT},
     ("learn", "digits"): LEARN | {"passes": COUNT},
     ("simulate", "xor"): {name: LEARN[name] for name in ("seed", "output", "json")} | {"duration": frozenset()},
-    ("waves",): {"folder": NAME, "json": NAME - {"empty"}},
+    ("waves",): {"folder": NAME} | {name: LEARN[name] for name in ("json", "seed")},
+    ("verify",): {"json": LEARN["json"]},
 }
-WORKERS = ("speech.command.make_task", "digits.command.make_task", "xor.learn_xor", "waves.scenes")
+WORKERS = ("speech.command.make_task", "digits.command.make_task", "xor.learn_xor", "waves.scenes", "verify.run")
 
 
 def command_line() -> dict[tuple[str, str], dict[str, Verdict]]:

@@ -1,10 +1,12 @@
 import dataclasses
 import importlib.util
 import inspect
-import io
 import json
+import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +16,21 @@ import pytest
 from rich.console import Console
 
 import lagrangian_learning as ll
-from lagrangian_learning.commands import cli, output, xor
+from lagrangian_learning.commands import cli, progress, verify, xor
 from lagrangian_learning.commands.digits import command as digits_run, task as digits
 from lagrangian_learning.commands.speech import command as speech_command
 from lagrangian_learning.verify import verification
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def command(*args, cwd):
     """A command in a fresh process, as a newcomer runs it: float32, no strict promotion."""
     call = [sys.executable, "-m", "lagrangian_learning", *args]
-    return subprocess.run(call, cwd=cwd, capture_output=True, text=True, timeout=850, check=False)  # noqa: S603  # our own command
+    return subprocess.run(  # noqa: S603  # our own command
+        call, cwd=cwd, capture_output=True, text=True, timeout=850, check=False, env=ENVIRONMENT
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +46,11 @@ def test_learn_speech_prints_its_results(tiny):
     spoken = [line for line in done.stdout.splitlines() if "accuracy" in line]
     numbers = json.loads((folder / "a.json").read_text())
     assert spoken[0].startswith(f"test accuracy  {100 * numbers['test_accuracy']:.1f} %  mean of 2 seeds, ±")
-    words = ("plain backprop", "(8) neurons", "(9) weights", "D²G = 0", "cosine", "steps in", "training, seed 1")
+    words = ("plain backprop", "(8) neurons", "(9) weights", "D²G = 0", "cosine", "steps in")
     for word in (*words, "LDA 96.2 %, logistic 97.0 %, QDA 97.8 %"):
         assert word in done.stdout
+    assert "training, seed 1: " in done.stderr
+    assert "left" not in done.stdout
     assert (folder / "a.png").read_bytes().startswith(PNG)
 
 
@@ -73,17 +80,8 @@ def test_the_default_seed_beats_the_published_hidden_markov_model(tmp_path):
 
 @pytest.mark.slow
 def test_simulate_xor(tmp_path, capsys):
-    args = [
-        "simulate",
-        "xor",
-        "--duration",
-        "60",
-        "--output",
-        str(tmp_path / "x.png"),
-        "--json",
-        str(tmp_path / "x.json"),
-    ]
-    cli.main(args)
+    files = ["--output", str(tmp_path / "x.png"), "--json", str(tmp_path / "x.json")]
+    cli.main(["simulate", "xor", "--duration", "60", *files])
     printed = capsys.readouterr().out
     numbers = json.loads((tmp_path / "x.json").read_text())
     assert "Trajectory" in printed
@@ -188,18 +186,53 @@ def test_nothing_is_imported_before_it_is_needed():
     assert done.stdout.strip() == "[]"
 
 
-def test_progress_is_printed_in_lines_where_there_is_no_terminal():
-    printed = io.StringIO()
-    console = Console(file=printed)
-    with output.progress(console, "seed 3") as report:
+def test_progress_is_printed_in_lines_where_there_is_no_terminal(capsys):
+    with progress.progress("training, seed 3") as report:
         report(0, 100, 0.0)
         report(50, 100, 5.0)
-        report(60, 100, 5.1)
         report(100, 100, 10.0)
-    assert printed.getvalue().splitlines() == [
-        "  training, seed 3: 50 of 100 frames, 10 a second, 5 s left",
-        "  training, seed 3: 100 of 100 frames, 10 a second, 0 s left",
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [
+        "training, seed 3: 0 of 100 frames",
+        "training, seed 3: 100 of 100 frames, 10 s",
     ]
+
+
+def test_lines_of_progress_come_at_a_pace():
+    """A tenth more or another thing under way is news after three seconds; what is silent for thirty is alive."""
+    now, said = [0.0], []
+    lines = progress.Lines(said.append, "verify", "checks", lambda: now[0])
+
+    def at(seconds, *reported, **names):
+        now[0] = seconds
+        if reported:
+            lines.report(*reported, **names)
+        lines.beat()
+        found, said[:] = list(said), []
+        return found
+
+    assert at(0.0) == []
+    assert at(0.0, 0, 50, now="a") == ["verify: 0 of 50 checks; now a"]
+    assert at(2.0, 1, 50, now="b") == []
+    assert at(3.0) == ["verify: 1 of 50 checks, 3 s, 98 s left; now b"]
+    assert at(4.0, 2, 50, now="b") == []
+    assert at(32.0) == []
+    assert at(34.0, 3, 50, now="b") == ["verify: 3 of 50 checks, 34 s, 9 min left; now b"]
+    assert at(36.0, 20, 50, now="b") == []
+    assert at(37.0) == ["verify: 20 of 50 checks, 37 s, 54 s left; now b"]
+    assert at(37.5, 50, 50) == ["verify: 50 of 50 checks, 38 s"]
+    assert at(99.0) == []
+
+
+def test_a_terminal_has_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "Console", lambda stderr: Console(stderr=stderr, force_terminal=True, width=120))
+    with progress.progress("verify", "checks") as report:
+        report(10, 50, 4.0, now="energy")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    for word in ("verify", "10/50", "checks", "16 s left; now energy"):
+        assert word in printed.err
 
 
 def test_some_recordings_of_each_speaker():
@@ -215,9 +248,34 @@ def test_verify_prints_a_table_and_exits_with_0(capsys):
 
 
 def test_verify_prints_json_and_nothing_else(capsys):
-    cli.main(["verify", "--json", "--equation", "three-neuron example"])
-    rows = json.loads(capsys.readouterr().out)
+    cli.main(["verify", "--json", "-", "--equation", "three-neuron example"])
+    printed = capsys.readouterr()
+    rows = json.loads(printed.out)
     assert [row["equation"] for row in rows] == ["17", "three-neuron example"]
+    assert "all as documented" in printed.err
+
+
+def test_verify_says_on_a_pipe_which_check_is_running_and_writes_json(tmp_path, capsys):
+    cli.main(["verify", "--json", str(tmp_path / "a.json"), "--equation", "three-neurons"])
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[0] == "verify: 0 of 1 checks; now three-neurons"
+    assert printed.err.splitlines()[-1].startswith("verify: 1 of 1 checks")
+    assert {row["check"] for row in json.loads((tmp_path / "a.json").read_text())} == {"three-neurons"}
+
+
+def test_verify_refuses_a_file_that_cannot_be_written_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(verify, "run", None)
+    with pytest.raises(SystemExit, match=r"verify: --json cannot be .* there is no folder"):
+        cli.main(["verify", "--json", str(tmp_path / "none" / "a.json")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify", "--json"])
+    assert ended.value.code == 2
+
+
+def test_the_version_names_package_python_and_jax(capsys):
+    cli.main(["--version"])
+    versions = f"{ll.__version__}, Python {platform.python_version()}, JAX {jax.__version__}"
+    assert capsys.readouterr().out == f"lagrangian-learning {versions}\n"
 
 
 def test_verify_exits_with_1_when_a_claim_surprises(monkeypatch, capsys):

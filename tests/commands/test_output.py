@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from lagrangian_learning._interrupts import Terminated
-from lagrangian_learning.commands import cli, output
+from lagrangian_learning.commands import cli, output, waves, xor
+from lagrangian_learning.commands.digits import command as digits
 from lagrangian_learning.commands.speech import command as speech
 
 COMMANDS = (("learn", "speech"), ("learn", "digits"), ("simulate", "xor"))
+WORK = ((speech, "speech_command"), (digits, "digits_command"), (xor, "xor_command"))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids="-".join)
@@ -26,6 +28,8 @@ COMMANDS = (("learn", "speech"), ("learn", "digits"), ("simulate", "xor"))
     [
         ("--output", "", "it is a folder; name a file in it"),
         ("--output", ".", "it is a folder; name a file in it"),
+        ("--output", "None", "ends in .png, .pdf, .svg or .jpg; for none: --no-picture"),
+        ("--output", "-", "the name of a picture ends in"),
         ("--output", "picture", "the name of a picture ends in .png, .pdf, .svg or .jpg"),
         ("--output", "picture.txt", "the name of a picture ends in"),
         ("--output", "no/such/a.png", "there is no folder no/such; make it first"),
@@ -64,9 +68,51 @@ def test_a_disk_that_is_full_beforehand_is_refused_before_the_work(tmp_path, mon
 
 def test_waves_look_at_their_folder_first(tmp_path):
     (tmp_path / "file").touch()
-    for folder, message in ((tmp_path / "file", "is a file"), (tmp_path / "a" / "b", "no folder"), ("/proc", "/proc")):
+    places = ((tmp_path / "file", "is a file"), (tmp_path / "file" / "a", "is a file"), ("/proc/a/b", "into /proc"))
+    for folder, message in places:
         with pytest.raises(SystemExit, match=message):
             cli.main(["waves", "--folder", str(folder)])
+
+
+def test_a_folder_of_waves_is_made_with_those_above_it(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(waves, "_computed", lambda seed: ((("runs", seed),) * 3, {}))
+    monkeypatch.setattr(waves, "_drawn", lambda line, folder, runs, errors: drawn.append((folder, *runs[0])) or True)
+    for printer in ("_print_constant", "_print_mismatches", "_print_errors", "as_dict"):
+        monkeypatch.setattr(waves, printer, lambda *arguments: {})
+    monkeypatch.setattr(waves, "REFERENCES", {})
+    cli.main(["waves", "--folder", str(tmp_path / "a" / "b"), "--seed", "5"])
+    assert drawn == [(tmp_path / "a" / "b", "runs", 5)]
+    cli.main(["waves", "--folder", str(tmp_path / "a" / "b"), "--no-picture"])
+    assert len(drawn) == 1
+
+
+def test_pictures_that_cannot_be_written_are_one_line(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(waves, "draw_wave_figures", full)
+    assert not waves._drawn(said.append, tmp_path, ("a", "b", "c"), {})
+    assert said == [f"pictures: {tmp_path} could not be written (No space left on device)"]
+
+
+@pytest.mark.parametrize(("command", "work"), list(zip(COMMANDS, WORK, strict=True)), ids=list(map("-".join, COMMANDS)))
+@pytest.mark.parametrize("options", [["--no-picture"], ["--output", "a.svg"]])
+def test_a_picture_is_drawn_unless_it_is_left_out(command, work, options, monkeypatch):
+    """What reaches the command: where the picture goes, and where the numbers."""
+    reached = []
+    monkeypatch.setattr(work[0], work[1], lambda *arguments: reached.extend(arguments))
+    cli.main([*command, *options, "--json", "-"])
+    assert Path("-") in reached
+    assert (Path("a.svg") in reached) == (options[0] == "--output")
+    assert (None in reached) == (options[0] == "--no-picture")
+
+
+def test_numbers_for_standard_output_are_alone_there(capsys):
+    line = output.line_printer(output.console_beside(Path("-")))
+    line("for readers")
+    output.save(line, None, full, Path("-"), {"rows": [[1, 2], [3, 4]]})
+    printed = capsys.readouterr()
+    assert printed.out == '{\n "rows": [\n  [1, 2],\n  [3, 4]\n ]\n}\n'
+    assert printed.err == "for readers\n"
 
 
 def test_one_name_for_two_files_is_refused(tmp_path):

@@ -20,16 +20,24 @@ ROOT = Path(__file__).parents[2]
 def study(tmp_path_factory):
     """Runs a study in a process of its own, in float32 as its users do; returns its numbers."""
 
-    def run(name):
+    def run(name, drawn=True):
         folder = tmp_path_factory.mktemp(name)
-        call = [sys.executable, "-m", f"benchmarks.studies.{name}", "--quick", "--folder", str(folder)]
+        call = [
+            sys.executable,
+            str(ROOT / "benchmarks" / "studies" / f"{name}.py"),
+            "--quick",
+            "--json",
+            "numbers.json",
+        ]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
         done = subprocess.run(  # noqa: S603  # our own module
-            call, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False, env=environment
+            call, cwd=folder, capture_output=True, text=True, timeout=600, check=False, env=environment
         )
         assert done.returncode == 0, done.stderr
-        assert (folder / f"{name}.png").stat().st_size > 10_000
-        record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        assert not drawn or (folder / f"{name}.png").stat().st_size > 10_000
+        record = json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
+        assert f"{name}: " in done.stderr
+        assert done.stdout.splitlines()[-1] == "numbers: numbers.json"
         assert record["question"].endswith("?")
         assert {"device", "cores", "versions"} <= record["environment"].keys()
         return record
@@ -81,6 +89,33 @@ def test_phase_diagram(study):
     assert flow["slope"] == pytest.approx(1, abs=0.15)
     assert np.array(flow["cosine"])[-1, 0] > 0.999
     assert np.array(found["discrete"]["cosine"])[:, -1].min() > 0.99
+
+
+@pytest.mark.slow
+def test_wave_delays(study):
+    found = study("wave_delays", drawn=False)
+    assert found["layers"] == [2, 3, 4]
+    assert min(found["period"]) > 20  # medians over two networks, which need not grow from depth to depth
+    assert found["slope"] > 0.5
+
+
+@pytest.mark.slow
+def test_second_order(study):
+    stable, unstable = study("second_order", drawn=False)["signs"]
+    assert stable["growth"] < 0 < unstable["growth"]
+
+
+@pytest.mark.slow
+def test_limit_study(study):
+    for limit in study("limit_study")["limits"]:
+        assert limit["slope"] == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.slow
+def test_stability_atlas(study):
+    rules = study("stability_atlas")["rules"]
+    assert max(rules["sign_flip"]["growth"]) < 0 < max(rules["forward"]["growth"])
+    assert np.array(rules["sign_flip"]["cosine"]).min() > 0.99
 
 
 @pytest.mark.slow

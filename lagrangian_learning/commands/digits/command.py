@@ -17,23 +17,21 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from rich.console import Console
 
 import lagrangian_learning as ll
 from lagrangian_learning.commands import classical
 from lagrangian_learning.commands.output import (
     Line,
-    Report,
     check_counts,
     check_files,
     check_seed,
+    console_beside,
     line_printer,
-    nothing_reported,
     of_each_seed,
     print_rows,
-    progress,
     save,
 )
+from lagrangian_learning.commands.progress import Report, nothing_reported, progress
 from lagrangian_learning.plot import colour, heading, style
 
 from .task import BATCH, PASSES, Constants, Images, Task, convolutional, digits, make_task
@@ -171,14 +169,13 @@ def digits_command(seeds: int, seed: int, output: Path | None, numbers: Path | N
         train, test = digits()
     except ModuleNotFoundError as error:
         raise SystemExit(f"learn digits: {error}") from None
-    console, constants, network = Console(), Constants(), convolutional()
-    line = line_printer(console)
+    line, constants, network = line_printer(console_beside(numbers)), Constants(), convolutional()
 
     def run(number: int) -> Run:
         task = make_task(number, network, train, test, passes)
         if number == seed:
             _print_experiment(line, task, len(train.labels), passes, constants)
-        with progress(console, f"seed {number}", "batches") as report:
+        with progress(f"training, seed {number}", "batches") as report:
             return run_digits(number, task, constants, report)
 
     runs, end = of_each_seed("learn digits", seed, seeds, run)

@@ -3,18 +3,18 @@
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 import lagrangian_learning as ll
 from lagrangian_learning.commands.output import (
     check_counts,
     check_files,
     check_seed,
+    console_beside,
     line_printer,
     of_each_seed,
-    progress,
     save,
 )
+from lagrangian_learning.commands.progress import progress
 
 from .picture import draw
 from .report import as_dict, print_experiment, print_results
@@ -30,8 +30,7 @@ def speech_command(
     check_counts("learn speech", seeds=seeds, passes=passes)
     check_seed("learn speech", seed)
     check_files("learn speech", output, numbers)
-    console, constants = Console(), Constants()
-    line = line_printer(console)
+    line, constants = line_printer(console_beside(numbers)), Constants()
     train, test = ll.data.japanese_vowels("train"), ll.data.japanese_vowels("test")
     train = train if recordings is None else some_recordings(train, recordings)
     learner = None
@@ -41,7 +40,7 @@ def speech_command(
         task = make_task(number, train, test, passes)
         if number == seed:
             print_experiment(line, task, constants)
-        with progress(console, f"seed {number}") as report:
+        with progress(f"training, seed {number}") as report:
             found, learner = run_speech(number, task, constants, learner, report)
         return found
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 import lagrangian_learning as ll
 from lagrangian_learning.commands.backprop import backprop, delta_errors
-from lagrangian_learning.commands.output import Report, nothing_reported
+from lagrangian_learning.commands.progress import Report, nothing_reported
 
 from .checks import Sample, examine, gathered
 from .task import Constants, Learner, Piece, Task
