@@ -249,7 +249,8 @@ class AdaptiveSteps(diffrax.AbstractAdaptiveStepSizeController):
         )
         keep = accepted & ~failed & ~happened
         begin = jnp.where(keep, begin, t0)
-        wanted = _remembered(controller_state.step, keep, end - begin)
+        # The inner controller multiplies the length of the step taken, which follows ts where it was cut to land there.
+        wanted = lax.stop_gradient(_remembered(controller_state.step, keep, end - begin))
         if self.kinks is not None:
             after, kink = self.kinks.passed(begin)
             begin, jump = jnp.where(keep, after, begin), jump | (keep & kink)

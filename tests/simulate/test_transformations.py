@@ -124,3 +124,24 @@ def test_backsolve_records_what_save_returns():
         law, ll.State(np.ones(1), np.zeros(1)), np.array([0.0, 1.0]), save=lambda t, seen: seen["q"][0], **settings
     )
     np.testing.assert_allclose(path.saved, [1.0, np.cos(1.0)], rtol=1e-6)
+
+
+def test_a_saved_time_inside_a_long_adaptive_run_does_not_move_its_end():
+    """By ts: at the last time the field, at the first −Φ f, and nothing between, to the tolerance.
+
+    Steps cut to land on a saved time are as long as ts say; steps after them that kept that derivative grew it
+    tenfold an interval: 10⁻³ at rtol = 10⁻⁸, and 4 at 10⁻⁶.
+    """
+    law = ll.GradientFlow(ll.Layered((1, 1)), gamma=1.0)
+    stimulus = ll.Stimulus(ll.Sinusoids(jnp.array([1.0]), 0.02, 0.1), jnp.array([0.4]))
+    start = law.initial_state(0.0, law.network.init(jax.random.key(0)), args=stimulus)
+
+    def end(ts):
+        path = ll.simulate(law, start, ts, stimulus, solver=diffrax.Tsit5(), rtol=1e-8)
+        return jax.tree.leaves(path.final_state)[0][0, 0], path.final_state
+
+    ts = jnp.linspace(0.0, 300.0, 7)
+    by_ts, state = jax.jacfwd(end, has_aux=True)(ts)
+    field = jax.tree.leaves(law.vector_field(ts[-1], state, stimulus))[0][0, 0]
+    np.testing.assert_allclose(by_ts[-1], field, rtol=1e-6)
+    np.testing.assert_allclose(by_ts[1:-1], 0.0, atol=1e-6)
