@@ -1,0 +1,87 @@
+"""Which tests execute which statements, and how long each takes alone; kept in a folder that git ignores."""
+
+import ast
+import builtins
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from . import child
+
+FOLDER = Path(__file__).parent / "reach"
+ROOMS = ("mechanics", "learning", "steppers")
+LIMIT = 1800.0  # seconds for a file of tests
+
+
+def sources() -> list[Path]:
+    """The files that are mutated."""
+    package = child.ROOT / child.PACKAGE
+    return [path for room in ROOMS for path in sorted((package / room).rglob("*.py")) if path.name != "__init__.py"]
+
+
+def short(path: Path) -> str:
+    """mechanics/law.py"""
+    return path.relative_to(child.ROOT / child.PACKAGE).as_posix()
+
+
+def test_files() -> list[Path]:
+    return [path for room in ROOMS for path in sorted((child.ROOT / "tests" / room).rglob("test_*.py"))]
+
+
+def reach(*, again: bool = True) -> dict[str, dict[str, Any]]:
+    """Test id to its seconds and lines; "import" to the lines that importing the package executes.
+
+    again: measures files of tests that have changed since, or whose package has; otherwise takes what there is.
+    """
+    FOLDER.mkdir(exist_ok=True)
+    package = b"".join(path.read_bytes() for path in sources())
+    tests: dict[str, dict[str, Any]] = {}
+    for file in test_files():
+        name = file.relative_to(child.ROOT / "tests").with_suffix("").as_posix().replace("/", ".")
+        record, digest = FOLDER / f"{name}.json", hashlib.sha256(package + file.read_bytes()).hexdigest()
+        if again and (not record.exists() or json.loads(record.read_text())["digest"] != digest):
+            print(f"reach of {name}", flush=True)
+            status = child.forked(lambda file=file, record=record, digest=digest: _measure(file, record, digest), LIMIT)
+            if status != 0:
+                print(f"  pytest ended with {status}", flush=True)
+        if record.exists():
+            tests |= json.loads(record.read_text())["tests"]
+    return tests
+
+
+def _measure(file: Path, record: Path, digest: str) -> int:
+    plugin = child.Reached()
+    vars(builtins)["__reached__"] = plugin.mark
+    names = {path: short(path) for path in sources()}
+    child.change_sources(lambda path, source: _marked(names[path], source) if path in names else None)
+    child.with_hook()
+    child.import_package()
+    plugin.tests["import"] = {"seconds": 0.0, "lines": sorted(f"{name}:{line}" for name, line in plugin.now)}
+    status = child.run_tests([str(file)], plugin)
+    record.write_text(json.dumps({"digest": digest, "tests": plugin.tests}))
+    return status
+
+
+def _marked(name: str, source: bytes) -> bytes:
+    """The source with a call before each statement of its functions."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            for inner in ast.walk(node):
+                _mark_blocks(name, inner)
+    return ast.unparse(ast.fix_missing_locations(tree)).encode()
+
+
+def _mark_blocks(name: str, node: ast.AST) -> None:
+    for field in ("body", "orelse", "finalbody"):
+        block = getattr(node, field, None)
+        if isinstance(block, list) and not hasattr(node, f"marked_{field}"):
+            setattr(node, f"marked_{field}", True)
+            marked = []
+            for statement in block:
+                if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
+                    call = ast.parse(f"__reached__({name!r}, {statement.lineno})").body[0]
+                    marked.append(call)
+                marked.append(statement)
+            setattr(node, field, marked)
