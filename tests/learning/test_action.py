@@ -130,3 +130,15 @@ def test_float32_and_jit_and_the_derivative_in_the_masses():
 def test_too_few_times():
     with pytest.raises(ValueError, match="at least 4 saved times, got 3: save more"):
         make()(path_at(3), STIMULUS)
+
+
+def test_defaults_are_those_of_the_docstrings():
+    action, descent = ll.CognitiveAction(NETWORK), ll.DampedDescent(NETWORK)
+    assert [float(each) for each in (action.mass_x, action.mass_W, action.dissipation.theta)] == [1e-2, 1.0, 1.0]
+    assert (action.terms, action.speed, type(action.potential)) == ((), None, ll.SquaredError)
+    assert [float(each) for each in (descent.mass_W, descent.dissipation.theta)] == [1.0, 1.0]
+    assert float(ll.GradientFlow(NETWORK).gamma) == 1.0
+    diffusion = ll.BackpropDiffusion(NETWORK)
+    assert [float(each) for each in (diffusion.gamma, diffusion.speed, diffusion.theta)] == [1.0, 10.0, 0.0]
+    assert (diffusion.costate, diffusion.undo_gain) == ("sign_flip", False)
+    assert not action.law("full").equations.damps_drift

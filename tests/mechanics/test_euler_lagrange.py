@@ -9,6 +9,7 @@ import sympy as sp
 from sympy.physics.mechanics import LagrangesMethod, Particle, Point, ReferenceFrame, dynamicsymbols
 
 from lagrangian_learning.mechanics import (
+    DAlembert,
     DenseSaddlePoint,
     DenseSchur,
     EulerLagrange,
@@ -210,3 +211,14 @@ def test_damped_drift_is_the_same_on_the_constraint_and_decays_at_the_rate_off_i
     first, second = (along(h) - along(-h)) / (2 * h), (along(h) - 2 * along(0.0) + along(-h)) / h**2
     assert abs(first) > 0.1
     np.testing.assert_allclose(second, -0.4 * first, rtol=1e-5)
+
+
+@pytest.mark.parametrize("damped", [False, True])
+def test_a_velocity_constraint_closes_with_its_own_gain(damped):
+    """DG + α G = 0 off G = 0, and DG + (α + r) G = 0 where drift is damped: G = v₀ − q₁, r = 0.4."""
+    lagrangian = Lagrangian(lambda t, q, v, args: 0.5 * v @ v - q[0], ExponentialDissipation(0.4))
+    law = EulerLagrange(lagrangian, DAlembert(lambda t, q, v, args: v[0] - q[1])).baumgarte(3.0, 5.0)
+    law = law.damping_drift() if damped else law
+    q, v = jnp.array([0.2, 0.1]), jnp.array([0.6, -0.3])
+    top, _ = law.accelerations(0.0, State(q, v))
+    np.testing.assert_allclose(top[0] - v[1], -(3.4 if damped else 3.0) * (v[0] - q[1]), rtol=1e-12)

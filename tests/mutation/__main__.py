@@ -29,7 +29,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--table", action="store_true", help="only print the table of what there is")
     parser.add_argument("--number", type=int, default=300, help="size of the sample")
     parser.add_argument("--seed", type=int, default=20191204)
-    parser.add_argument("--budget", type=float, default=60.0, help="seconds for tests that do not mirror the file")
+    parser.add_argument("--budget", type=float, default=120.0, help="seconds of tests for each mutant")
     parser.add_argument("--survivors", action="store_true", help="try survivors once more, as after new tests")
     parser.add_argument("--reach", action="store_true", help="only measure which tests execute which statements")
     return parser.parse_args()

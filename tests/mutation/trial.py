@@ -30,13 +30,13 @@ MIRRORS = {
     "learning/laws/full.py": ("learning/laws/test_equation_10.py", "learning/laws/test_projection.py"),
     "learning/laws/reduced.py": ("learning/laws/test_reduced.py", "learning/laws/test_equation_10.py"),
     "learning/laws/limits.py": ("learning/laws/test_reduction_to_backprop.py",),
-    "learning/laws/backprop_diffusion.py": ("learning/laws/test_finite_speed.py", "learning/laws/test_daes.py"),
+    "learning/laws/backprop_diffusion.py": ("learning/laws/test_finite_speed.py", "boundary/test_boundary.py"),
     "learning/multipliers/choice.py": ("learning/multipliers/test_agreement.py",),
     "learning/multipliers/direct.py": ("learning/multipliers/test_agreement.py",),
     "learning/multipliers/network_solver.py": ("learning/multipliers/test_agreement.py",),
     "learning/multipliers/preconditioned_gradients.py": ("learning/multipliers/test_agreement.py",),
     "steppers/discrete_lagrangian.py": ("steppers/test_rattle.py",),
-    "steppers/kick_drift.py": ("steppers/test_exponential.py",),
+    "steppers/kick_drift.py": ("steppers/test_exponential.py", "optimizers/test_kick_drift.py"),
     "steppers/terms.py": ("steppers/test_exponential.py",),
 }
 
@@ -49,21 +49,18 @@ class Plan(NamedTuple):
 
 
 def planned(mutant: Mutant, reach: dict[str, dict[str, Any]], budget: float) -> Plan:
-    """All mirroring tests that execute the statement, then those of other files up to `budget` seconds."""
+    """The tests that execute the statement, mirroring ones first, up to `budget` seconds, and at least one."""
     place = f"{mutant.file}:{mutant.statement}"
-    near, far = [], []
-    for name, test in reach.items():
-        if name != "import" and _executes(test["lines"], place, mutant):
-            (near if _mirrors(name, mutant.file) else far).append((test["seconds"], name))
-    tests = {name: seconds for seconds, name in sorted(near)}
-    left, left_out = budget, 0
-    for seconds, name in sorted(far):
-        left -= seconds
-        if left < 0 and len(tests) > 0:
-            left_out += 1
-        else:
+    reached = sorted(
+        (not _mirrors(name, mutant.file), test["seconds"], name)
+        for name, test in reach.items()
+        if name != "import" and _executes(test["lines"], place, mutant)
+    )
+    tests: dict[str, float] = {}
+    for _, seconds, name in reached:
+        if not tests or sum(tests.values()) + seconds <= budget:
             tests[name] = seconds
-    return Plan(tests, left_out)
+    return Plan(tests, len(reached) - len(tests))
 
 
 def _executes(lines: list[str], place: str, mutant: Mutant) -> bool:
