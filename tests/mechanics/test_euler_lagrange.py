@@ -222,3 +222,15 @@ def test_a_velocity_constraint_closes_with_its_own_gain(damped):
     q, v = jnp.array([0.2, 0.1]), jnp.array([0.6, -0.3])
     top, _ = law.accelerations(0.0, State(q, v))
     np.testing.assert_allclose(top[0] - v[1], -(3.4 if damped else 3.0) * (v[0] - q[1]), rtol=1e-12)
+
+
+def test_a_solver_is_a_solver():
+    with pytest.raises(ValueError, match=r"multiplier_solver must be a solver .* got str"):
+        EulerLagrange(Lagrangian(lambda t, q, v, args: v @ v), multiplier_solver="dense")
+
+
+def test_a_blade_that_is_driven_feeds_energy():
+    """v₀ = t under d'Alembert's rule: dE/dt = v₀ v̇₀ = t."""
+    law = EulerLagrange(Lagrangian(lambda t, q, v, args: 0.5 * v @ v), DAlembert(lambda t, q, v, args: v[0] - t))
+    state = State(jnp.array([0.7, -0.4]), jnp.array([2.0, 0.3]))
+    np.testing.assert_allclose(law.rates(jnp.asarray(2.0), state, None).power, 2.0, rtol=1e-12)

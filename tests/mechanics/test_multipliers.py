@@ -152,6 +152,8 @@ def test_regular_system_and_how_it_prints():
     result = report(np.eye(3), np.eye(3)[:1])
     assert bool(result.regular)
     assert str(result).startswith("regular: 3 coordinates, 1 constraints of rank 1, singular values ")
+    golden = (1 + np.sqrt(5)) / 2  # of [[1, 1], [1, 0]]
+    np.testing.assert_allclose([result.largest, result.smallest], [golden, 1 / golden], rtol=1e-14)
 
 
 @pytest.mark.parametrize("masses", [[1e-12, 1.0, 1e6], [1.0, 0.0, 1.0]])

@@ -139,12 +139,16 @@ class Chosen:
 
 
 class Reached:
-    """Notes which statements each test executes, how long it takes alone, and whether it passes."""
+    """Notes which statements each test of these names executes, and how long it takes alone, if it passes."""
 
-    def __init__(self) -> None:
+    def __init__(self, only: set[str]) -> None:
+        self.only = only
         self.now: set[tuple[str, int]] = set()
         self.tests: dict[str, dict] = {}
         self.passed = True
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if getattr(item, "originalname", item.name) in self.only]
 
     def mark(self, file: str, line: int) -> None:
         self.now.add((file, line))

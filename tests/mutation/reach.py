@@ -32,29 +32,45 @@ def test_files() -> list[Path]:
     return found + [tests / name for name in NEAREST]
 
 
-def reach(*, again: bool = True) -> dict[str, dict[str, Any]]:
+def reach() -> dict[str, dict[str, Any]]:
     """Test id to its seconds and lines; "import" to the lines that importing the package executes.
 
-    again: measures files of tests that have changed since, or whose package has; otherwise takes what there is.
+    Measures the tests that are new or have changed since, and all where the package has.
     """
     FOLDER.mkdir(exist_ok=True)
-    package = b"".join(path.read_bytes() for path in sources())
+    package = _digest(b"".join(path.read_bytes() for path in sources()))
     tests: dict[str, dict[str, Any]] = {}
     for file in test_files():
         name = file.relative_to(child.ROOT / "tests").with_suffix("").as_posix().replace("/", ".")
-        record, digest = FOLDER / f"{name}.json", hashlib.sha256(package + file.read_bytes()).hexdigest()
-        if again and (not record.exists() or json.loads(record.read_text())["digest"] != digest):
+        record = FOLDER / f"{name}.json"
+        known = json.loads(record.read_text()) if record.exists() else {"package": None}
+        if known["package"] != package:
+            known = {"package": package, "functions": {}, "tests": {}}
+        functions = _functions(file)
+        changed = {name for name, digest in functions.items() if known["functions"].get(name) != digest}
+        if changed:
             print(f"reach of {name}", flush=True)
-            status = child.forked(lambda file=file, record=record, digest=digest: _measure(file, record, digest), LIMIT)
-            if status != 0:
-                print(f"  pytest ended with {status}", flush=True)
-        if record.exists():
-            tests |= json.loads(record.read_text())["tests"]
+            known["functions"] = functions
+            child.forked(
+                lambda file=file, record=record, known=known, only=changed: _measure(file, record, known, only), LIMIT
+            )
+        tests |= json.loads(record.read_text())["tests"]
     return tests
 
 
-def _measure(file: Path, record: Path, digest: str) -> int:
-    plugin = child.Reached()
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _functions(file: Path) -> dict[str, str]:
+    """A digest of each test of a file; what tests share is not looked at."""
+    body = ast.parse(file.read_bytes()).body
+    tests = [node for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    return {node.name: _digest(ast.unparse(node).encode()) for node in tests}
+
+
+def _measure(file: Path, record: Path, known: dict[str, Any], only: set[str]) -> int:
+    plugin = child.Reached(only)
     vars(builtins)["__reached__"] = plugin.mark
     names = {path: short(path) for path in sources()}
     child.change_sources(lambda path, source: _marked(names[path], source) if path in names else None)
@@ -62,8 +78,14 @@ def _measure(file: Path, record: Path, digest: str) -> int:
     child.import_package()
     plugin.tests["import"] = {"seconds": 0.0, "lines": sorted(f"{name}:{line}" for name, line in plugin.now)}
     status = child.run_tests([str(file)], plugin)
-    record.write_text(json.dumps({"digest": digest, "tests": plugin.tests}))
+    kept = {name: test for name, test in known["tests"].items() if _function_of(name) in known["functions"]}
+    kept = {name: test for name, test in kept.items() if _function_of(name) not in only}
+    record.write_text(json.dumps(known | {"tests": kept | plugin.tests}))
     return status
+
+
+def _function_of(test: str) -> str:
+    return test.partition("::")[2].partition("[")[0]
 
 
 def _marked(name: str, source: bytes) -> bytes:

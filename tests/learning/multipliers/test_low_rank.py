@@ -107,3 +107,20 @@ def test_derivatives_are_those_of_block_elimination(key):
         for s in (LowRankElimination(), BlockTridiagonal())
     ]
     assert relative(*gradients) < 1e-9
+
+
+def test_narrow_networks_keep_at_least_one_direction(key):
+    at = system((3, 3, 3), key)
+    by_default, by_one = (solved(LowRankElimination(rank=rank))(*at) for rank in (None, 1))
+    np.testing.assert_array_equal(ravel_pytree(by_default.image)[0], ravel_pytree(by_one.image)[0])
+    assert int(by_default.steps) == int(by_one.steps)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-200])
+def test_the_size_of_the_load_does_not_matter(scale, key):
+    linearised, load, ratio = system((3, 3, 3), key)
+    small = jax.tree.map(lambda leaf: scale * leaf, load)
+    found = solved(LowRankElimination())(linearised, small, ratio)
+    wanted = ravel_pytree(by_blocks(linearised, load, ratio)[1])[0]
+    np.testing.assert_allclose(ravel_pytree(found.image)[0], scale * wanted, rtol=1e-8)
+    assert float(found.residual) < 1e-9
