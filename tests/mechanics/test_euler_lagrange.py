@@ -234,3 +234,4 @@ def test_a_blade_that_is_driven_feeds_energy():
     law = EulerLagrange(Lagrangian(lambda t, q, v, args: 0.5 * v @ v), DAlembert(lambda t, q, v, args: v[0] - t))
     state = State(jnp.array([0.7, -0.4]), jnp.array([2.0, 0.3]))
     np.testing.assert_allclose(law.rates(jnp.asarray(2.0), state, None).power, 2.0, rtol=1e-12)
+    np.testing.assert_allclose(law.energy(2.0, state), (4 + 0.09) / 2, rtol=1e-15)

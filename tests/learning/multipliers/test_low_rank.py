@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
 from lagrangian_learning.learning.multipliers import BlockTridiagonal, ConjugateGradients, LowRankElimination
+from lagrangian_learning.learning.multipliers.low_rank import eliminated
 from tests.helpers import relative
 
 TAPERED = (9, 12, 12, 5, 12, 12, 3)
@@ -124,3 +125,9 @@ def test_the_size_of_the_load_does_not_matter(scale, key):
     wanted = ravel_pytree(by_blocks(linearised, load, ratio)[1])[0]
     np.testing.assert_allclose(ravel_pytree(found.image)[0], scale * wanted, rtol=1e-8)
     assert float(found.residual) < 1e-9
+
+
+def test_pivots_keep_no_more_than_their_rank(key):
+    linearised, _, ratio = system(TAPERED, key)
+    widths = [pivot.columns.shape[1] for pivot in eliminated(linearised, ratio, 4)]
+    assert (widths[:3], max(widths)) == ([0, 0, 4], 4)
