@@ -211,3 +211,8 @@ def test_redundant_constraints_start_and_have_the_shortest_multipliers():
     # scaled to unit rows the two share equally: the second, twice as long, has half the multiplier
     np.testing.assert_allclose(delta, [tension / 2, tension / 4], rtol=1e-7)
     assert "REDUNDANT" in str(twice.regularity(0.0, state))
+
+
+def test_no_constraints_have_no_rank():
+    found = report(np.eye(3), np.zeros((0, 3)))
+    assert (int(found.constraint_rank), bool(found.regular), bool(found.determined)) == (0, True, True)

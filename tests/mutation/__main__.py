@@ -30,7 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--number", type=int, default=300, help="size of the sample")
     parser.add_argument("--seed", type=int, default=20191204)
     parser.add_argument("--budget", type=float, default=120.0, help="seconds of tests for each mutant")
-    parser.add_argument("--survivors", action="store_true", help="try survivors once more, as after new tests")
+    parser.add_argument("--survivors", action="store_true", help="try survivors without a reason once more")
     parser.add_argument("--reach", action="store_true", help="only measure which tests execute which statements")
     return parser.parse_args()
 
@@ -52,15 +52,21 @@ def _records() -> dict[str, list[dict[str, Any]]]:
     return records
 
 
+def _reasons() -> dict[str, list[str]]:
+    """Survivor to the kind of its reason, and the reason."""
+    return json.loads(REASONS.read_text(encoding="utf-8")) if REASONS.exists() else {}
+
+
 def _run(sample: list[Mutant], arguments: argparse.Namespace) -> None:
     known = reach()
     if arguments.reach:
         return
+    given = _reasons()
     done, early = _records(), set(known["import"]["lines"])
     waiting = []
     for mutant in sample:
         before = done.get(mutant.key)
-        if before is None or (arguments.survivors and not _is_killed(before[-1])):
+        if before is None or (arguments.survivors and not _is_killed(before[-1]) and mutant.key not in given):
             waiting.append((mutant, not mutant.inside or f"{mutant.file}:{mutant.statement}" in early))
     # Those that act at import need a process without the package, so they come first.
     for at_import in (True, False):
@@ -82,7 +88,7 @@ def _write(mutant: Mutant, found: dict[str, Any]) -> None:
 
 def table(records: dict[str, list[dict[str, Any]]]) -> str:
     """Of each file, and of all: mutants, those killed at their first and at their last trial, and why others live."""
-    reasons = json.loads(REASONS.read_text(encoding="utf-8")) if REASONS.exists() else {}
+    reasons = _reasons()
     counts: dict[str, Counter] = {}
     for name, trials in records.items():
         for row in (trials[0]["file"], "all"):

@@ -73,6 +73,7 @@ def test_too_few_steps_are_no_number(key):
     found = solved(LowRankElimination(rank=1, max_steps=1))(*system((8,) * 6, key))
     assert np.all(np.isnan(ravel_pytree(found.value)[0]))
     assert int(found.steps) == 1
+    assert float(found.residual) > 1e-9
 
 
 def test_lanes_under_vmap(key):
