@@ -130,3 +130,23 @@ def test_float32_and_jit_and_the_derivative_in_the_masses():
 def test_too_few_times():
     with pytest.raises(ValueError, match="at least 4 saved times, got 3: save more"):
         make()(path_at(3), STIMULUS)
+
+
+def test_defaults_are_those_of_the_docstrings():
+    action, descent = ll.CognitiveAction(NETWORK), ll.DampedDescent(NETWORK)
+    assert [float(each) for each in (action.mass_x, action.mass_W, action.dissipation.theta)] == [1e-2, 1.0, 1.0]
+    assert (action.terms, action.speed, type(action.potential)) == ((), None, ll.SquaredError)
+    assert [float(each) for each in (descent.mass_W, descent.dissipation.theta)] == [1.0, 1.0]
+    assert float(ll.GradientFlow(NETWORK).gamma) == 1.0
+    diffusion = ll.BackpropDiffusion(NETWORK)
+    assert [float(each) for each in (diffusion.gamma, diffusion.speed, diffusion.theta)] == [1.0, 10.0, 0.0]
+    assert (diffusion.costate, diffusion.undo_gain) == ("sign_flip", False)
+    assert not action.law("full").equations.damps_drift
+
+
+def test_forces_of_terms_outside_the_weight_are_divided_by_it():
+    inside = ll.Term(lambda t, x, _, __, W, *___: jnp.sum(W[0]) * x[1][0], order=0, weighted=True)
+    outside = ll.Term(lambda t, x, *_: jnp.sin(t) * x[0][0], order=0)
+    q = ((jnp.array([0.3]), jnp.array([0.7])), (jnp.array([[1.1]]),))
+    found = make(terms=(inside, outside)).forces_density(jnp.asarray(2.0), q, STIMULUS)
+    np.testing.assert_allclose(found, 1.1 * 0.7 + np.exp(-2 * THETA) * np.sin(2.0) * 0.3, rtol=1e-14)

@@ -94,3 +94,27 @@ def test_a_label_is_told_to_be_one_hot(label):
     law = ll.GradientFlow(ll.Layered((2, 3)), ll.CrossEntropy())
     with pytest.raises(ValueError, match=r"jax.nn.one_hot\(k, outputs\)"):
         law.initial_state(0.0, law.network.init(jax.random.key(0)), args=ll.Stimulus(jnp.ones(2), label))
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_rates_take_the_time_as_any_number(name):
+    law, moving = LAWS[name][0], ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 1.7])), jnp.array([0.4]))
+    state = law.initial_state(0.0, W, args=moving)
+    found, expected = (jax.tree.leaves(law.rates(t, state, moving).state) for t in (2, jnp.asarray(2.0)))
+    for ours, same in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, same)
+
+
+def test_a_recording_that_begins_after_the_run_is_refused():
+    late = ll.Stimulus(ll.Sampled(np.linspace(0.2, 1.0, 9), np.ones((9, 2))), jnp.array([0.4]))
+    law = LAWS["flow"][0]
+    state = law.initial_state(0.3, W, args=late)
+    with pytest.raises(ValueError, match="leaves the times"):
+        law.check(jnp.asarray(TS), state, late)
+
+
+def test_neurons_of_another_shape_are_refused():
+    law = LAWS["diffusion"][0]
+    for x in ((jnp.ones(2), jnp.ones(3), jnp.ones(1)), jnp.ones(5)):
+        with pytest.raises(ValueError, match=r"x has shapes .* one entry a neuron"):
+            law.initial_state(0.0, W, args=STIMULUS, x=x)

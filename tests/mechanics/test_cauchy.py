@@ -222,3 +222,8 @@ def test_check_refuses_what_is_no_state(free, elastica):
         free.check(ts, (np.ones(2), np.ones(2)), None)
     with pytest.raises(ValueError, match=r"comes from law\.initial_state"):
         elastica.check(ts, state, None)
+
+
+def test_multipliers_that_follow_are_no_part_of_the_state(pendulum):
+    state = pendulum.initial_state(0.0, jnp.array([1.0, 0.0]), args={"unread": jnp.asarray(1.0)})
+    assert state.multipliers is None

@@ -1,5 +1,6 @@
 """What a Lagrangian refuses, and how density, weight and the term outside the weight go together."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -81,3 +82,8 @@ def test_outside_the_weight_means_divided_by_it():
     )
     t, q, v = jnp.asarray(1.1), jnp.array([1.0, 2.0]), jnp.array([3.0, 5.0])
     np.testing.assert_allclose(lagrangian.normalised(t, (q, v), None), 17 + 13 * np.exp(-np.sin(1.1)), rtol=1e-15)
+
+
+def test_order_is_no_leaf():
+    lagrangian = Lagrangian(lambda t, q, v, a, args: a @ a, ExponentialDissipation(0.4), order=2)
+    assert [float(leaf) for leaf in jax.tree.leaves(lagrangian)] == [0.4]

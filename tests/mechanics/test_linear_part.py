@@ -142,3 +142,10 @@ def test_a_step_of_no_length_is_finite_with_its_gradient():
 
     value, slope = jax.value_and_grad(moved)(3.0)
     assert (value, slope) == (1.0 - 6.0, -2.0)
+
+
+def test_decay_over_a_share_of_a_step():
+    part = Decay((jnp.asarray(4.0), jnp.asarray(0.5)), jnp.asarray(4.0))
+    over = part.over(jnp.asarray(0.2), jnp.asarray(0.9))
+    found = over.exponential(jnp.asarray(0.25), (jnp.asarray(2.0), jnp.asarray(3.0)))
+    np.testing.assert_allclose(found, (2 * np.exp(-4 * 0.175), 3 * np.exp(-0.5 * 0.175)), rtol=1e-14)

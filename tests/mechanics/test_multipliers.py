@@ -152,6 +152,8 @@ def test_regular_system_and_how_it_prints():
     result = report(np.eye(3), np.eye(3)[:1])
     assert bool(result.regular)
     assert str(result).startswith("regular: 3 coordinates, 1 constraints of rank 1, singular values ")
+    golden = (1 + np.sqrt(5)) / 2  # of [[1, 1], [1, 0]]
+    np.testing.assert_allclose([result.largest, result.smallest], [golden, 1 / golden], rtol=1e-14)
 
 
 @pytest.mark.parametrize("masses", [[1e-12, 1.0, 1e6], [1.0, 0.0, 1.0]])
@@ -209,3 +211,8 @@ def test_redundant_constraints_start_and_have_the_shortest_multipliers():
     # scaled to unit rows the two share equally: the second, twice as long, has half the multiplier
     np.testing.assert_allclose(delta, [tension / 2, tension / 4], rtol=1e-7)
     assert "REDUNDANT" in str(twice.regularity(0.0, state))
+
+
+def test_no_constraints_have_no_rank():
+    found = report(np.eye(3), np.zeros((0, 3)))
+    assert (int(found.constraint_rank), bool(found.regular), bool(found.determined)) == (0, True, True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lagrangian_learning.mechanics import DampedMotion, ExponentialDissipation, ScheduledDissipation
+from lagrangian_learning.mechanics.law import AbstractLaw, Rates
 from lagrangian_learning.simulate import simulate
 from lagrangian_learning.steppers import ExponentialMidpoint, ExponentialRK4, KickDrift
 from tests.boundary.relaxing import START, Relaxing, force, from_rest, relaxing_at
@@ -239,3 +240,42 @@ def test_the_linear_part_can_be_given():
     terms = diffrax.ODETerm(lambda t, y, args: Relaxing(args).vector_field(t, y, None))
     solution = diffrax.diffeqsolve(terms, KickDrift(part), 0.0, END, END / 400, from_rest(), array(1e4))
     np.testing.assert_allclose(solution.ys.q[0], relaxing_at(END, 1e4)[0], atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("stepper", "tolerance"), [(ExponentialMidpoint(), 5e-6), (ExponentialRK4(), 1e-7)], ids=["midpoint", "RK4"]
+)
+def test_a_step_is_interpolated_between_its_ends(stepper, tolerance):
+    """θh = 100: by e^{σhA} and the slopes of the step, so that the transient is met too."""
+    terms, y0, begin, end = diffrax.ODETerm(Relaxing(array(2e3)).vector_field), from_rest(), array(0.0), array(0.05)
+    kept = stepper.init(terms, begin, end, y0, None)
+    y1, _, dense, *_ = stepper.step(terms, begin, end, y0, None, kept, False)
+    between = stepper.interpolation_cls(t0=begin, t1=end, **dense)
+    for t, y in ((begin, y0), (end, y1)):
+        np.testing.assert_allclose(between.evaluate(t).q, y.q, rtol=1e-13)
+        np.testing.assert_allclose(between.evaluate(t).v, y.v, rtol=1e-11, atol=1e-12)
+    q, v = relaxing_at(0.002, 2e3)
+    np.testing.assert_allclose(between.evaluate(array(0.002)).q, q, atol=tolerance)
+    np.testing.assert_allclose(between.evaluate(array(0.002)).v, v, atol=1e3 * tolerance)
+    apart = between.evaluate(begin, array(0.002))
+    np.testing.assert_allclose(apart.q, between.evaluate(array(0.002)).q - y0.q, rtol=1e-12)
+
+
+class Forced(AbstractLaw):
+    """q̇ = v, v̇ = (sin 3t, cos 2t)."""
+
+    def rates(self, t, state, args):
+        return Rates(Motion(state.v, jnp.stack([jnp.sin(3 * t), jnp.cos(2 * t)])), None)
+
+    @property
+    def linear_part(self):
+        return DampedMotion(ExponentialDissipation(0.0))
+
+
+def test_the_error_estimate_of_the_midpoint_is_what_a_parabola_would_change():
+    """Without damping (h/6) |N₀ − 2 N½ + N₁| in the velocities."""
+    terms, stepper, h = diffrax.ODETerm(Forced().vector_field), ExponentialMidpoint(), 0.3
+    kept = stepper.init(terms, array(0.0), array(h), from_rest(), None)
+    error = stepper.step(terms, array(0.0), array(h), from_rest(), None, kept, False)[1]
+    slopes = [np.array([np.sin(3 * t), np.cos(2 * t)]) for t in (0.0, h / 2, h)]
+    np.testing.assert_allclose(error.v, h / 6 * np.abs(slopes[0] - 2 * slopes[1] + slopes[2]), rtol=1e-12)

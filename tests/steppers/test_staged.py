@@ -108,3 +108,10 @@ def test_a_run_and_its_gradient_are_those_of_plain_diffrax(stepper, always):
     k = jnp.asarray(2.0)
     for found, wanted in zip(jax.value_and_grad(ours)(k), jax.value_and_grad(theirs)(k), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-13)
+
+
+def test_a_scan_over_stages_takes_the_steps_of_diffrax():
+    scanned = Staged(diffrax.Dopri8(), scans=True)
+    assert not scanned.writes_out(START)
+    ours, theirs = flat(jax.jit(lambda: marched(scanned))()), flat(jax.jit(lambda: marched(diffrax.Dopri8()))())
+    np.testing.assert_allclose(ours, theirs, rtol=1e-13, atol=1e-14)

@@ -50,3 +50,12 @@ def test_without_the_second_derivatives_of_the_constraints_they_are_not(found):
     """What a test of (10) must notice: γ₂ = D²G at zero acceleration is not small."""
     for ours, wrong in zip(found, by_hand(gamma_2=False), strict=True):
         assert np.max(np.abs(ours - wrong)) > 0.05 * np.max(np.abs(ours))
+
+
+def test_the_cauchy_data_of_the_paper_allow_rounding_and_no_more():
+    action = ll.CognitiveAction(ll.Layered((2, 1)))
+    W, still = (jnp.ones((1, 2)),), ll.Stimulus(jnp.ones(2), jnp.ones(1))
+    law = action.law()
+    law.initial_state(0.0, W, (jnp.full((1, 2), 1e-13),), still, cauchy="paper")
+    with pytest.raises(ValueError, match=r"the Cauchy data \(11\)"):
+        law.initial_state(0.0, W, (jnp.full((1, 2), 1e-9),), still, cauchy="paper")

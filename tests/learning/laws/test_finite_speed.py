@@ -201,3 +201,30 @@ def test_random_cyclic_digraphs_of_200_neurons_run(key):
     path = ll.simulate(law, state, jnp.linspace(0.0, 3.0, 4), stimulus, rtol=1e-6, atol=1e-8)
     assert path.result == ll.RESULTS.successful
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(path.multipliers))
+
+
+def test_the_linear_part_moves_neurons_weights_and_multipliers_each_at_its_rate():
+    """ẍ = −c ẋ, Ẅ = −ϑ Ẇ, δ̇ = (c − ϑ) δ under constant slopes, in closed form."""
+    c, theta, h = 3.0, 0.7, 0.4
+    network = ll.Layered((2, 1))
+    law = ll.CognitiveAction(network, dissipation=ll.ExponentialDissipation(theta), speed=c).law()
+    assert law.damps_drift is False
+    state = ll.State((jnp.array(0.3), jnp.array(1.1)), (jnp.array(0.7), jnp.array(-0.4)), multipliers=jnp.array(0.9))
+    slope = ll.State((jnp.array(0.2), jnp.array(-0.6)), (jnp.array(1.3), jnp.array(0.8)), multipliers=jnp.array(-0.5))
+    over = law.linear_part.over(jnp.asarray(1.0), jnp.asarray(1.0 + h))
+    weights = jax.tree.map(lambda m: m[0, :1], over.moments(jnp.ones(1), 0))
+    moved = over.exponential(jnp.asarray(1.0), state)
+    forced = over.combined(weights, jax.tree.map(lambda leaf: leaf[None], slope))
+    for k, rate in enumerate((c, theta)):
+        fades, lasts = np.exp(-rate * h), (1 - np.exp(-rate * h)) / rate
+        np.testing.assert_allclose(moved.q[k], state.q[k] + lasts * state.v[k], rtol=1e-13)
+        np.testing.assert_allclose(moved.v[k], fades * state.v[k], rtol=1e-13)
+        np.testing.assert_allclose(forced.q[k], h * slope.q[k] + (h - lasts) / rate * slope.v[k], rtol=1e-13)
+        np.testing.assert_allclose(forced.v[k], lasts * slope.v[k], rtol=1e-13)
+    np.testing.assert_allclose(moved.multipliers, np.exp((c - theta) * h) * 0.9, rtol=1e-13)
+    np.testing.assert_allclose(forced.multipliers, (np.exp((c - theta) * h) - 1) / (c - theta) * -0.5, rtol=1e-13)
+    applied = law.linear_part.apply(jnp.asarray(1.0), state)
+    np.testing.assert_allclose(applied.multipliers, (c - theta) * 0.9)
+    for found in (applied, over.linear(state)):
+        np.testing.assert_allclose(found.v, (-c * state.v[0], -theta * state.v[1]))
+        np.testing.assert_allclose(found.multipliers, (c - theta) * 0.9)

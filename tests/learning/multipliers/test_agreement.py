@@ -192,3 +192,19 @@ def test_conjugate_gradients_differentiate_as_the_dense_solve_does(key):
     gradient = jax.jit(jax.grad(number), static_argnums=1)
     at = (jnp.asarray(0.1), W)
     assert relative(gradient(at, False), gradient(at, True)) < 1e-10
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        ll.multipliers.DenseSaddlePoint(1e-9, 1),
+        ll.multipliers.DenseSchur(1e-9, 1),
+        ll.multipliers.DenseByStructure(1e-9, 1),
+        ConjugateGradients(1e-9, 7),
+        ll.multipliers.LowRankElimination(3, 1e-9, 7),
+    ],
+    ids=lambda solver: type(solver).__name__,
+)
+def test_settings_of_solvers_are_no_leaves(solver):
+    """A law's leaves are its physical constants; what a solver is set to is known when it is compiled."""
+    assert jax.tree.leaves(solver) == []

@@ -69,6 +69,7 @@ def test_size_of_the_right_side_does_not_matter_in_float32(matrix, scale):
     expected = np.linalg.solve(matrix, right.astype(np.float64))
     np.testing.assert_allclose(flat(found.value), expected, rtol=1e-4, atol=2e-6 * scale)
     assert flat(found.value).dtype == np.float32
+    assert float(found.residual) <= 1e-6
 
 
 def test_a_nan_ends_at_once_and_leaves_other_lanes_alone(matrix):

@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 import lagrangian_learning as ll
 from lagrangian_learning.learning.multipliers import BlockTridiagonal, ConjugateGradients, LowRankElimination
+from lagrangian_learning.learning.multipliers.low_rank import eliminated
 from tests.helpers import relative
 
 TAPERED = (9, 12, 12, 5, 12, 12, 3)
@@ -72,6 +73,7 @@ def test_too_few_steps_are_no_number(key):
     found = solved(LowRankElimination(rank=1, max_steps=1))(*system((8,) * 6, key))
     assert np.all(np.isnan(ravel_pytree(found.value)[0]))
     assert int(found.steps) == 1
+    assert float(found.residual) > 1e-9
 
 
 def test_lanes_under_vmap(key):
@@ -107,3 +109,26 @@ def test_derivatives_are_those_of_block_elimination(key):
         for s in (LowRankElimination(), BlockTridiagonal())
     ]
     assert relative(*gradients) < 1e-9
+
+
+def test_narrow_networks_keep_at_least_one_direction(key):
+    at = system((3, 3, 3), key)
+    by_default, by_one = (solved(LowRankElimination(rank=rank))(*at) for rank in (None, 1))
+    np.testing.assert_array_equal(ravel_pytree(by_default.image)[0], ravel_pytree(by_one.image)[0])
+    assert int(by_default.steps) == int(by_one.steps)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-200])
+def test_the_size_of_the_load_does_not_matter(scale, key):
+    linearised, load, ratio = system((3, 3, 3), key)
+    small = jax.tree.map(lambda leaf: scale * leaf, load)
+    found = solved(LowRankElimination())(linearised, small, ratio)
+    wanted = ravel_pytree(by_blocks(linearised, load, ratio)[1])[0]
+    np.testing.assert_allclose(ravel_pytree(found.image)[0], scale * wanted, rtol=1e-8)
+    assert float(found.residual) < 1e-9
+
+
+def test_pivots_keep_no_more_than_their_rank(key):
+    linearised, _, ratio = system(TAPERED, key)
+    widths = [pivot.columns.shape[1] for pivot in eliminated(linearised, ratio, 4)]
+    assert (widths[:3], max(widths)) == ([0, 0, 4], 4)

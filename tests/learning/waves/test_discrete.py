@@ -193,3 +193,9 @@ def test_the_result_has_its_fields(key):
     waves = backprop_waves(network, network.init(key), jnp.zeros((3, 2)), jnp.zeros((3, 1)), SquaredError())
     assert isinstance(waves, WaveRecord)
     assert not waves.bias
+
+
+def test_one_frame_is_enough_to_run(key):
+    network = Layered((2, 1))
+    record = backprop_waves(network, network.init(key), jnp.ones((1, 2)), jnp.ones((1, 1)), SquaredError())
+    np.testing.assert_allclose(record.delta[0], [[-1.0]])  # the output is silent yet

@@ -119,3 +119,15 @@ def test_bad_input_is_refused(key):
         wave_fidelity(network, network.init(key), u, y, ll.SquaredError(), "nothing")
     with pytest.raises(ValueError, match=r"T ≥ 2L = 4 frames"):
         wave_fidelity(network, network.init(key), u[:3], y[:3], ll.SquaredError())
+
+
+def test_what_stands_still_has_one_gradient_whichever_is_meant(key):
+    network = ll.Layered((3, 2, 2), bias=True)
+    W, u, y = network.init(key), jnp.tile(jnp.array([0.3, -0.8, 0.5]), (9, 1)), jnp.tile(jnp.array([0.2, 0.7]), (9, 1))
+    likeness = wave_fidelity(network, W, u, y, ll.SquaredError(), "input")
+    settled = [g[0][3:] for g in backprop_waves(network, W, u, y, ll.SquaredError()).gradient]
+    expected = jax.grad(lambda W: loss(network, ll.SquaredError(), W, u[0], y[0]))(W)
+    for frames, true in zip(settled, expected, strict=True):
+        np.testing.assert_allclose(frames, np.broadcast_to(true[0], frames.shape), rtol=1e-12)
+    np.testing.assert_allclose(likeness.relative_error, 0, atol=1e-14)
+    np.testing.assert_allclose((likeness.cosine, likeness.norm_ratio), 1, rtol=1e-12)

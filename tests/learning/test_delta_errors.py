@@ -1,0 +1,22 @@
+"""Likeness of gradients, layer by layer."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lagrangian_learning as ll
+
+
+def test_cosine_and_norm_ratio_and_how_they_print():
+    found = ll.learning.fidelity(
+        (jnp.array([3.0, 4.0]), jnp.ones((2, 2))), (jnp.array([4.0, 3.0]), -3 * jnp.ones((2, 2)))
+    )
+    np.testing.assert_allclose(found.cosine, [0.96, -1.0])
+    np.testing.assert_allclose(found.norm_ratio, [1.0, 1 / 3])
+    assert str(found).splitlines()[1].split() == ["0", "0.960000", "1.000000"]
+
+
+@pytest.mark.parametrize("other", [(jnp.ones(3),), jnp.ones(2), (jnp.ones((2, 1)),)])
+def test_only_like_is_compared_with_like(other):
+    with pytest.raises(ValueError, match="compares like with like"):
+        ll.learning.fidelity((jnp.ones(2),), other)
