@@ -235,3 +235,9 @@ def test_a_blade_that_is_driven_feeds_energy():
     state = State(jnp.array([0.7, -0.4]), jnp.array([2.0, 0.3]))
     np.testing.assert_allclose(law.rates(jnp.asarray(2.0), state, None).power, 2.0, rtol=1e-12)
     np.testing.assert_allclose(law.energy(2.0, state), (4 + 0.09) / 2, rtol=1e-15)
+
+
+def test_a_run_does_not_start_with_a_constraint_on_nothing():
+    law = EulerLagrange(Lagrangian(lambda t, q, v, args: 0.5 * v @ v), Holonomic(lambda t, q, args: t))
+    with pytest.raises(ValueError, match="does not depend on q"):
+        law.check(jnp.array([0.0, 1.0]), State(jnp.ones(2), jnp.ones(2)), None)

@@ -228,3 +228,16 @@ def test_the_linear_part_moves_neurons_weights_and_multipliers_each_at_its_rate(
     for found in (applied, over.linear(state)):
         np.testing.assert_allclose(found.v, (-c * state.v[0], -theta * state.v[1]))
         np.testing.assert_allclose(found.multipliers, (c - theta) * 0.9)
+
+
+def test_a_state_is_joined_of_its_parts_and_its_neurons_follow_their_wave(key, stimulus):
+    """ẋ = c (σ(Wx) − x) whatever the state says of it."""
+    c, network = 3.0, ll.Layered((2, 1))
+    law, W, W_dot = ll.CognitiveAction(network, speed=c).law(), network.init(key), (jnp.array([[0.2, -0.4]]),)
+    x, delta = (jnp.array([0.3, -0.9]), jnp.array([0.5])), (jnp.array([0.1, 0.2]), jnp.array([0.7]))
+    joined = law.joined(0.4, (x, W, W_dot), delta, stimulus)
+    np.testing.assert_allclose(joined.v[0][0], c * (drive(0.4) - x[0]), rtol=1e-14)
+    np.testing.assert_allclose(joined.v[0][1], c * (np.tanh(W[0] @ x[0]) - x[1]), rtol=1e-14)
+    causal, costate = law.split(joined)
+    for parts, given in ((causal, (x, W, W_dot)), (costate, delta)):
+        assert jax.tree.all(jax.tree.map(jnp.array_equal, parts, given))
