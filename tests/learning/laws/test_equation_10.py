@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
+from lagrangian_learning.learning.laws.action_law import weights_state
 from lagrangian_learning.verify.handwritten import HandEquations, Moment, on_edges
 
 MASS_X, MASS_W, TIME, GOAL = 0.25, 0.8, 0.6, 0.3
@@ -59,3 +60,15 @@ def test_the_cauchy_data_of_the_paper_allow_rounding_and_no_more():
     law.initial_state(0.0, W, (jnp.full((1, 2), 1e-13),), still, cauchy="paper")
     with pytest.raises(ValueError, match=r"the Cauchy data \(11\)"):
         law.initial_state(0.0, W, (jnp.full((1, 2), 1e-9),), still, cauchy="paper")
+
+
+def test_weights_of_a_second_order_action_start_with_accelerations_and_jerks():
+    bending = ll.Term(lambda t, x, x_dot, x_ddot, W, W_dot, W_ddot, args: jnp.sum(W_ddot[0] ** 2), order=2)
+    network, stimulus = ll.Layered((2, 1)), ll.Stimulus(jnp.ones(2), jnp.ones(1))
+    W, W_ddot = (jnp.ones((1, 2)),), (jnp.array([[0.3, -0.2]]),)
+    second, first = ll.CognitiveAction(network, terms=bending).law("full"), ll.CognitiveAction(network).law()
+    state = weights_state(second, 0.0, W, None, stimulus, "general", W_ddot, None)
+    np.testing.assert_array_equal(state.a[0], W_ddot[0])
+    np.testing.assert_array_equal(state.j[0], 0 * W_ddot[0])
+    with pytest.raises(ValueError, match="a first-order action determines its accelerations"):
+        weights_state(first, 0.0, W, None, stimulus, "general", W_ddot, None)
