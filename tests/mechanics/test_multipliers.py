@@ -14,7 +14,7 @@ from lagrangian_learning.mechanics import (
     SaddlePoint,
     State,
 )
-from lagrangian_learning.mechanics.multipliers import regularity
+from lagrangian_learning.mechanics.multipliers import _free_directions, regularity
 
 SOLVERS = [DenseSaddlePoint(), DenseSchur()]
 
@@ -216,3 +216,9 @@ def test_redundant_constraints_start_and_have_the_shortest_multipliers():
 def test_no_constraints_have_no_rank():
     found = report(np.eye(3), np.zeros((0, 3)))
     assert (int(found.constraint_rank), bool(found.regular), bool(found.determined)) == (0, True, True)
+
+
+def test_free_directions_are_the_kernel_of_dependent_constraints():
+    rank, kernel = _free_directions(jnp.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]), 1e-12)
+    assert int(rank) == 1
+    np.testing.assert_allclose(kernel, np.diag([0.0, 1.0, 1.0]), atol=1e-15)
