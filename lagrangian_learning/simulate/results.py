@@ -16,9 +16,9 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     )
     non_finite = (
         "A NaN or an infinity appeared in the constants, the stimulus, the state, its rates or its records. Likely "
-        "causes: NaN in the weights, "
-        "constants or stimulus; a singular multiplier system; a step too long for the stiffness of the law (shorten "
-        "dt0, or give rtol instead); a motion that runs off to infinity. The records before it are valid."
+        "causes: NaN in the weights, constants, stimulus or forces; a singular multiplier system; a step too long for "
+        "the stiffness of the law (shorten dt0, or give rtol instead); a motion that runs off to infinity. The records "
+        "before it are valid."
     )
     singular_multipliers = (
         "State and constraints are finite, but the equations for accelerations and multipliers have no finite solution "

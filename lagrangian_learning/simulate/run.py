@@ -65,6 +65,10 @@ def integrate(
     records, end, unsolved = _recorded(law, solution, times, args, plan)
     failure, drifts = end.controller_state.failure, plan.stabilisation.drifts
     failure = diagnosed(law, end.t, end.y, failure, args, drifts=drifts, unsolved=unsolved)
+    stability = end.solver_state.monitor.stability
+    if stability is not None:
+        unstable = (failure == 0) & stability.never_held(solution.stats["num_accepted_steps"])
+        failure = jnp.where(unstable, int(FailureCode.UNSTABLE_STEP), failure)
     names = ("num_steps", "num_accepted_steps", "num_rejected_steps")
     counts = [jnp.where(start > 0, 0, solution.stats[name]) for name in names]
     happening = None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
@@ -14,6 +15,7 @@ from lagrangian_learning.mechanics.law import AbstractLaw
 from .backward import in_tau, turned_round
 from .checked import checked, run_known
 from .plan import Plan, Tolerances
+from .results import RESULTS
 from .run import integrate_compiled, resumed, trajectory_of
 from .settings import MAX_STEPS, Settings, check_law, check_room, checked_state, checked_times, kinks_known
 from .stabilisation import AbstractStabilisation
@@ -97,7 +99,7 @@ def simulate(
     if not _decreases(ts):
         return _simulated(law, state, ts, args, settings, resume, throw=throw)
     backward, settings, resume = in_tau(law, settings, resume)
-    return turned_round(_simulated(backward, state, -np.asarray(ts), args, settings, resume, throw=throw))
+    return turned_round(_simulated(backward, state, -np.asarray(ts), args, settings, resume, throw=throw, sign=-1))
 
 
 def _simulated(
@@ -109,7 +111,9 @@ def _simulated(
     resume: Any,
     *,
     throw: bool,
+    sign: int = 1,
 ) -> Trajectory:
+    """A run in τ = sign · t."""
     if resume is not None:
         state = resumed(resume, state)
         if np.ndim(resume.carry.t):
@@ -124,8 +128,11 @@ def _simulated(
     known = run_known(*given) if is_concrete(given) else None
     failed, path = _run_traced(*given, throw=throw) if known is None else known
     # A run that is known to be well is returned as it lies: the check would copy it, and gather what is sharded.
-    unchecked = not throw or (is_concrete(failed) and not failed)
-    return path if unchecked else path.result.error_if(path, failed)
+    if not throw or (is_concrete(failed) and not failed):
+        return path
+    if is_concrete(failed, path.result, path.carry.t):
+        raise eqx.EquinoxRuntimeError(f"{RESULTS[path.result]} The run ended at t = {sign * float(path.carry.t):.6g}.")
+    return path.result.error_if(path, failed)
 
 
 def _run_traced(

@@ -19,6 +19,9 @@ from .work import Worked
 # sooner; what an unstable one multiplies at every step has grown a thousandfold by then.
 _MOST_BEYOND = 16
 
+# A run that ends before so many is unstable if no step was stable, from this many on.
+_FEWEST_BEYOND = 3
+
 
 class Stability(eqx.Module):
     """How many more steps were beyond the stability of the stepper than within it, of late.
@@ -58,6 +61,10 @@ class Stability(eqx.Module):
     def lost(self) -> Bool[Array, ""]:
         """Whether it is time to end the run."""
         return self.beyond >= _MOST_BEYOND
+
+    def never_held(self, steps: Array) -> Bool[Array, ""]:
+        """Whether a run of few steps was beyond stability at each of them; Euler's method cannot tell at the first."""
+        return self.beyond >= jnp.maximum(steps.astype(self.beyond.dtype) - 1, _FEWEST_BEYOND)
 
 
 def _last_stage(tableau: diffrax.ButcherTableau, slopes: Any) -> tuple[PyTree, PyTree]:

@@ -18,6 +18,9 @@ Row = tuple[str, str]
 _WIDTH = 16
 _MOST_LANES_NAMED = 8
 
+_RUNAWAY = 1e6  # energies of learning change by their own size: a growth like this is no learning
+_AGAINST_IT = "shorten the steps; of a network lower mass_x, or raise gamma"
+
 
 def table(title: str, rows: list[Row]) -> str:
     """Rows of a name and a text, under a title."""
@@ -73,6 +76,13 @@ def outcome_rows(statistics: Statistics, result: RESULTS) -> list[Row]:
     return [("taken", counts), *_residual_rows(monitor), *_energy_rows(monitor.energy, statistics), result_row(result)]
 
 
+def ended_row(result: RESULTS, t: Any) -> list[Row]:
+    """When one run failed or met its event; none for a run that went to its end, and for a batch."""
+    if np.ndim(t) or not is_concrete(result, t) or bool(result == RESULTS.successful):
+        return []
+    return [("ended", f"at t = {float(t):.6g}")]
+
+
 def result_row(result: RESULTS) -> Row:
     """The result codes, each failure with its message."""
     return "result", _results(result)
@@ -124,12 +134,22 @@ def _energy_rows(energy: EnergyRange | None, statistics: Statistics) -> list[Row
     if energy is None:
         return []
     low, high = np.fmin.reduce(energy.least, axis=None), np.fmax.reduce(energy.most, axis=None)
-    rows = [("energy", f"{low:.6g} to {high:.6g}")]
+    rows = [("energy", f"{low:.6g} to {high:.6g}"), *_grown(np.asarray(energy.start), np.asarray(energy.most))]
     if energy.balance is None:
         return rows
     relative = most(energy.relative_defect)
     rows.append(("energy balance", f"closed to {most(energy.balance.defect)}, {relative} of the energy that moves"))
     return [*rows, *_unbalanced(np.asarray(statistics.unbalanced), statistics.kind)]
+
+
+def _grown(start: np.ndarray, most: np.ndarray) -> list[Row]:
+    """A warning where the energy of the start is nothing beside that of the run: what runs away is integrated too."""
+    growth = np.divide(most, start, out=np.zeros_like(most), where=start > 0)
+    count = np.count_nonzero(growth > _RUNAWAY)
+    if not count:
+        return []
+    runs = f" in {count:,} of {growth.size:,} runs" if growth.size > 1 else ""
+    return [("", f"it grew {np.max(growth):.0e}-fold{runs}: the motion runs away, or began near rest; {_AGAINST_IT}")]
 
 
 def _unbalanced(alarms: np.ndarray, kind: StepKind) -> list[Row]:

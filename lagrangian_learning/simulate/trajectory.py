@@ -17,7 +17,7 @@ from .events import Event
 from .monitor import Statistics, Values
 from .records import Record, aliased
 from .results import RESULTS
-from .table import Row, html_table, outcome_rows, run_title, saved_row, steps_row, table, times_row
+from .table import Row, ended_row, html_table, outcome_rows, run_title, saved_row, steps_row, table, times_row
 
 
 class NotSavedError(AttributeError):
@@ -150,7 +150,8 @@ class AbstractSolution(eqx.Module):
         return self.energy - self._energy_start[..., None] - self.record.work
 
     def plot(self, *, most: int = 48) -> Any:
-        """Draws all that the run has kept, a panel each; of a batch quantiles over its runs: `ll.plot.trajectory`.
+        """Draws what the run has kept, a panel each, of a batch quantiles over its runs: `ll.plot.trajectory`. Neither
+        rates nor accelerations are drawn.
 
         Arguments:
             most: the most lines in a panel; of more entries the median and 5 to 95 % a leaf are drawn.
@@ -308,6 +309,7 @@ class Trajectory(AbstractSolution):
             times_row(self.ts),
             saved_row(self.saved, self.names.known(self.saved)),
             *outcome_rows(self.statistics, self.result),
+            *ended_row(self.result, self.carry.t if self.event is None else self.event.t),
         ]
         return f"Trajectory{run_title(self.statistics)}", rows
 
