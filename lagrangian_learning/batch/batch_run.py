@@ -27,6 +27,7 @@ from .fold import AbstractCollector
 from .lanes import Inputs, Lanes
 
 _EVERY_SECONDS = 5.0
+_LEAST_OF_TIME = 0.2  # the share of the time after the first chunk from which on lanes a second are said
 
 
 class Meter:
@@ -44,6 +45,8 @@ class Meter:
         self.failed += failed
         if self.done >= self.total:
             self._say(f"{self.total:,} lanes, all read from the checkpoint{self._failures()}")
+        elif lanes:
+            self._say(f"{self.done:,} of {self.total:,} lanes read from the checkpoint{self._failures()}")
 
     def advance(self, lanes: int, failed: int) -> None:
         """A chunk has ended."""
@@ -59,7 +62,10 @@ class Meter:
             self._say(f"{self.done:,} of {self.total:,} lanes{self._rate(now)}{self._left(now)}{self._failures()}")
 
     def _lanes_a_second(self, now: float) -> float | None:
-        if self.compiled is None or self.done <= self.first or now <= self.compiled:
+        """None while it would be a guess: chunks overlap, and one launched before the first ended is no measure."""
+        if self.compiled is None or self.done <= self.first:
+            return None
+        if now - self.compiled < _LEAST_OF_TIME * (now - self.started):
             return None
         return (self.done - self.first) / (now - self.compiled)
 

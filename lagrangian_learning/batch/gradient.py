@@ -18,7 +18,6 @@ from lagrangian_learning.simulate.plan import Plan
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.settings import MAX_STEPS, Settings, check_law, kinks_known
 from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
-from lagrangian_learning.simulate.trajectory import Trajectory
 from lagrangian_learning.simulate.work import rates_of
 
 from .batch_run import Meter
@@ -49,7 +48,7 @@ class BatchGradient(NamedTuple):
 
 
 def value_and_grad_batch(
-    loss: Callable[[Trajectory], Any],
+    loss: Callable[..., Any],
     law: AbstractLaw,
     state: PyTree,
     ts: Any,
@@ -75,13 +74,14 @@ def value_and_grad_batch(
     kinks: Any = None,
     throw: bool = True,
 ) -> BatchGradient:
-    """ℓ_k = loss(path_k) for the runs k = 0, 1, … of `simulate_batch`, and the gradient of Σ_k ℓ_k.
+    """ℓ_k = loss(path_k), or loss(path_k, args_k), for the runs k = 0, 1, … of `simulate_batch`, and the gradient of Σ_k ℓ_k.
 
     Lanes are integrated and differentiated chunk by chunk: the device holds what reverse mode keeps of those of one
     chunk alone. Called from Python, outside jit; a second call with the same structure compiles nothing.
 
     Arguments:
-        loss: of the `Trajectory` of one lane, one real number. A new function is compiled anew.
+        loss: loss(path) of the `Trajectory` of one lane, or loss(path, args) with its args as well, such as its
+            stimulus; one real number. A new function is compiled anew.
         law, state, ts, args, in_axes: as for `simulate_batch`.
         argnums: by what is differentiated, as for `jax.grad`: 0 the law, 1 the state, 2 args, or a tuple of these.
             Broadcast what lanes share, and give it an axis, where its derivative is wanted lane by lane.

@@ -1,5 +1,6 @@
 """The chunks of a batch that is differentiated: values and slopes of their lanes, added up where lanes share."""
 
+import inspect
 import itertools
 import operator
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from lagrangian_learning.simulate.plan import Plan, Tolerances
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import trajectory_of
 from lagrangian_learning.simulate.table import message_of
-from lagrangian_learning.simulate.trajectory import Trajectory, names_of
+from lagrangian_learning.simulate.trajectory import names_of
 
 from .batch_run import Meter, prefetch, threaded_map
 from .chunks import chunk_size, padded
@@ -43,7 +44,7 @@ class GradientRun(NamedTuple):
     """All that decides what comes out: `moving` is true at the leaves of a lane that are differentiated."""
 
     engine: AbstractEngine
-    loss: Callable[[Trajectory], Any]
+    loss: Callable[..., Any]
     moving: Inputs
     lanes: Lanes
     times: Array
@@ -161,7 +162,8 @@ def _derived_lane(
             lane = eqx.combine(moves, still)
             outcome = run_lane(lane, times, tolerances, plan)
             names = names_of(lane.law, plan.save, plan.description_of(lane.law))
-            number = _real(loss(trajectory_of(times, tolerances, outcome, names)))
+            path = trajectory_of(times, tolerances, outcome, names)
+            number = _real(loss(path, lane.args) if takes_args(loss) else loss(path))
             return number, (outcome.result, outcome.failed)
 
         (number, (result, failed)), slope = jax.value_and_grad(value, has_aux=True)(moves)
@@ -170,6 +172,16 @@ def _derived_lane(
         return Slopes(jnp.where(failed, jnp.nan, number), result, failed, own, None), summed
 
     return derived
+
+
+def takes_args(loss: Callable) -> bool:
+    """Whether it needs two arguments, loss(path, args), and not the path alone."""
+    try:
+        parameters = inspect.signature(loss).parameters.values()
+    except (TypeError, ValueError):  # some callables of C have none
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return len([1 for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]) > 1
 
 
 def present(tree: PyTree) -> PyTree:

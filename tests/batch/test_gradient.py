@@ -147,3 +147,23 @@ def test_shared_and_own_derivatives_are_of_one_dtype():
     found = derived(law=single[0], state=single[1], argnums=(0, 1))
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves((found.values, found.gradient)))
     assert array(1.0).dtype == np.float64
+
+
+def squared_gap(path, args):
+    return (path.q[-1, 0] - args) ** 2
+
+
+def test_a_loss_may_need_the_args_of_its_lane():
+    """Each lane's own target: the derivative by it is −2 (q − target), and by the force args is also here."""
+    law, start = Oscillator(array(1.0)), Motion(array([0.3]), array([0.0]))
+    targets = jnp.linspace(0.0, 1.0, 3)
+    found = ll.value_and_grad_batch(
+        squared_gap, law, start, TS, targets, in_axes=(None, None, 0), argnums=2, progress=False, dt0=0.05
+    )
+
+    def alone(target):
+        return squared_gap(ll.simulate(law, start, TS, target, dt0=0.05), target)
+
+    values, slopes = jax.vmap(jax.value_and_grad(alone))(targets)
+    np.testing.assert_allclose(found.values, values, rtol=1e-12)
+    np.testing.assert_allclose(found.gradient, slopes, rtol=1e-10)
