@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import io
 import platform
 import sys
 from collections.abc import Callable
@@ -96,6 +97,9 @@ def verify(json: Path | None = None, equation: str | None = None) -> None:
 def main(args: list[str] | None = None) -> None:
     """The entry point; args: those of the process when None."""
     args = sys.argv[1:] if args is None else args
+    for stream in (sys.stdout, sys.stderr):  # a pipe may know no Greek, and must not cost the run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if args[:1] == ["--version"]:
         print(versions())
         return

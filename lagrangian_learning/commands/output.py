@@ -65,8 +65,7 @@ def check_files(command: str, output: Path | None, numbers: Path | None) -> None
 
 def check_folder(command: str, option: str, folder: Path) -> None:
     """Ends the command now when the folder, which is made if it is missing, could not be made or written into."""
-    inside = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
-    reason = _why_not_into(inside) if inside.is_dir() else f"{inside} is a file; give another name."
+    reason = _why_not_below(folder)
     if reason is not None:
         raise SystemExit(f"{command}: {option} cannot be {str(folder)!r}: {reason}")
 
@@ -78,12 +77,16 @@ def _why_not_a_file(file: Path, suffixes: tuple[str, ...]) -> str | None:
         return "it is a pipe or a device; name a file."
     if suffixes and file.suffix.lower() not in suffixes:
         return f"the name of a picture ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}; for none: --no-picture."
-    return _why_not_into(file.parent)
+    return _why_not_below(file.parent)
+
+
+def _why_not_below(folder: Path) -> str | None:
+    """Of a folder that is made if it is missing."""
+    inside = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    return _why_not_into(inside) if inside.is_dir() else f"{inside} is a file; give another name."
 
 
 def _why_not_into(folder: Path) -> str | None:
-    if not folder.is_dir():
-        return f"there is no folder {folder}; make it first."
     try:  # permissions say less than trying: a disk may be full, or mounted for reading
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"\0")
@@ -189,6 +192,7 @@ def _written(line: Line, what: str, path: Path, write: Callable[[Path], Any]) ->
     for place in (path, Path(tempfile.gettempdir()) / path.name):
         part = place.with_name(f".{os.getpid()}.part{place.suffix}")
         try:
+            place.parent.mkdir(parents=True, exist_ok=True)
             write(part)
             part.replace(place)
         except OSError as error:

@@ -32,13 +32,13 @@ WORK = ((speech, "speech_command"), (digits, "digits_command"), (xor, "xor_comma
         ("--output", "-", "the name of a picture ends in"),
         ("--output", "picture", "the name of a picture ends in .png, .pdf, .svg or .jpg"),
         ("--output", "picture.txt", "the name of a picture ends in"),
-        ("--output", "no/such/a.png", "there is no folder no/such; make it first"),
+        ("--output", "file/such/a.png", "file is a file; give another name"),
         ("--output", "pipe.png", "it is a pipe or a device"),
         ("--output", "/proc/a.png", "nothing can be written into /proc"),
         ("--json", "", "it is a folder; name a file in it"),
         ("--json", ".", "it is a folder; name a file in it"),
         ("--json", "/dev/null", "it is a pipe or a device"),
-        ("--json", "file/a.json", "there is no folder file"),
+        ("--json", "file/a.json", "file is a file; give another name"),
         ("--json", "/proc/a.json", "nothing can be written into /proc"),
     ],
 )
@@ -210,3 +210,18 @@ def test_a_signal_ends_a_process_in_one_line(number, code, tmp_path):
     assert process.returncode == code
     assert said.strip().splitlines()[-1].startswith("lagrangian-learning: stopped; ")
     assert "Traceback" not in said
+
+
+def test_a_missing_folder_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cli.main(["verify", "--json", "new/numbers/a.json", "--equation", "three-neurons"])
+    assert (tmp_path / "new" / "numbers" / "a.json").exists()
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_pipe_that_knows_no_greek_keeps_the_run(encoding):
+    call = [sys.executable, "-m", "lagrangian_learning", "verify", "--equation", "three-neurons"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(call, capture_output=True, env=environment, check=False)  # noqa: S603  # our own code
+    assert done.returncode == 0, done.stderr
+    assert b"residual" in done.stdout

@@ -53,7 +53,7 @@ def test_a_package_without_a_checkout_says_where_studies_are(monkeypatch, capsys
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--json", "no/such/a.json"], "study robustness: --json cannot be .*there is no folder"),
+        (["--json", "/proc/such/a.json"], "study robustness: --json cannot be .*nothing can be written into /proc"),
         (["--output", "a.txt"], "study robustness: --output cannot be .*--no-picture"),
         (["--seed", "-1"], "study robustness: --seed must be at least 0"),
     ],

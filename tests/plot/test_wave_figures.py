@@ -32,8 +32,8 @@ def test_command_refuses_before_it_works(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match="is a file; give another name"):
         waves_command(tmp_path / "file", None)
-    with pytest.raises(SystemExit, match="there is no folder"):
-        waves_command(tmp_path / "waves", tmp_path / "none" / "numbers.json")
+    with pytest.raises(SystemExit, match=r"--json cannot be .*file is a file"):
+        waves_command(tmp_path / "waves", tmp_path / "file" / "numbers.json")
 
 
 @pytest.mark.slow
