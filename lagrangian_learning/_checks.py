@@ -106,7 +106,9 @@ def constants_in_range(
         if constant is not None:
             known = _known(constant, _scalar(constant, name), jnp.result_type(constant), name)
             bound, allowed = ("> 0", known > 0) if name in above_zero else (">= 0", known >= 0)
-            message = f"{name} must be finite and {bound}: it was changed after {type(holder).__name__} was built."
+            remedy = f"let an optimiser move its {'logarithm' if name in above_zero else 'square root'}."
+            changed = f"it was changed after {type(holder).__name__} was built"
+            message = f"{name} must be finite and {bound}: {changed}; {remedy}"
             value = require(value, _isfinite(known) & allowed, message)
     return value
 

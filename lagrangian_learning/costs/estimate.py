@@ -102,7 +102,7 @@ class Estimate(NamedTuple):
         ]
         if self.states_kept:
             rows[-1] = ("gradient", f"{self.steps:,} steps forward and back, {_time(self.seconds)} in all")
-            rows.append(("", f"{self.states_kept:,} states kept, which max_steps decides"))
+            rows.append(("", f"{self.states_kept:,} states kept: by steps known from dt0, or max_steps, and segments"))
         return "\n".join(["Estimate", *(f"  {name:<12}{text}" for name, text in rows)])
 
     def __repr__(self) -> str:

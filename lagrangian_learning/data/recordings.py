@@ -1,6 +1,7 @@
 """Labelled recordings of several lengths, the streams made of them, and how outputs on them are judged."""
 
 import dataclasses
+import numbers
 from typing import Any
 
 import jax
@@ -155,7 +156,14 @@ def label_codes(num_labels: int, low: float = -1.0, high: float = 1.0) -> Float[
     Arguments:
         num_labels: how many labels there are.
         low, high: the two values.
+
+    Raises ValueError where num_labels is no positive whole number.
     """
+    if not isinstance(num_labels, numbers.Integral) or num_labels < 1:
+        raise ValueError(
+            f"num_labels is how many labels there are, such as 9, got {type(num_labels).__name__}: the codes of an "
+            "array of labels are ll.data.label_codes(9)[labels]."
+        )
     return np.where(np.eye(num_labels, dtype=bool), high, low)
 
 
@@ -190,9 +198,11 @@ def _check_recordings(frames: np.ndarray, lengths: np.ndarray, labels: np.ndarra
         raise ValueError(f"frames must be floating of shape [frames, channels], got {frames.dtype} {frames.shape}.")
     if not np.all(np.isfinite(frames)):
         raise ValueError("a frame is NaN or inf: leave such recordings out.")
-    for name, numbers in (("lengths", lengths), ("labels", labels)):
-        if numbers.ndim != 1 or numbers.size == 0 or not np.issubdtype(numbers.dtype, np.integer):
-            raise ValueError(f"{name} must be whole numbers, one a recording, got {numbers.dtype} {numbers.shape}.")
+    for name, given in (("lengths", lengths), ("labels", labels)):
+        if given.ndim != 1 or given.size == 0 or not np.issubdtype(given.dtype, np.integer):
+            named = ": number names by np.unique(labels, return_inverse=True)[1]" if name == "labels" else ""
+            got = f"{given.dtype} {given.shape}{named}"
+            raise ValueError(f"{name} must be whole numbers, one a recording, got {got}.")
     if lengths.size != labels.size:
         raise ValueError(f"there are {lengths.size} lengths but {labels.size} labels: give one of each a recording.")
     if lengths.min() < 1 or lengths.sum(dtype=np.int64) != frames.shape[0]:
@@ -218,5 +228,8 @@ def _as_indices(indices: Any, count: int) -> np.ndarray:
 def _as_codes(codes: Any, num_labels: int, dtype: Any) -> np.ndarray:
     codes = np.asarray(codes, dtype=dtype)
     if codes.ndim != 2 or codes.shape[0] < num_labels:
-        raise ValueError(f"{num_labels} labels need codes of shape ({num_labels}, num_outputs), got {codes.shape}.")
+        raise ValueError(
+            f"{num_labels} labels need codes of shape ({num_labels}, num_outputs), got {codes.shape}: one row for each "
+            f"label from 0 to the largest, {num_labels - 1}, such as ll.data.label_codes({num_labels})."
+        )
     return codes

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, PyTree
 from lagrangian_learning._arrays import Function, cast, tree_dot
 from lagrangian_learning._checks import flag, function, module_named, nonnegative, one_of, real_result
 
+_ONE_EACH = "give one target value an output neuron; of a label k of n its code, ll.data.label_codes(n)[k]."
+
 
 class AbstractPotential(eqx.Module):
     """V(x_out, y), a scalar; F = −ϖV in the paper's reductions, (12)–(17)."""
@@ -28,7 +30,7 @@ class SquaredError(AbstractPotential):
     """
 
     def __call__(self, x_out: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, ""]:
-        _same_shape(x_out, y)
+        _same_shape(x_out, y, _ONE_EACH)
         return jnp.sum((x_out - (cast(y, x_out) if jnp.issubdtype(jnp.result_type(y), jnp.integer) else y)) ** 2) / 2
 
 
@@ -145,6 +147,6 @@ def _each(potential: AbstractPotential, x_out: Array, y: Any) -> Float[Array, " 
     return jax.vmap(potential)(x_out, y)
 
 
-def _same_shape(x_out: Array, y: Array, remedy: str = "give one target value an output neuron.") -> None:
+def _same_shape(x_out: Array, y: Array, remedy: str) -> None:
     if jnp.shape(x_out) != jnp.shape(y):
         raise ValueError(f"outputs have shape {jnp.shape(x_out)} and the target {jnp.shape(y)}: {remedy}")

@@ -114,7 +114,7 @@ class AbstractEulerLagrange(AbstractEquations, AbstractEnergyPart, AbstractConst
     def description(self) -> dict[str, str]:
         return {
             "equation": f"Euler–Lagrange, order {self.lagrangian.order}",
-            "dissipation": type(self.lagrangian.dissipation).__name__,
+            "dissipation": type(self.lagrangian.dissipation).__name__ + ("" if self.forces is None else ", and forces"),
             "multipliers": self.multiplier_solver.name if self.constraint is not None else "none (unconstrained)",
         }
 

@@ -108,5 +108,6 @@ def _check_samples(ts: Array, values: Array, degree: int) -> None:
     if ts.ndim != 1:
         raise ValueError(f"ts must be one row [samples], got shape {ts.shape}: for a batch use jax.vmap(ll.Sampled).")
     if values.ndim == 0 or values.shape[0] != ts.shape[0]:
-        raise ValueError(f"{ts.shape[0]} ts need values of shape ({ts.shape[0]}, ...), got {values.shape}.")
+        turned = ": samples come first, give values.T" if values.shape[-1:] == ts.shape else ""
+        raise ValueError(f"{ts.shape[0]} ts need values of shape ({ts.shape[0]}, ...), got {values.shape}{turned}.")
     check_size(ts.shape[0], degree)

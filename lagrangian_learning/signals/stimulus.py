@@ -178,7 +178,8 @@ def _check_inside(stimulus: Stimulus, inside: Any) -> Stimulus:
         return stimulus
     assert stimulus.domain is not None
     known = _in_words(*stimulus.domain)
-    return require(stimulus, inside, f"the run leaves the times at which the stimulus is defined{known}: shorten ts.")
+    remedy = "begin and end ts inside, or give a signal that lasts longer."
+    return require(stimulus, inside, f"the run leaves the times at which the stimulus is defined{known}: {remedy}")
 
 
 def _is_inside(domain: tuple[Array, Array] | None, t0: Array, t1: Array) -> Any:
