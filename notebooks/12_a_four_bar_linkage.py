@@ -280,7 +280,7 @@ plt.show()
 #   elastic coupler it does not, and nothing in the first way changes.
 # * Along the gradient the peak torque falls to 41 %, within two percent of the best of 20,000 random designs.
 # * What this leaves out: bars with mass, clearance and friction in the joints. Masses spread along a bar change the
-#   kinetic energy in `density` and nothing else.
+#   kinetic energy and the weight in `density`; multipliers are then forces between joints, not tensions along a bar.
 
 # %%
 assert errors["joints"] < 1e-8
