@@ -74,7 +74,7 @@ def value_and_grad_batch(
     kinks: Any = None,
     throw: bool = True,
 ) -> BatchGradient:
-    """ℓ_k = loss(path_k), or loss(path_k, args_k), for the runs k = 0, 1, … of `simulate_batch`, and the gradient of Σ_k ℓ_k.
+    """ℓ_k = loss(path_k) of the runs k = 0, 1, … of `simulate_batch`, and the gradient of Σ_k ℓ_k.
 
     Lanes are integrated and differentiated chunk by chunk: the device holds what reverse mode keeps of those of one
     chunk alone. Called from Python, outside jit; a second call with the same structure compiles nothing.

@@ -45,29 +45,39 @@ def test_the_derivatives_of_lanes_are_those_of_their_closed_forms(engine):
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_network_has_the_gradient_of_jax(engine):
+COARSE = {"solver": diffrax.Heun(), "dt0": 0.1}
+
+
+def squares(path):
+    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(path.final_state.q))
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Nine starts of a network, and the gradient of the sum over them by `jax.vmap` and `jax.grad`."""
     network = ll.Layered((2, 2, 1))
     action = ll.CognitiveAction(network, mass_x=1e-3, mass_W=1.0, dissipation=ll.ExponentialDissipation(2.0))
     stimulus = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 1.6]), 0.7, 0.1), jnp.array([0.4]))
     law = action.law()
     state = law.initial_state(0.0, network.init(jax.random.key(0)), args=stimulus)
     states = jax.tree.map(lambda leaf: leaf + 0.01 * jnp.arange(9.0).reshape(9, *[1] * leaf.ndim), state)
-    settings = {"solver": diffrax.Heun(), "dt0": 0.1}
-
-    def loss(path):
-        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(path.final_state.q))
 
     def total(moving):
         law, states, stimulus = moving
-        return jnp.sum(jax.vmap(lambda one: loss(ll.simulate(law, one, TS, stimulus, **settings)))(states))
+        return jnp.sum(jax.vmap(lambda one: squares(ll.simulate(law, one, TS, stimulus, **COARSE)))(states))
 
-    expected = jax.tree.leaves(eqx.filter_jit(eqx.filter_grad(total))((law, states, stimulus)))
+    return (law, states, stimulus), eqx.filter_jit(eqx.filter_grad(total))((law, states, stimulus))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_network_has_the_gradient_of_jax(engine, networks):
+    (law, states, stimulus), expected = networks
     found = ll.value_and_grad_batch(
-        loss, law, states, TS, stimulus, argnums=(0, 1, 2), in_axes=(None, 0, None), chunk=4, engine=engine,
-        progress=False, **settings,
+        squares, law, states, TS, stimulus, argnums=(0, 1, 2), in_axes=(None, 0, None), chunk=4, engine=engine,
+        progress=False, **COARSE,
     )  # fmt: skip
-    for a, b in zip(jax.tree.leaves(found.gradient), expected, strict=True):
+    for a, b in zip(jax.tree.leaves(found.gradient), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
     assert found.gradient[0].action.dissipation.theta != 0
 
