@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lagrangian_learning._arrays import is_concrete
 
@@ -56,16 +57,25 @@ def shared_times(path: Any) -> np.ndarray:
 
 
 def finish(ax: Axes, title: str, ts: np.ndarray) -> None:
-    """Title, time up to where it was asked for, a light grid, and a legend where something has a name."""
+    """Title, time as far as something is drawn, a light grid, and a legend where something has a name."""
     ax.set_title(title)
     ax.set_xlabel("time")
-    ends = float(np.nanmin(ts)), float(np.nanmax(ts))
+    reached = np.concatenate([_reached(line) for line in ax.lines] or [np.empty(0)])
+    shown = reached if reached.size else ts
+    ends = float(np.nanmin(shown)), float(np.nanmax(shown))
     if ends[0] < ends[1]:
         room = 0.01 * (ends[1] - ends[0])
         ax.set_xlim(ends[0] - room, ends[1] + room)
     ax.grid(visible=True)
     if ax.get_legend_handles_labels()[1]:
         legend(ax)
+
+
+def _reached(line: Line2D) -> np.ndarray:
+    """The times at which a line has values; none of a line that marks a level across the axes."""
+    times, values = (np.asarray(data, float) for data in (line.get_xdata(), line.get_ydata()))
+    across = line.get_transform() != line.axes.transData if line.axes is not None else True
+    return np.empty(0) if across or times.shape != values.shape else times[np.isfinite(times) & np.isfinite(values)]
 
 
 def legend(ax: Axes) -> None:

@@ -11,6 +11,8 @@ from .canvas import finish, new_figure, shared_times, times_of
 from .entries import INNER, OUTER, bands
 from .style import colour
 
+_LEAST_SPAN = 1e-6  # of the energy: what is drawn at least
+
 
 def energy(path: Any, axes: Any = None) -> tuple[Axes, Axes]:
     """Draws E(t), and on axes of its own its balance E(t) − E(t0) − ∫ power dt, which is zero for the exact motion.
@@ -50,6 +52,10 @@ def level(ax: Axes, times: np.ndarray, values: np.ndarray, many: bool) -> None:
     """E(t)."""
     _over_time(ax, times, values, "energy", many)
     finish(ax, "Energy E", times)
+    low, high = ax.get_ylim()
+    middle = (low + high) / 2
+    if high - low < _LEAST_SPAN * abs(middle):  # rounding of a constant is no motion
+        ax.set_ylim(middle - _LEAST_SPAN * abs(middle), middle + _LEAST_SPAN * abs(middle))
 
 
 def balance(ax: Axes, times: np.ndarray, values: np.ndarray | None, many: bool) -> None:

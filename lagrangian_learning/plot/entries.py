@@ -66,7 +66,7 @@ def draw_entries(ax: Axes, ts: np.ndarray, leaves: Sequence[Leaf], most: int = M
         _sizes(ax, ts, leaves)
         return ", root mean squares"
     for k, leaf in enumerate(leaves):
-        bands(ax, ts, leaf.values, (OUTER,), f"{leaf.name}, {leaf.entries:,}", line_colour(k), axis=-1)
+        bands(ax, ts, leaf.values, (OUTER,), _named(leaf), line_colour(k), axis=-1)
     return ", median and 5–95 % of entries"
 
 
@@ -97,23 +97,33 @@ def quantiles_over(values: np.ndarray, levels: Sequence[float], axis: int) -> np
 
 
 def _lines(ax: Axes, ts: np.ndarray, leaves: Sequence[Leaf]) -> None:
-    """Named one by one where they are few, otherwise a colour a leaf."""
+    """Named one by one where they are few, otherwise a colour a leaf, or a shade an entry of a single one."""
     if sum(leaf.entries for leaf in leaves) <= NAMED:
         for leaf in leaves:
             for k in range(leaf.entries):
                 ax.plot(ts, leaf.values[:, k], color=line_colour(len(ax.lines)), label=leaf.entry_name(k))
         return
+    if len(leaves) == 1:
+        (leaf,) = leaves
+        for k, shade in enumerate(_shades(leaf.entries)):
+            label = leaf.entry_name(k) if k in (0, leaf.entries - 1) or leaf.entries <= 2 * NAMED else None
+            ax.plot(ts, leaf.values[:, k], color=shade, lw=1.1, label=label)
+        return
     shades = _shades(len(leaves))
     for k, (leaf, shade) in enumerate(zip(leaves, shades, strict=True)):
         lines = ax.plot(ts, leaf.values, color=shade, lw=0.9, alpha=0.8)
         if len(leaves) <= NAMED or k in (0, len(leaves) - 1):
-            lines[0].set_label(f"{leaf.name}, {leaf.entries}" if leaf.entries > 1 else leaf.name)
+            lines[0].set_label(_named(leaf))
 
 
 def _sizes(ax: Axes, ts: np.ndarray, leaves: Sequence[Leaf]) -> None:
     for k, (leaf, shade) in enumerate(zip(leaves, _shades(len(leaves)), strict=True)):
-        label = f"{leaf.name}, {leaf.entries:,}" if k in (0, len(leaves) - 1) else None
+        label = _named(leaf) if k in (0, len(leaves) - 1) else None
         ax.plot(ts, leaf.size(), color=shade, label=label)
+
+
+def _named(leaf: Leaf) -> str:
+    return f"{leaf.name}, {leaf.entries:,} entries" if leaf.entries > 1 else leaf.name
 
 
 def _shades(count: int) -> list:

@@ -61,7 +61,7 @@ def draw_quantiles(
         bands(ax, ts, values.reshape(-1, len(ts)), levels, shown, line_colour(k), axis=0)
     spans = ", ".join(f"{100 * low:g}–{100 * high:g} %" for low, high in levels)
     size = "" if single else ", root mean square"
-    return f"{size}, of {runs:,} runs: median{', ' if spans else ''}{spans}"
+    return f"{size}, {runs:,} runs:\nmedian{', ' if spans else ''}{spans}"
 
 
 def _entries(leaf: Leaf) -> list[tuple[str, np.ndarray]]:
@@ -69,7 +69,7 @@ def _entries(leaf: Leaf) -> list[tuple[str, np.ndarray]]:
 
 
 def _size(leaf: Leaf) -> tuple[str, np.ndarray]:
-    return f"{leaf.name}, {leaf.entries:,}", leaf.size()
+    return f"{leaf.name}, {leaf.entries:,} entries", leaf.size()
 
 
 def count(ts: np.ndarray) -> int:
