@@ -199,6 +199,7 @@ def test_tends_to_backprop_as_one_over_c(weights, stimulus):
     np.testing.assert_allclose(np.diff(np.log10(errors)), -1, atol=0.15)
 
 
+@pytest.mark.slow
 def test_stationary_gains_in_the_interior(weights):
     """Frozen weights and a constant input: δ settles at (1 − ϑ/c)^{−(L−l+1)} of backprop's between the layers."""
     still = ll.Stimulus(ll.Sinusoids(jnp.zeros(2), 1.0, jnp.asarray(PHASE)), jnp.array([TARGET]))

@@ -66,6 +66,7 @@ def test_what_reverse_mode_keeps_follows_max_steps_unless_steps_are_known():
     assert "states kept" not in str(alone)
 
 
+@pytest.mark.slow
 def test_a_gradient_by_more_costs_more():
     law, state, args = network("sweeps", 64)
     by = [told(law, state, args, steps=10, solver=diffrax.Heun(), argnums=chosen) for chosen in (1, (0, 1, 2))]

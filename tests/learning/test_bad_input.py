@@ -300,7 +300,7 @@ def test_bad_values_that_are_known_are_refused_before_a_run():
     nan = eqx.tree_at(lambda s: s.q[0], start(), jnp.full((2, 2), jnp.nan))
     with pytest.raises(ValueError, match=r"weights of Layered.*NaN or infinity; give finite values"):
         ll.simulate(action().law(), nan, TS, GOOD)
-    with pytest.raises(ValueError, match=r"times at which the stimulus is defined \(0 to 0.8\): shorten ts"):
+    with pytest.raises(ValueError, match=r"times at which the stimulus is defined \(0 to 0.8\): begin and end ts"):
         ll.simulate(action().law(), start(), TS, sampled(0.8))
 
 
@@ -326,7 +326,7 @@ def test_bad_values_that_are_traced_end_a_run_by_name():
 @pytest.mark.slow
 def test_a_stimulus_that_ends_too_soon_is_an_error_under_jit():
     run = jax.jit(lambda stimulus: ll.simulate(action().law(), start(), TS, stimulus, solver=diffrax.Heun(), dt0=0.05))
-    with pytest.raises(RuntimeError, match="leaves the times at which the stimulus is defined: shorten ts"):
+    with pytest.raises(RuntimeError, match="leaves the times at which the stimulus is defined: begin and end ts"):
         run(sampled(0.8))
 
 

@@ -138,6 +138,7 @@ def test_float32_runs_in_float32_and_near_float64(W):
     np.testing.assert_allclose(ends[1], ends[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_diffrax_takes_the_law_without_simulate(W):
     law, stimulus = law_of(), stimulus_of(jnp.array([1.0, 0.6]))
     state = law.initial_state(0.0, W, args=stimulus)

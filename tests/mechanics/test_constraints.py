@@ -48,8 +48,10 @@ def turning():
 
 @pytest.mark.parametrize(
     ("count", "solver"),
-    [(2, None), pytest.param(3, None, marks=pytest.mark.slow)]
-    + [pytest.param(2, each, marks=pytest.mark.slow) for each in (ll.multipliers.DenseSaddlePoint(),)],
+    [
+        pytest.param(*given, marks=pytest.mark.slow)
+        for given in ((2, None), (3, None), (2, ll.multipliers.DenseSaddlePoint()))
+    ],
 )
 def test_rank_that_drops_on_the_way_costs_no_tolerance(turning, count, solver):
     """A parallel linkage passes its dead points some ten times: errors fall with the tolerance down to 1e-12."""
@@ -82,6 +84,7 @@ def platform():
     return ll.EulerLagrange(lagrangian, ll.Holonomic(closed))
 
 
+@pytest.mark.slow
 def test_redundant_constraints_run_by_default_and_their_rank_is_reported():
     """The bar moves as a pendulum of unit length, without turning."""
     law = platform()

@@ -50,9 +50,9 @@ def test_check_lets_a_good_stimulus_pass():
         (Stimulus(0.5, 0.0), (1, 2, 0.0), r"it has shape \(\)"),
         (Stimulus(Sampled(TS, FRAMES, 2), 0.0), (2, 4, 0.0), "build it with smoothness=4"),
         (Stimulus(Patterns(FRAMES, 1.0, 0.5), 0.0), (2, 4, 0.0), "build it with smoothness=4"),
-        (Stimulus(Sampled(TS, FRAMES), 0.0), (2, 2, -1.0), r"defined \(0 to 4\): shorten ts"),
-        (Stimulus(Sampled(TS, FRAMES), 0.0), (2, 2, 0.0, 4.1), "shorten ts"),
-        (Stimulus(FRAMES[0], Sampled(TS, FRAMES)), (2, 2, 0.0, 4.1), "shorten ts"),
+        (Stimulus(Sampled(TS, FRAMES), 0.0), (2, 2, -1.0), r"defined \(0 to 4\): begin and end ts inside"),
+        (Stimulus(Sampled(TS, FRAMES), 0.0), (2, 2, 0.0, 4.1), "begin and end ts inside"),
+        (Stimulus(FRAMES[0], Sampled(TS, FRAMES)), (2, 2, 0.0, 4.1), "begin and end ts inside"),
         (Stimulus(lambda t: jnp.log(t)[None], 0.0), (1, 2, 0.0), "NaN or inf at the first time"),
         (Stimulus([0.0], lambda t: t / 0.0 * 0.0), (1, 2, 0.0), "NaN or inf at the first time"),
     ],
@@ -65,5 +65,5 @@ def test_check_refuses_what_does_not_fit(stimulus, arguments, message):
 def test_check_refuses_traced_times_outside_the_domain():
     stimulus = Stimulus(Sampled(TS, FRAMES), 0.0)
     run = eqx.filter_jit(lambda t: stimulus.check(2, 2, t).input(t))
-    with pytest.raises(eqx.EquinoxRuntimeError, match="shorten ts"):
+    with pytest.raises(eqx.EquinoxRuntimeError, match="begin and end ts inside"):
         jax.block_until_ready(run(5.0))

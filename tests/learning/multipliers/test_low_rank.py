@@ -32,7 +32,7 @@ def solved(solver):
     return jax.jit(lambda linearised, load, ratio: solver.solution(linearised, load, ratio))
 
 
-@pytest.mark.parametrize("sizes", [(12,) * 9, TAPERED], ids=["equal", "tapered"])
+@pytest.mark.parametrize("sizes", [pytest.param((12,) * 9, marks=pytest.mark.slow), TAPERED], ids=["equal", "tapered"])
 def test_heavy_weights_take_few_steps_to_the_solution_of_block_elimination(sizes, key):
     at = system(sizes, key)
     found, plain = solved(LowRankElimination(rank=6))(*at), solved(ConjugateGradients())(*at)
@@ -61,6 +61,7 @@ def test_no_mass_is_backpropagation_in_one_step(key):
     assert relative(found.image, linearised.backward(load)) < 1e-12
 
 
+@pytest.mark.slow
 def test_float32_is_as_exact_as_conjugate_gradients(key):
     at = system((12,) * 9, key, dtype=jnp.float32)
     found, plain = solved(LowRankElimination())(*at), solved(ConjugateGradients())(*at)
