@@ -144,7 +144,7 @@ def _energy_rows(energy: EnergyRange | None, statistics: Statistics) -> list[Row
 
 def _grown(start: np.ndarray, most: np.ndarray) -> list[Row]:
     """A warning where the energy of the start is nothing beside that of the run: what runs away is integrated too."""
-    growth = np.divide(most, start, out=np.zeros_like(most), where=start > 0)
+    growth = np.divide(most, start, out=np.zeros_like(most), where=(start > 0) & np.isfinite(start))
     count = np.count_nonzero(growth > _RUNAWAY)
     if not count:
         return []
