@@ -21,7 +21,7 @@ def test_a_short_run_whose_every_step_is_beyond_stability_is_unstable(stepper):
 
 
 def test_an_energy_that_grows_a_millionfold_is_told():
-    """q̈ = ω² q: E = (v² − ω² q²)/2 is kept; with friction of the wrong sign it grows as e^{2t}."""
+    """q̈ + r q̇ + q = 0 at r = −2 is q = (a + b t) eᵗ, and E grows as t² e^{2t}; at r = 2 it decays."""
     for theta, told in ((-2.0, True), (2.0, False)):
         path = ll.simulate(Oscillator(array(1.0), array(theta)), START, [0.0, 12.0], solver=diffrax.Tsit5(), rtol=1e-6)
         assert ("the motion runs away" in str(path)) == told, path
