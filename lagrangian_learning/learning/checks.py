@@ -31,7 +31,16 @@ def check_stimulus(
     last = times[-1] if times.size > 1 else None
     stimulus.check(network.input_shape, smoothness, times[0], last)
     outputs, first = (jax.ShapeDtypeStruct(shape, times.dtype) for shape in (network.output_shape, ()))
-    shapes_of(_of_potential, potential, outputs, stimulus.target, first)
+    value = shapes_of(_of_potential, potential, outputs, stimulus.target, first)
+    if getattr(value, "shape", None) != ():
+        raise ValueError(
+            f"a potential is one number, V(x_out, y), and {type(potential).__name__} gives {_in_words(value)}: "
+            "sum over its entries."
+        )
+
+
+def _in_words(value: Any) -> str:
+    return f"an array of shape {value.shape}" if hasattr(value, "shape") else f"a {type(value).__name__}"
 
 
 def _of_potential(potential: AbstractPotential, outputs: Array, target: AbstractSignal, t: Array) -> Array:

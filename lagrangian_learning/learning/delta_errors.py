@@ -36,8 +36,18 @@ def delta_errors(network: AbstractNetwork, potential: AbstractPotential, x: PyTr
         network: any network.
         potential: V(x_out, y).
         x, W: neurons and weights of the network;  y: the target.
+
+    Raises ValueError when x or W does not look like the neurons or weights of the network.
     """
+    check_shapes(network, x, W)
     return network.solve_backward(x, W, tree_scale(-1, potential_gradient(network, potential, x, y)))
+
+
+def check_shapes(network: AbstractNetwork, x: PyTree, W: PyTree) -> None:
+    """ValueError unless x and W have structure, shapes and dtypes of a network's; their values may be traced."""
+    blank = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), jnp.result_type(leaf)), np.shape(leaf)), (x, W))
+    network.check_neurons(blank[0])
+    network.check_weights(blank[1])
 
 
 def descent_force(network: AbstractNetwork, x: PyTree, W: PyTree, delta: PyTree) -> PyTree:

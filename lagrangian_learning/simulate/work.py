@@ -117,7 +117,13 @@ class QuadratureOfPower(diffrax.AbstractWrappedSolver):
 @eqx.filter_jit(inline=True)
 def rates_of(law: AbstractLaw, t: Time, state: PyTree, args: Args) -> Rates:
     """The rates of the user's law; traced once for all its uses in a run."""
-    return law.rates(t, state, args)
+    rates = law.rates(t, state, args)
+    if not isinstance(rates, Rates):
+        raise TypeError(
+            f"{type(law).__name__}.rates must return ll.Rates(d state/dt, power), and returns a {type(rates).__name__}: "
+            "ll.Rates(d state/dt) alone where the law has no energy."
+        )
+    return rates
 
 
 def terms_of(law: AbstractLaw) -> diffrax.ODETerm:

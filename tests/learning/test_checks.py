@@ -96,6 +96,23 @@ def test_a_label_is_told_to_be_one_hot(label):
         law.initial_state(0.0, law.network.init(jax.random.key(0)), args=ll.Stimulus(jnp.ones(2), label))
 
 
+class Squares(ll.AbstractPotential):
+    """Forgets to sum."""
+
+    def __call__(self, x_out, y):
+        return (x_out - y) ** 2
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("law", [ll.GradientFlow, ll.BackpropDiffusion])
+def test_a_potential_that_is_not_one_number_is_refused(law):
+    network = ll.Layered((2, 3))
+    with pytest.raises(ValueError, match=r"Squares gives an array of shape \(3,\): sum over its entries"):
+        law(network, Squares()).initial_state(
+            0.0, network.init(jax.random.key(0)), args=ll.Stimulus(jnp.ones(2), jnp.ones(3))
+        )
+
+
 @pytest.mark.parametrize("name", LAWS)
 def test_rates_take_the_time_as_any_number(name):
     law, moving = LAWS[name][0], ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 1.7])), jnp.array([0.4]))

@@ -1,5 +1,6 @@
 """Likeness of gradients, layer by layer."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,3 +21,13 @@ def test_cosine_and_norm_ratio_and_how_they_print():
 def test_only_like_is_compared_with_like(other):
     with pytest.raises(ValueError, match="compares like with like"):
         ll.learning.fidelity((jnp.ones(2),), other)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_neurons_and_weights_that_are_not_the_network_s_are_refused():
+    network = ll.Layered((2, 3, 1))
+    W = network.init(jax.random.key(0))
+    x, y = network.forward(W, jnp.ones(2)), jnp.zeros(1)
+    for name, *given in (("neurons", x[:2], W), ("weights", x, W[:1]), ("weights", x, x)):
+        with pytest.raises(ValueError, match=f"{name} of Layered.* expected shapes"):
+            ll.delta_errors(network, ll.SquaredError(), *given, y)

@@ -65,3 +65,16 @@ def test_a_law_without_power_has_no_work():
     assert "max_energy_defect" not in path.stats
     with pytest.raises(ll.NotSavedError, match="no power"):
         _ = path.energy_balance
+
+
+class Careless(ll.AbstractLaw):
+    def rates(self, t, state, args):
+        return ll.State(state.v, -state.q)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_rates_that_are_none_are_told_by_the_name_of_their_law():
+    with pytest.raises(
+        TypeError, match=r"Careless\.rates must return ll\.Rates\(d state/dt, power\), and returns a State"
+    ):
+        ll.simulate(Careless(), ll.State(jnp.ones(1), jnp.ones(1)), [0.0, 1.0], dt0=0.1)
