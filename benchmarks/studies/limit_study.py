@@ -115,7 +115,7 @@ def draw(limits: tuple[Limit, ...], path: str | pathlib.Path) -> pathlib.Path:
         span = np.array([limits[0].parameter[-1], limits[0].parameter[0]])
         below = limits[0].error[-1] / 3 * span / span[0]
         axes.loglog(span, below, ":", color=colour("muted"), label="slope 1")
-        axes.set(xlabel="what goes to zero", ylabel="error of the weights at t = 2")
+        axes.set(xlabel="the small constant of each limit", ylabel="error of the weights at t = 2")
         axes.set_title("The limits of the action")
         axes.grid(visible=True)
         figure.legend(loc="outside lower left")

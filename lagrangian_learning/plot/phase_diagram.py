@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
+from matplotlib.patheffects import withStroke
+
+from lagrangian_learning._palette import COLOURS
 
 from .canvas import canvas
 from .style import colour
@@ -62,9 +65,12 @@ def border_line(
     ax: Axes, across: Any, up: Any, values: Any, at: float, *, over: tuple[int, int] = (1, 1), label: str | None = None
 ) -> None:
     """Draws the line alone, on which the median of values [U, A] over (rows, columns) of neighbouring cells is `at`."""
-    ax.contour(across, up, median_of_neighbours(values, over), levels=[at], colors=colour("ink"), linewidths=1.6)
+    # On a map of all shades, whatever is around it: dark, with a light edge.
+    ink, edge = COLOURS["ink"], [withStroke(linewidth=3.2, foreground=COLOURS["paper"])]
+    lines = ax.contour(across, up, median_of_neighbours(values, over), levels=[at], colors=ink, linewidths=1.6)
+    lines.set_path_effects(edge)
     if label:
-        ax.plot([], [], color=colour("ink"), lw=1.6, label=label)
+        ax.plot([], [], color=ink, lw=1.6, label=label, path_effects=edge)
         ax.legend()
 
 

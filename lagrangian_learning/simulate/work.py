@@ -119,8 +119,9 @@ def rates_of(law: AbstractLaw, t: Time, state: PyTree, args: Args) -> Rates:
     """The rates of the user's law; traced once for all its uses in a run."""
     rates = law.rates(t, state, args)
     if not isinstance(rates, Rates):
+        name, found = type(law).__name__, type(rates).__name__
         raise TypeError(
-            f"{type(law).__name__}.rates must return ll.Rates(d state/dt, power), and returns a {type(rates).__name__}: "
+            f"{name}.rates must return ll.Rates(d state/dt, power), and returns a {found}: "
             "ll.Rates(d state/dt) alone where the law has no energy."
         )
     return rates
