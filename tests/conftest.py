@@ -7,6 +7,10 @@ from pathlib import Path
 # Before SciPy is imported: threads of OpenBLAS that outnumber the cores stall small factorisations for seconds.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from tests import compiling
+
+compiling.make_quick()
+
 import beartype
 import jax
 import jaxtyping
@@ -21,7 +25,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 checker = types.ModuleType("shape_checker")
 vars(checker)["check"] = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
 sys.modules["shape_checker"] = checker
-install_import_hook("lagrangian_learning", os.environ.get("SHAPE_CHECKER", "shape_checker.check"))
+if not jaxtyping.config.jaxtyping_disable:
+    install_import_hook("lagrangian_learning", os.environ.get("SHAPE_CHECKER", "shape_checker.check"))
 
 
 _MOST_MAPS = (
@@ -37,6 +42,15 @@ def programs_fit_the_process():
     if maps.exists() and maps.read_text().count("\n") > _MOST_MAPS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def optimised():
+    """Programs compiled as users' are, for a test whose runs take longer than their compiling."""
+    quick = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", quick)
 
 
 @pytest.fixture

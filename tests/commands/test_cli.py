@@ -2,7 +2,6 @@ import dataclasses
 import importlib.util
 import inspect
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -20,8 +19,9 @@ from lagrangian_learning.commands import cli, progress, verify, xor
 from lagrangian_learning.commands.digits import command as digits_run, task as digits
 from lagrangian_learning.commands.speech import command as speech_command
 from lagrangian_learning.verify import verification
+from tests import compiling
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+ENVIRONMENT = compiling.in_full() | {"PYTHONPATH": str(Path(__file__).parents[2])}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

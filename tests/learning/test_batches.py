@@ -125,6 +125,7 @@ def test_memory_is_that_of_the_compiled_chunk(example, settings):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("engine", [ll.batch.DiffraxEngine(), ll.fused.FusedEngine()])
 def test_float32_lanes_hold_their_constraints_over_1e5_steps(engine):
     law, steps, step = action(0.02, 1.0).law("full"), 100_000, 0.02
@@ -184,6 +185,7 @@ def unlearnable():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_a_lane_that_outruns_its_step_is_told_and_a_step_that_follows_holds_the_constraint():
     law, states, stimuli = unlearnable()
     runs = {}
