@@ -24,6 +24,7 @@ from lagrangian_learning._checks import one_of, positive, reals, require, time
 from .equations import AbstractEquations
 from .law import Residual
 from .multipliers import regularity, saddle_defect
+from .start_errors import NOT_FINITE, largest, off_constraint, singular
 from .state import State, matches
 
 _DENSE_CHECK_LIMIT = 256  # above this many unknowns an SVD at the start costs more than it is worth
@@ -31,12 +32,6 @@ _MOST_ITERATIONS = 30  # each at least halves the update before it
 _START_ITERATIONS = 20  # a start given by hand may lie far off; a step's error does not
 _PROBES = 3
 _ENTRIES = ("q", "v", "a", "j")
-_NOT_FINITE = "the start (t0, q, v, a, j or multipliers) may not contain NaN or inf: give finite data."
-_SINGULAR = (
-    "the equations are singular at the start{found}: the inertia is not regular on the kernel of G_q, or a gradient of "
-    "G vanishes (see law.regularity(t0, state, args)). Give a mass to every coordinate that the constraints leave "
-    "free, or another q."
-)
 
 
 def initial_state(
@@ -61,11 +56,13 @@ def initial_state(
     if law.constraint is not None:
         law.constraint.check(t0, law.jet(state), args)
     state, start = _prepared(law, t0, state, args, consistent == "project", tolerance)
-    state = require(state, start.finite, _NOT_FINITE)
-    state = require(state, start.regular, _singular(start))
-    if start.residual is None:
+    state = require(state, start.finite, NOT_FINITE)
+    state = require(state, start.regular, singular(start.rank))
+    if start.residual is None or law.constraint is None:
         return state
-    return require(state, start.consistent, _off_constraint(start.residual, consistent))
+    known = is_concrete((start.consistent, state, t0, args)) and not start.consistent
+    worst = largest(law.constraint.rows(t0, law.jet(state), args)) if known else ("", "")
+    return require(state, start.consistent, off_constraint(start.residual, consistent, worst))
 
 
 def consistent_state(
@@ -180,22 +177,6 @@ def _nearer(law: AbstractEquations, t: Array, state: State, args: PyTree) -> Sta
 
             state = lax.scan(corrected, state, None, length=_START_ITERATIONS)[0]
     return state
-
-
-def _singular(start: _Start) -> str:
-    if start.rank is None or not is_concrete(start.rank[0]):
-        return _SINGULAR.format(found="")
-    return _SINGULAR.format(found=f" (constraints of rank {int(start.rank[0])} of {start.rank[1]})")
-
-
-def _off_constraint(residual: Residual, consistent: str) -> str:
-    size = f" (max |G| = {residual.position}, max |DG| = {residual.velocity})" if is_concrete(residual) else ""
-    if consistent == "project":
-        return (
-            f"the projection of the start onto G = DG = 0 did not converge{size}: start nearer to the constraint, "
-            "or check that it can be satisfied."
-        )
-    return f'the start is off the constraint G = DG = 0{size}. Correct q and v, or pass consistent="project".'
 
 
 def _on_constraint(law: AbstractEquations, t: Array, state: State, args: PyTree, tolerance: Any) -> Array:
