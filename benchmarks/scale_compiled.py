@@ -27,8 +27,9 @@ from lagrangian_learning.batch.devices import _run_chunk
 from lagrangian_learning.batch.engines import engine_for
 from lagrangian_learning.batch.lanes import Inputs, Lanes
 from lagrangian_learning.costs.cost import cost_of
+from lagrangian_learning.simulate.inputs import checked_times, kinks_known
 from lagrangian_learning.simulate.run import integrate
-from lagrangian_learning.simulate.settings import Settings, checked_times, kinks_known
+from lagrangian_learning.simulate.settings import Settings
 from lagrangian_learning.simulate.work import rates_of
 
 STEP, FACTOR, MEGABYTE = 0.01, 1.3, 1e6

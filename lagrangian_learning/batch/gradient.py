@@ -14,9 +14,10 @@ from lagrangian_learning._checks import argument_numbers, flag, kind_of, positiv
 from lagrangian_learning._one_kernel import fits, tested
 from lagrangian_learning.costs.memory import is_small
 from lagrangian_learning.mechanics.law import AbstractLaw
+from lagrangian_learning.simulate.inputs import check_law, kinks_known
 from lagrangian_learning.simulate.plan import Plan
 from lagrangian_learning.simulate.results import RESULTS
-from lagrangian_learning.simulate.settings import MAX_STEPS, Settings, check_law, kinks_known
+from lagrangian_learning.simulate.settings import MAX_STEPS, Settings
 from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
 from lagrangian_learning.simulate.work import rates_of
 

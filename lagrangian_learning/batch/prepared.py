@@ -10,8 +10,9 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning._calls import shapes_of
 from lagrangian_learning._checks import collected_verdicts
+from lagrangian_learning.simulate.inputs import checked_times, state_dtype
 from lagrangian_learning.simulate.plan import Plan, Tolerances
-from lagrangian_learning.simulate.settings import Settings, checked_times, state_dtype
+from lagrangian_learning.simulate.settings import Settings
 
 from .lanes import Inputs, Lanes, lanes_of
 

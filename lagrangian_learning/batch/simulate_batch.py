@@ -16,9 +16,10 @@ from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import flag, positive_int
 from lagrangian_learning._interrupts import Terminated, terminations_raised
 from lagrangian_learning.mechanics.law import AbstractLaw
+from lagrangian_learning.simulate.inputs import check_law, kinks_known
 from lagrangian_learning.simulate.results import RESULTS
 from lagrangian_learning.simulate.run import resumed, trajectory_of
-from lagrangian_learning.simulate.settings import MAX_STEPS, Settings, check_law, kinks_known
+from lagrangian_learning.simulate.settings import MAX_STEPS, Settings
 from lagrangian_learning.simulate.stabilisation import AbstractStabilisation
 from lagrangian_learning.simulate.trajectory import Names, Trajectory, names_of
 

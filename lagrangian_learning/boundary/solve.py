@@ -10,9 +10,9 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning._arrays import all_finite, is_concrete, max_abs, observed
 from lagrangian_learning._checks import about, flag, positive, positive_int, require, shown
 from lagrangian_learning.mechanics.law import AbstractBoundaryLaw
+from lagrangian_learning.simulate.inputs import checked_state, checked_times
 from lagrangian_learning.simulate.records import Recorder, reached
 from lagrangian_learning.simulate.results import RESULTS
-from lagrangian_learning.simulate.settings import checked_state, checked_times
 from lagrangian_learning.simulate.trajectory import Names, names_of
 from lagrangian_learning.simulate.work import Worked
 

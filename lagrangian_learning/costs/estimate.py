@@ -21,15 +21,9 @@ from lagrangian_learning._checks import (
 from lagrangian_learning._tuning import SOLVER_STEPS
 from lagrangian_learning._types import Number
 from lagrangian_learning.mechanics import AbstractLaw
+from lagrangian_learning.simulate.inputs import check_law, checked_state, checked_times, kinks_known
 from lagrangian_learning.simulate.plan import Plan, Tolerances
-from lagrangian_learning.simulate.settings import (
-    MAX_STEPS,
-    Settings,
-    check_law,
-    checked_state,
-    checked_times,
-    kinks_known,
-)
+from lagrangian_learning.simulate.settings import MAX_STEPS, Settings
 from lagrangian_learning.simulate.work import start_of
 from lagrangian_learning.steppers.defaults import evaluations
 

@@ -14,10 +14,11 @@ from lagrangian_learning.mechanics.law import AbstractLaw
 
 from .backward import in_tau, turned_round
 from .checked import checked, run_known
+from .inputs import check_law, check_room, checked_state, checked_times, kinks_known
 from .plan import Plan, Tolerances
 from .results import RESULTS
 from .run import integrate_compiled, resumed, trajectory_of
-from .settings import MAX_STEPS, Settings, check_law, check_room, checked_state, checked_times, kinks_known
+from .settings import MAX_STEPS, Settings
 from .stabilisation import AbstractStabilisation
 from .trajectory import Carry, Trajectory, names_of
 

@@ -14,8 +14,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import lagrangian_learning as ll
 from lagrangian_learning.batch.devices import run_chunk
 from lagrangian_learning.batch.lanes import Inputs, lanes_of
+from lagrangian_learning.simulate.inputs import checked_times
 from lagrangian_learning.simulate.run import integrate
-from lagrangian_learning.simulate.settings import Settings, checked_times
+from lagrangian_learning.simulate.settings import Settings
 from tests.batches import DIFFRAX, FUSED, GRAVITY, LANES, NOTHING, SERIAL, released, run, statistics
 
 jax.config.update("jax_enable_x64", True)

@@ -11,7 +11,8 @@ from lagrangian_learning.batch import simulate_batch
 from lagrangian_learning.batch.engines import engine_for
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.simulate import RESULTS
-from lagrangian_learning.simulate.settings import Settings, checked_times
+from lagrangian_learning.simulate.inputs import checked_times
+from lagrangian_learning.simulate.settings import Settings
 from tests.batches import AXES, DIFFRAX, FUSED, GRAVITY, SETTINGS, assert_same_bits, released, run
 from tests.laws import Motion, Oscillator, Pendulum, array
 

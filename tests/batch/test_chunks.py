@@ -8,7 +8,8 @@ import pytest
 from lagrangian_learning.batch import chunks
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.costs import loop
-from lagrangian_learning.simulate.settings import Settings, checked_times
+from lagrangian_learning.simulate.inputs import checked_times
+from lagrangian_learning.simulate.settings import Settings
 from tests.laws import Motion, Oscillator
 
 

@@ -16,8 +16,9 @@ from lagrangian_learning.batch.lanes import Inputs, Lanes
 from lagrangian_learning.costs import cost_of
 from lagrangian_learning.costs.loop import live_slopes
 from lagrangian_learning.costs.program import Program
+from lagrangian_learning.simulate.inputs import checked_times
 from lagrangian_learning.simulate.run import integrate
-from lagrangian_learning.simulate.settings import Settings, checked_times
+from lagrangian_learning.simulate.settings import Settings
 from tests.laws import Motion, Oscillator
 
 FACTOR = 1.3

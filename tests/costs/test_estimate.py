@@ -10,7 +10,8 @@ from lagrangian_learning.batch import chunks
 from lagrangian_learning.batch.lanes import Inputs
 from lagrangian_learning.costs import cost_of
 from lagrangian_learning.costs.memory import evaluation_bytes, num_bytes
-from lagrangian_learning.simulate.settings import Settings, checked_times
+from lagrangian_learning.simulate.inputs import checked_times
+from lagrangian_learning.simulate.settings import Settings
 
 FLAT = ll.costs.Hardware(
     "test", {"float32": 1e12, "float64": 1e12}, bandwidth=1e9, memory=1e9, cache_bandwidth=1e9, cache=0.0,

@@ -12,7 +12,8 @@ from lagrangian_learning.batch.chunks import lane_memory
 from lagrangian_learning.batch.devices import run_chunk
 from lagrangian_learning.batch.engines import DiffraxEngine
 from lagrangian_learning.batch.lanes import Inputs, lanes_of
-from lagrangian_learning.simulate.settings import Settings, checked_times
+from lagrangian_learning.simulate.inputs import checked_times
+from lagrangian_learning.simulate.settings import Settings
 
 TS = np.linspace(0, 1, 5)
 SETTINGS = {"solver": diffrax.Tsit5(), "dt0": 0.02}

@@ -8,7 +8,7 @@ import pytest
 
 from lagrangian_learning._checks import require
 from lagrangian_learning.mechanics import State
-from lagrangian_learning.simulate import RESULTS, Baumgarte, Projection, settings, simulate as checked_simulate
+from lagrangian_learning.simulate import RESULTS, Baumgarte, Projection, inputs, simulate as checked_simulate
 from tests.laws import Motion, Oscillator, Pendulum, array, at_rest, released
 
 TS = np.linspace(0, 1, 3)
@@ -183,8 +183,8 @@ def test_a_save_that_returns_no_arrays(returned):
 def test_a_run_beyond_the_memory_is_refused_before_it_starts(monkeypatch):
     """A million times of 10⁵ numbers are 800 GB, of which a run would find out when the process is killed."""
     state, ts = State(jnp.zeros(50_000), jnp.zeros(50_000)), np.linspace(0.0, 1.0, 1_000_000)
-    monkeypatch.setattr(settings, "device_memory", lambda: 64_000_000_000)
+    monkeypatch.setattr(inputs, "device_memory", lambda: 64_000_000_000)
     message = r"needs 800 GB at least.*0\.8 MB at 1000000 times of ts.*has 64 GB: give fewer ts.*or ask ll\.estimate"
     with pytest.raises(ValueError, match=message):
         simulate(LAW, state, ts, rtol=1e-3)
-    settings.check_room(state, ts.size, lambda t, observables: t)  # where save keeps less, nothing is known
+    inputs.check_room(state, ts.size, lambda t, observables: t)  # where save keeps less, nothing is known
