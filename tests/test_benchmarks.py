@@ -55,7 +55,7 @@ ON_ACCELERATORS = {"on_device"}  # recorded where there is one
 JUDGED = {*SCRIPTS, "stiffness"} - {name for name in ON_ACCELERATORS if not (RESULTS / f"{name}.json").exists()}
 CHOICES = {"digits_constants": digits.Constants(), "speech_constants": speech.Constants()}
 STUDIES = {"phase_diagram", "robustness", "learning_curves"}
-BASELINES = {"classical"}
+BASELINES = {"classical", "lorenz"}
 
 
 @pytest.mark.slow
