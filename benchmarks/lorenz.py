@@ -141,12 +141,15 @@ def at_equal_error(rows: list[dict[str, Any]], count: int) -> dict[str, float]:
 
 
 def headline(equal: dict[int, dict[str, float]]) -> str:
-    lines = []
-    for count, seconds in equal.items():
-        others = {name: value / seconds["ours"] for name, value in seconds.items() if name != "ours"}
-        shown = ", ".join(f"{name} {ratio:.3g}" for name, ratio in others.items())
-        lines.append(f"{count} lanes: ours {1e3 * seconds['ours']:.3g} ms, times of ours: {shown}")
-    return f"gradient with an error of {WANTED:g}; " + "; ".join(lines)
+    """Only those that came to the wanted error for every number of lanes."""
+    found = list(equal.values())
+    milliseconds = ", ".join(f"{1e3 * seconds['ours']:,.0f}" for seconds in found)
+    lines = [f"{', '.join(map(str, equal))} lanes, error {WANTED:g}: ours {milliseconds} ms"]
+    for name in found[0]:
+        if name != "ours" and all(name in seconds for seconds in found):
+            ratios = ", ".join(f"{seconds[name] / seconds['ours']:.3g}" for seconds in found)
+            lines.append(f"{name} {ratios} of that")
+    return "; ".join(lines)
 
 
 def picture(rows: list[dict[str, Any]]) -> None:
@@ -158,7 +161,8 @@ def picture(rows: list[dict[str, Any]]) -> None:
             ax.loglog(
                 [r["errors"][name] for r in own], [r["seconds"][name] for r in own], "o-", color=colour, label=name
             )
-        common.finish(ax, f"{count} lanes", "error of the gradient", "seconds", legend=count == counts[0])
+        common.finish(ax, f"{count} lanes", "error of the gradient", "seconds", legend=False)
+    made.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     common.save(made, "lorenz")
 
 
