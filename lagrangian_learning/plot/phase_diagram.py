@@ -66,11 +66,11 @@ def border_line(
 ) -> None:
     """Draws the line alone, on which the median of values [U, A] over (rows, columns) of neighbouring cells is `at`."""
     # On a map of all shades, whatever is around it: dark, with a light edge.
-    ink, edge = COLOURS["ink"], [withStroke(linewidth=3.2, foreground=COLOURS["paper"])]
+    ink, edge = COLOURS["ink"], withStroke(linewidth=3.2, foreground=COLOURS["paper"])
     lines = ax.contour(across, up, median_of_neighbours(values, over), levels=[at], colors=ink, linewidths=1.6)
-    lines.set_path_effects(edge)
+    lines.set_path_effects([edge])
     if label:
-        ax.plot([], [], color=ink, lw=1.6, label=label, path_effects=edge)
+        ax.plot([], [], color=ink, lw=1.6, label=label, path_effects=[edge])
         ax.legend()
 
 
