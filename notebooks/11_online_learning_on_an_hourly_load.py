@@ -243,7 +243,7 @@ for k, name in enumerate(("motion of the action", "online gradient descent", "ri
     missed = np.abs(predictions[name] - actual[1:])
     right.plot(range(1, WEEKS), [missed[week == w].mean() for w in range(1, WEEKS)], color=f"C{k}", label=name)
 right.axvline(CHANGE, color="k", lw=0.8, ls=":")
-right.axhline(floor, color="k", lw=0.8)
+right.axhline(floor, color="k", lw=0.8, label="floor")
 right.set(
     xlabel="week", ylabel="mean absolute error, MW", title="week by week; dotted: the evenings change", ylim=(0, 3)
 )

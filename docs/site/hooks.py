@@ -1,4 +1,4 @@
-"""What MkDocs is told beside mkdocs.yml: pages for files outside docs/, their links, and names of the reference."""
+"""What MkDocs reads beside mkdocs.yml: pages for files outside docs/, their links, and names of the reference."""
 
 import html
 import logging

@@ -1,4 +1,4 @@
-"""A linear map, given with its transpose, as a primitive; and one that tells a run from a batch of them."""
+"""A linear map, given with its transpose, as a primitive; and one that distinguishes a run from a batch of them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
