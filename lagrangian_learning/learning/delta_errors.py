@@ -39,11 +39,14 @@ def delta_errors(network: AbstractNetwork, potential: AbstractPotential, x: PyTr
 
     Raises ValueError when x or W does not look like the neurons or weights of the network.
     """
-    check_shapes(network, x, W)
-    return network.solve_backward(x, W, tree_scale(-1, potential_gradient(network, potential, x, y)))
+    try:
+        return network.solve_backward(x, W, tree_scale(-1, potential_gradient(network, potential, x, y)))
+    except (IndexError, TypeError, ValueError):
+        _check_shapes(network, x, W)  # asked late: lists serve as well as tuples
+        raise
 
 
-def check_shapes(network: AbstractNetwork, x: PyTree, W: PyTree) -> None:
+def _check_shapes(network: AbstractNetwork, x: PyTree, W: PyTree) -> None:
     """ValueError unless x and W have structure, shapes and dtypes of a network's; their values may be traced."""
     blank = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), jnp.result_type(leaf)), np.shape(leaf)), (x, W))
     network.check_neurons(blank[0])

@@ -31,3 +31,12 @@ def test_neurons_and_weights_that_are_not_the_network_s_are_refused():
     for name, *given in (("neurons", x[:2], W), ("weights", x, W[:1]), ("weights", x, x)):
         with pytest.raises(ValueError, match=f"{name} of Layered.* expected shapes"):
             ll.delta_errors(network, ll.SquaredError(), *given, y)
+
+
+def test_a_list_of_weights_serves_as_well_as_a_tuple():
+    network = ll.Layered((2, 3, 1))
+    W = network.init(jax.random.key(0))
+    x = network.forward(W, jnp.ones(2))
+    found, same = (ll.delta_errors(network, ll.SquaredError(), x, weights, jnp.ones(1)) for weights in (list(W), W))
+    for one, other in zip(found, same, strict=True):
+        np.testing.assert_array_equal(one, other)
