@@ -33,6 +33,7 @@ def test_neurons_and_weights_that_are_not_the_network_s_are_refused():
             ll.delta_errors(network, ll.SquaredError(), *given, y)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_list_of_weights_serves_as_well_as_a_tuple():
     network = ll.Layered((2, 3, 1))
     W = network.init(jax.random.key(0))
