@@ -47,7 +47,7 @@ def programs_fit_the_process():
 @pytest.fixture
 def optimised():
     """Programs compiled as users' are, for a test whose runs take longer than their compiling."""
-    quick = jax.config.jax_disable_most_optimizations
+    quick = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", quick)

@@ -3,7 +3,9 @@
 import importlib.metadata
 import importlib.util
 import io
+import os
 import platform
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from .files import Files
 NEEDED = ("tyro", "rich", "matplotlib")
 NAME = "lagrangian-learning"
 SPEECH, DIGITS, XOR = (Files(Path(name)) for name in ("speech.png", "digits.png", "xor.png"))
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 DESCRIPTION = "Learning as mechanics. --version prints the versions of this package, Python and JAX."
 
 
@@ -110,6 +113,20 @@ def main(args: list[str] | None = None) -> None:
             'Install it with, in the checkout: pip install ".[cli]"'
         )
     guarded(lambda: _parsed(args))
+
+
+def process() -> None:
+    """`main` as a process of its own. One that was stopped ends at once: JAX's tidying up at the end of a process may
+    crash where a compilation was interrupted.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if end.code not in STOPPED:
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code)
 
 
 def versions() -> str:
