@@ -1,4 +1,4 @@
-"""Does a mini-batch run of a million convolutional weights reach what SGD with the same momentum reaches?
+"""Does a mini-batch run of a million convolutional weights reach what SGD with the same friction reaches?
 
 Five seeds, each with its own initial weights and its own order of the images: accuracy on the test images at the end,
 the action's beside that of SGD on the same batches from the same weights, mean and spread; constants were chosen by
@@ -25,7 +25,8 @@ WITHIN = 0.01  # of SGD's mean: a little more than the spread of a mean of five
 
 def cost(task, constants, rounds):
     """Seconds of one evaluation of all accelerations and multipliers, and of one gradient, side by side."""
-    law, stimulus = constants.law(task.network, task.batches.shape[1]), task.stimulus
+    law = constants.law(task.network, task.batches.shape[1], len(task.batches) - 1)
+    stimulus = task.stimulus
     state, t = law.initial_state(0.0, task.W, args=stimulus), jnp.zeros((), jnp.float32)
     u, y = stimulus.input(t), stimulus.target(t)
 

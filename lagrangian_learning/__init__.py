@@ -46,6 +46,7 @@ from .mechanics import (
     Holonomic as Holonomic,
     Lagrangian as Lagrangian,
     NoDissipation as NoDissipation,
+    PiecewiseLinearDissipation as PiecewiseLinearDissipation,
     Rates as Rates,
     ScheduledDissipation as ScheduledDissipation,
     State as State,

@@ -94,6 +94,9 @@ def nonnegative(value: Any, name: str, meaning: str = "") -> Inexact[Array, ""]:
     return require(constant, _isfinite(known) & (known >= 0), _message(f"{name} must be finite and >= 0", meaning))
 
 
+_ARRAYS = ("thetas",)  # of the constants below; the others are one number each
+
+
 def constants_in_range(
     value: PyTree, holder: Any, *, above_zero: tuple[str, ...] = (), from_zero: tuple[str, ...] = ()
 ) -> PyTree:
@@ -104,7 +107,8 @@ def constants_in_range(
     for name in (*above_zero, *from_zero):
         constant = getattr(holder, name, None)
         if constant is not None:
-            known = _known(constant, _scalar(constant, name), jnp.result_type(constant), name)
+            taken = real(constant, name, "real numbers") if name in _ARRAYS else _scalar(constant, name)
+            known = _known(constant, taken, jnp.result_type(constant), name)
             bound, allowed = ("> 0", known > 0) if name in above_zero else (">= 0", known >= 0)
             remedy = f"let an optimiser move its {'logarithm' if name in above_zero else 'square root'}."
             changed = f"it was changed after {type(holder).__name__} was built"

@@ -35,7 +35,6 @@ if "google.colab" in sys.modules:
     IPython.get_ipython().run_line_magic("pip", 'install --quiet "lagrangian-learning[notebooks]"')
 
 # %%
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -77,28 +76,12 @@ unseen = jax.vmap(case)(jax.random.split(jax.random.key(1), UNSEEN))
 # %% [markdown]
 # ## The schedule
 #
-# The time weight of the action is $\varpi=\exp\int\vartheta\,dt$, so `ll.ScheduledDissipation` takes the integral of
-# $\vartheta$. Here $\vartheta$ is piecewise linear between nine knots, and the knots are $e^{k_i}>0$.
+# The time weight of the action is $\varpi=\exp\int\vartheta\,dt$. `ll.PiecewiseLinearDissipation` has $\vartheta$
+# straight between nine knots, and the knots are $e^{k_i}>0$.
 
 # %%
 KNOTS = 9
-SPAN = TIME / (KNOTS - 1)
-
-
-class Schedule(eqx.Module):
-    """∫₀ᵗ ϑ of a piecewise linear ϑ whose knots have the logarithms `log_knots`."""
-
-    log_knots: jax.Array
-
-    def __call__(self, t):
-        knots = jnp.exp(self.log_knots)
-        whole = jnp.concatenate([jnp.zeros(1), jnp.cumsum((knots[1:] + knots[:-1]) / 2)])
-        place = jnp.clip(t / SPAN, 0.0, KNOTS - 1.0)
-        left = jnp.clip(jnp.floor(place).astype(int), 0, KNOTS - 2)
-        part = place - left
-        slope = knots[left + 1] - knots[left]
-        return SPAN * (whole[left] + part * knots[left] + part**2 * slope / 2)
-
+TIMES = np.linspace(0.0, TIME, KNOTS)
 
 # %% [markdown]
 # The law is (12), the action with massless neurons: $m_W(\ddot W+\vartheta\dot W)=-\partial V/\partial W$.
@@ -118,7 +101,7 @@ def final_loss(dissipation, stimulus, W):
 
 
 def mean_loss(log_knots, cases):
-    dissipation = ll.ScheduledDissipation(Schedule(log_knots))
+    dissipation = ll.PiecewiseLinearDissipation(TIMES, jnp.exp(log_knots))
     return jnp.mean(jax.vmap(lambda one: final_loss(dissipation, *one))(cases))
 
 
@@ -128,7 +111,7 @@ slopes = jax.jit(jax.value_and_grad(mean_loss))
 @jax.jit
 def losses(log_knots, cases):
     """The validation loss of each case."""
-    dissipation = ll.ScheduledDissipation(Schedule(log_knots))
+    dissipation = ll.PiecewiseLinearDissipation(TIMES, jnp.exp(log_knots))
     return jax.vmap(lambda one: final_loss(dissipation, *one))(cases)
 
 
@@ -209,7 +192,7 @@ print(
 
 # %%
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.3))
-left.semilogy(np.linspace(0, TIME, KNOTS), np.exp(np.asarray(knots)), "o-", color="C0", label="schedule")
+left.semilogy(TIMES, np.exp(np.asarray(knots)), "o-", color="C0", label="schedule")
 left.axhline(best, color="C1", label="best constant")
 left.set(xlabel="time", ylabel="friction ϑ", title="the schedule")
 left.legend(fontsize=8)

@@ -41,7 +41,7 @@ def speech(
     speech_command(seeds, seed, files.picture, files.json, passes, recordings)
 
 
-def digits(seeds: int = 1, seed: int = 0, passes: int = 10, files: Files = DIGITS) -> None:
+def digits(seeds: int = 1, seed: int = 0, passes: int = 40, files: Files = DIGITS) -> None:
     """Let a convolutional network of a million weights learn digits in mini-batches that share its weights.
 
     Args:

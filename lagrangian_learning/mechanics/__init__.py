@@ -13,6 +13,7 @@ from .dissipation import (
     AbstractDissipation as AbstractDissipation,
     ExponentialDissipation as ExponentialDissipation,
     NoDissipation as NoDissipation,
+    PiecewiseLinearDissipation as PiecewiseLinearDissipation,
     ScheduledDissipation as ScheduledDissipation,
 )
 from .energy import energy as energy, momenta as momenta, power as power

@@ -92,7 +92,7 @@ class AbstractEulerLagrange(AbstractEquations, AbstractEnergyPart, AbstractConst
             )
         if self.constraint is not None:
             self.constraint.check(ts[0], self.jet(state), args)
-        return constants_in_range(state, self.lagrangian.dissipation, from_zero=("theta",))
+        return constants_in_range(state, self.lagrangian.dissipation, from_zero=("theta", "thetas"))
 
     @property
     def constrained_part(self) -> "AbstractEulerLagrange | None":

@@ -71,10 +71,19 @@ def mechanics() -> list[Case]:
     lagrangian = ll.Lagrangian(lambda t, q, v, args: v @ v / 2)
     law = ll.EulerLagrange(lagrangian, ll.Holonomic(lambda t, q, args: q @ q - 1))
     vakonomic = ll.EulerLagrange(lagrangian, ll.Vakonomic(lambda t, q, v, args: q @ v))
-    q = np.array([1.0, 0.0])
+    q, pair = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     return [
         *(Case(kind.__name__, kind, {}, {"fn": function}) for kind in (ll.Holonomic, ll.Vakonomic, ll.DAlembert)),
         Case("ExponentialDissipation", ll.ExponentialDissipation, {}, {"theta": nonnegative}),
+        Case(
+            "PiecewiseLinearDissipation",
+            ll.PiecewiseLinearDissipation,
+            {"times": pair, "thetas": np.ones(2)},
+            {
+                "times": Kind(REAL - {"negative", "zero", "subnormal"}, lambda value: scaled(pair, value)),
+                "thetas": array(2).but("negative"),
+            },
+        ),
         Case("ScheduledDissipation", ll.ScheduledDissipation, {}, {"log_weight_fn": function}),
         Case(
             "Lagrangian",

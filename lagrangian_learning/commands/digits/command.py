@@ -69,8 +69,8 @@ def run_digits(seed: int, task: Task, constants: Constants, report: Report = not
 
     report(batches done, batches in all, seconds of integration) is called at the start and after every pass.
     """
-    law = constants.law(task.network, task.batches.shape[1])
     stimulus, steps = task.stimulus, len(task.batches) - 1
+    law = constants.law(task.network, task.batches.shape[1], steps)
     state = law.initial_state(0.0, task.W, args=stimulus)
     times = jnp.array([0.0, task.a_pass], jnp.float32)
     jitted: Any = _a_pass
@@ -79,7 +79,7 @@ def run_digits(seed: int, task: Task, constants: Constants, report: Report = not
     for first in range(0, steps, task.a_pass):
         report(first, steps, seconds)
         start = time.perf_counter()
-        path = jax.block_until_ready(a_pass(law, state, times, stimulus.shift(first)))
+        path = jax.block_until_ready(a_pass(law, state, first + times, stimulus))
         seconds += time.perf_counter() - start
         if path.result != ll.RESULTS.successful:
             raise RuntimeError(f"the motion ended in the pass from batch {first}: {ll.RESULTS[path.result]}")
@@ -87,7 +87,7 @@ def run_digits(seed: int, task: Task, constants: Constants, report: Report = not
         accuracies.append(task.accuracy(state.q))
     report(steps, steps, seconds)
     accuracies_sgd, seconds_sgd = _by_sgd(task, constants)
-    cosine, norm_ratio, mass_force = _multipliers(law, state, stimulus.shift(steps - 1))
+    cosine, norm_ratio, mass_force = _multipliers(law, state, stimulus, steps - 1)
     return Run(
         seed=seed,
         constants=constants,
@@ -112,8 +112,7 @@ def _a_pass(law: Any, state: ll.State, times: Array, stimulus: ll.Stimulus) -> l
 
 def _by_sgd(task: Task, constants: Constants) -> tuple[list[float], float]:
     """SGD with momentum by JAX and Optax alone, a batch a step, its steps compiled one by one."""
-    optimiser = optax.sgd(constants.rate_sgd, momentum=constants.momentum)
-    modules = task.network.modules
+    optimiser, modules = constants.sgd(len(task.batches) - 1), task.network.modules
 
     @jax.jit
     def step(W: PyTree, memory: PyTree, images: Array, targets: Array) -> tuple[PyTree, PyTree]:
@@ -143,8 +142,7 @@ def _respond(modules: tuple[Callable, ...], u: Array) -> Array:
 
 
 @eqx.filter_jit
-def _multipliers_and_deltas(law: Any, state: ll.State, stimulus: ll.Stimulus) -> tuple[Array, Array, Array]:
-    t = jnp.zeros((), jnp.float32)
+def _multipliers_and_deltas(law: Any, t: Array, state: ll.State, stimulus: ll.Stimulus) -> tuple[Array, Array, Array]:
     x = law.network.forward(state.q, stimulus.input(t))
     deltas = ll.delta_errors(law.network, law.potential, x, state.q, stimulus.target(t))
     multipliers = law.accelerations(t, state, stimulus)[1]
@@ -152,9 +150,11 @@ def _multipliers_and_deltas(law: Any, state: ll.State, stimulus: ll.Stimulus) ->
     return ravel_pytree(multipliers)[0], ravel_pytree(deltas)[0], ratio
 
 
-def _multipliers(law: Any, state: ll.State, stimulus: ll.Stimulus) -> tuple[float, float, float]:
+def _multipliers(law: Any, state: ll.State, stimulus: ll.Stimulus, t: float) -> tuple[float, float, float]:
     """Cosine and ratio of norms of multipliers to delta errors, and |m_x G_ξ⁻¹(γ₂ + r G_t)|/|V_ξ|, at the end."""
-    ours, theirs, mass_force = (np.asarray(part) for part in _multipliers_and_deltas(law, state, stimulus))
+    ours, theirs, mass_force = (
+        np.asarray(part) for part in _multipliers_and_deltas(law, jnp.float32(t), state, stimulus)
+    )
     norms = np.linalg.norm(ours), np.linalg.norm(theirs)
     return float(ours @ theirs / (norms[0] * norms[1])), float(norms[0] / norms[1]), float(mass_force)
 
@@ -202,9 +202,11 @@ def _spread(values: np.ndarray) -> float:
 
 
 def _print_experiment(line: Line, task: Task, images: int, passes: int, constants: Constants) -> None:
-    motion = f"m_W = {constants.mass_W:.3g}, m_x/m_W = {constants.mass_ratio:g}, ϑ = {constants.theta:.3g}"
+    friction = f"ϑ from {constants.theta:.3g} to {constants.rise * constants.theta:.3g}"
+    motion = f"m_W = {constants.mass_W:.3g}, m_x/m_W = {constants.mass_ratio:g}, {friction}"
     rows = {
-        "images": f"{images:,} handwritten digits of 8 x 8 pixels, {passes} shuffled passes in batches of {BATCH}",
+        "images": f"{images:,} handwritten digits of 8 x 8 pixels, each moved a little whenever it is shown; "
+        f"{passes} shuffled passes in batches of {BATCH}",
         "network": f"2 convolutions, pooling, 2 dense layers; {task.network.num_weights:,} weights, shared by a batch",
         "motion": f"Euler–Lagrange equations (8)–(10): {motion}, a batch a unit of time",
         "solver": f"KickDrift, a step a batch, float32, on {jax.devices()[0].device_kind}",
@@ -220,7 +222,7 @@ def _print_results(line: Line, runs: list[Run]) -> None:
         over = f"  mean of {len(runs)} seeds, ± {spread:.1f} %" if len(runs) > 1 else ""
         line(f"{name:<14} {mean:.1f} %{over}")
     judged = "600 images that were not learned from, most by other writers"
-    line(f"  of {judged}; SGD: the same momentum, batches and weights to begin with")
+    line(f"  of {judged}; SGD: the same friction, batches and weights to begin with")
     line(f"  by {classical.SOURCE}: {classical.in_words(classical.DIGITS)}")
     last = runs[-1]
     line("\nAre the multipliers backprop's delta errors?")
@@ -256,7 +258,7 @@ def _learning(ax: Axes, runs: list[Run]) -> None:
     highest = 0.0
     for name, meaning, line, label in (
         ("accuracies", "weights", "o-", "the action"),
-        ("accuracies_sgd", "reference", "s--", "SGD with the same momentum"),
+        ("accuracies_sgd", "reference", "s--", "SGD with the same friction"),
     ):
         errors = 100 * (1 - np.array([getattr(run, name) for run in runs]))
         passes = np.arange(1, errors.shape[1] + 1)

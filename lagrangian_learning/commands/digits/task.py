@@ -9,19 +9,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import scipy.ndimage
 from jaxtyping import Array, Float, Int, PyTree
 
 import lagrangian_learning as ll
 
 NUM_CLASSES, SHAPE = 10, (1, 8, 8)
 NUM_TRAIN, NUM_TEST = 1197, 600
-BATCH, PASSES = 32, 10
+DARK, BRIGHT = -1.0, 1.0
+BATCH, PASSES = 32, 40
+SHIFT, ANGLE, STRETCH = 0.9, math.radians(12), 0.15  # a moved image: pixels, radians, a share of its size
 # Of the multipliers: mini-batches differ from each other by far more, and two digits more cost a step of the solver.
 RTOL = 1e-4
 
 
 class Images(NamedTuple):
-    """Images [n, 1, 8, 8] of handwritten digits, dark −1 to bright 1, and what they show."""
+    """Images [n, 1, 8, 8] of handwritten digits, DARK to BRIGHT, and what they show."""
 
     images: Float[np.ndarray, "n 1 8 8"]
     labels: Int[np.ndarray, " n"]
@@ -69,31 +73,49 @@ def convolutional(channels: int = 16, hidden: int = 1920) -> ll.Chain:
 class Constants:
     """Chosen on validation images by benchmarks/digits_constants.py: the rate of learning, m_x/m_W, and SGD's own rate.
 
-    A batch takes one unit of time. KickDrift's momentum is e^{−ϑ} and its rate (1 − e^{−ϑ})/γ with γ = ϑ m_W
-    (docs/theory.md §6), which gives ϑ and m_W.
+    A batch takes one unit of time. KickDrift's momentum is e^{−ϑ}, its rate (1 − e^{−ϑ})/(ϑ m_W) (docs/theory.md §6).
+    ϑ rises over a run, by the same factor in equal times, so that the weights come to rest: `rate` and `momentum` are
+    those of the first step, and at the last ϑ is `rise` times what it was.
     """
 
-    rate: float = 0.003
+    rate: float = 0.05
     mass_ratio: float = 1e-4
-    rate_sgd: float = 0.003
+    rate_sgd: float = 0.05
     momentum: float = 0.9
+    rise: float = 20.0
 
     @property
     def theta(self) -> float:
-        """ϑ, a batch."""
+        """ϑ at the start, a batch."""
         return -math.log(self.momentum)
-
-    @property
-    def gamma(self) -> float:
-        """γ = ϑ m_W."""
-        return (1 - self.momentum) / self.rate
 
     @property
     def mass_W(self) -> float:
         """m_W."""
-        return self.gamma / self.theta
+        return (1 - self.momentum) / self.rate / self.theta
 
-    def law(self, network: ll.Chain, batch: int) -> Any:
+    def friction(self, steps: int) -> ll.PiecewiseLinearDissipation:
+        """ϑ over a run of so many steps."""
+        knots = 1 + round(4 * math.log2(self.rise))
+        return ll.PiecewiseLinearDissipation(
+            np.linspace(0.0, steps, knots), np.geomspace(self.theta, self.rise * self.theta, knots)
+        )
+
+    def sgd(self, steps: int) -> optax.GradientTransformation:
+        """SGD with the momentum and the rate of the same friction, from its own first rate."""
+        theta = self.friction(steps).rate
+        scale = self.rate_sgd * self.theta / (1 - self.momentum)
+
+        def rate(step: Array) -> Array:
+            friction = theta(step.astype(jnp.float32))
+            return -scale * jnp.expm1(-friction) / friction
+
+        def momentum(step: Array) -> Array:
+            return jnp.exp(-theta(step.astype(jnp.float32)))
+
+        return optax.inject_hyperparams(optax.sgd)(learning_rate=rate, momentum=momentum)
+
+    def law(self, network: ll.Chain, batch: int, steps: int) -> Any:
         """The Euler–Lagrange equations (8)–(10) of a network that sees `batch` images at once; V is their mean."""
         shared = ll.Batched(network, batch)
         action = ll.CognitiveAction(
@@ -101,7 +123,7 @@ class Constants:
             ll.BatchMean(ll.CrossEntropy()),
             mass_x=self.mass_ratio * self.mass_W,
             mass_W=self.mass_W,
-            dissipation=ll.ExponentialDissipation(self.theta),
+            dissipation=self.friction(steps),
         )
         solver = ll.multipliers.ConjugateGradients(rtol=RTOL)
         return action.law(multiplier_solver=solver)
@@ -131,15 +153,38 @@ class Task(NamedTuple):
 def make_task(
     seed: int, network: ll.Chain, train: Images, judged: Images, passes: int = PASSES, batch: int = BATCH
 ) -> Task:
-    """The batches of `passes` shuffled passes and the initial weights of a seed; what fills no batch waits a pass."""
+    """The batches of `passes` shuffled passes and the initial weights of a seed; what fills no batch waits a pass.
+
+    Each showing of an image is moved a little, by a map of its own.
+    """
     rng = np.random.default_rng(seed)
     a_pass = len(train.labels) // batch
     orders = [rng.permutation(len(train.labels))[: a_pass * batch] for _ in range(passes)]
     # A stream ends with a frame, and the last step leads from the last batch to it.
-    order = np.concatenate([*orders, orders[0][:batch]]).reshape(-1, batch)
-    codes = np.eye(NUM_CLASSES, dtype=np.float32)
+    order = np.concatenate([*orders, orders[0][:batch]])
+    codes = np.eye(NUM_CLASSES, dtype=np.float32)[train.labels[order]]
+    images = moved(train.images[order], rng)
     W = network.init(jax.random.key(seed), jnp.float32)
-    return Task(network, judged, train.images[order], codes[train.labels[order]], a_pass, W)
+    return Task(network, judged, images.reshape(-1, batch, *SHAPE), codes.reshape(-1, batch, NUM_CLASSES), a_pass, W)
+
+
+def moved(images: Float[np.ndarray, "n 1 8 8"], rng: np.random.Generator) -> Float[np.ndarray, "n 1 8 8"]:
+    """Each image turned, stretched, sheared and shifted about its centre, as another hand might have written it.
+
+    The map is drawn evenly from all within SHIFT, ANGLE and STRETCH; between pixels the image is a cubic spline, and
+    outside it is dark.
+    """
+    centre = (np.array(SHAPE[1:]) - 1) / 2
+    turns = ANGLE * rng.uniform(-1, 1, len(images))
+    stretches = np.eye(2) + STRETCH * rng.uniform(-1, 1, (len(images), 2, 2))
+    shifts = SHIFT * rng.uniform(-1, 1, (len(images), 2))
+    found = np.empty_like(images)
+    for k, (turn, stretch, shift) in enumerate(zip(turns, stretches, shifts, strict=True)):
+        cosine, sine = math.cos(turn), math.sin(turn)
+        matrix = np.array([[cosine, -sine], [sine, cosine]]) @ stretch
+        offset = centre - matrix @ centre + shift
+        found[k, 0] = scipy.ndimage.affine_transform(images[k, 0], matrix, offset, order=3, cval=DARK)
+    return np.clip(found, DARK, BRIGHT)
 
 
 @eqx.filter_jit
