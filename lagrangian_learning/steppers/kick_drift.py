@@ -7,19 +7,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from lagrangian_learning._arrays import tree_add
+from lagrangian_learning._arrays import as_time, tree_add, tree_sub
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.linear_part import DampedMotion
 
-from .terms import forward_only, nonlinear, propagator_over, split
+from .terms import forward_only, propagator_over, split
 
 
 class KickDrift(diffrax.AbstractSolver):
-    """v ← β v − ((1 − β)/γ) ∇V(W),  W ← W + h v,  β = e^{−ϑh}   (docs/theory.md §6).
+    """v ← β v − ((1 − β)/γ) ∇V(W),  W ← W + h v,  β = e^{−ϑh},  γ = ϑ m_W   (docs/theory.md §6).
 
     Exactly gradient descent with momentum β and rate h(1 − β)/γ; as ϑ → ∞ exactly gradient descent with rate h/γ. For
-    any law of damped motion, with its force in place of −∇V. First order, constant steps, one evaluation a step, and no
-    ϑ is too large for a step.
+    any law of damped motion, with its force in place of −∇V; of a ϑ that changes, its mean over the step. First order,
+    constant steps, one evaluation a step, and no ϑ is too large for a step.
 
     Arguments:
         linear_part: as in `ExponentialMidpoint`; a `DampedMotion`.
@@ -44,7 +44,8 @@ class KickDrift(diffrax.AbstractSolver):
         y0 = forward_only(terms, y0, "KickDrift")
         part, _ = split(terms, self.linear_part, "KickDrift")
         over = propagator_over(part, t0, t1, y0)
-        slope = nonlinear(over, terms.vf(t0, y0, args), y0)
+        # Without A(t0) y, not its mean over the step: what is left is the force alone, also where ϑ rises fast.
+        slope = tree_sub(terms.vf(t0, y0, args), part.apply(as_time(t0, y0), y0))
         constant = jax.tree.map(lambda m: m[0, :1], over.moments(jnp.ones(1, over.step.dtype), 0))
         kicked = over.combined(constant, jax.tree.map(lambda leaf: leaf[None], slope))
         y1 = over.drifted(y0, tree_add(over.exponential(jnp.ones_like(over.step), y0), kicked))

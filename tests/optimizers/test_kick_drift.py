@@ -165,3 +165,26 @@ def test_it_is_the_motion_of_damped_descent_by_kick_and_drift(key):
         W = optax.apply_updates(W, updates)
         for layer, expected in zip(path.W, W, strict=True):
             np.testing.assert_allclose(layer[k + 1], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_friction_that_rises_within_a_step_is_in_the_momentum_alone():
+    """Written out in NumPy for V = ½w² and m_W = 1: each step has the momentum e^{−∫ϑ}, and nothing else of ϑ."""
+    times, thetas, steps = np.array([0.0, 6.0]), np.array([0.1, 50.0]), 6
+    dissipation = ll.PiecewiseLinearDissipation(times, thetas)
+    law = ll.EulerLagrange(ll.Lagrangian(lambda t, q, v, args: v @ v / 2 - q @ q / 2, dissipation))
+    start = law.initial_state(0.0, np.array([1.0]), np.array([-3.0]))
+    path = ll.simulate(
+        law,
+        start,
+        np.arange(steps + 1.0),
+        solver=ll.KickDrift(),
+        dt0=1.0,
+        save=lambda t, found: (found["q"], found["v"]),
+    )
+    w, v, expected = 1.0, -3.0, [(1.0, -3.0)]
+    for k in range(steps):
+        theta = np.interp(k + 0.5, times, thetas)
+        v = np.exp(-theta) * v - (1 - np.exp(-theta)) / theta * w
+        w += v
+        expected.append((w, v))
+    np.testing.assert_allclose(np.hstack(path.saved), expected, rtol=1e-12)

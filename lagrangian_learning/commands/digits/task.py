@@ -103,17 +103,21 @@ class Constants:
 
     def sgd(self, steps: int) -> optax.GradientTransformation:
         """SGD with the momentum and the rate of the same friction, from its own first rate."""
-        theta = self.friction(steps).rate
+        friction = self.friction(steps)
         scale = self.rate_sgd * self.theta / (1 - self.momentum)
 
+        def theta(step: Array) -> Array:
+            begin = step.astype(jnp.float32)
+            return friction.log_growth(begin, begin + 1)
+
         def rate(step: Array) -> Array:
-            friction = theta(step.astype(jnp.float32))
-            return -scale * jnp.expm1(-friction) / friction
+            return -scale * jnp.expm1(-theta(step)) / theta(step)
 
         def momentum(step: Array) -> Array:
-            return jnp.exp(-theta(step.astype(jnp.float32)))
+            return jnp.exp(-theta(step))
 
-        return optax.inject_hyperparams(optax.sgd)(learning_rate=rate, momentum=momentum)
+        # The rate first: a velocity keeps what earlier rates gave it.
+        return optax.chain(optax.scale_by_learning_rate(rate), optax.inject_hyperparams(optax.trace)(decay=momentum))
 
     def law(self, network: ll.Chain, batch: int, steps: int) -> Any:
         """The Euler–Lagrange equations (8)–(10) of a network that sees `batch` images at once; V is their mean."""
