@@ -293,6 +293,20 @@ def test_a_border_is_where_the_values_cross_it():
         ll.plot.phase_diagram(across, up, values.T)
 
 
+@pytest.mark.parametrize("shade", [-3.0, 3.0])
+def test_a_border_is_seen_on_the_darkest_shade_and_on_the_lightest(shade):
+    """Pixels across the line: a dark line with light edges, whatever is around it."""
+    across, up = np.geomspace(0.1, 10, 40), np.geomspace(0.1, 10, 9)
+    values = np.repeat(np.where(across < 1, shade, 0.999 * shade)[None], 9, axis=0)  # all of one shade
+    figure, ax = plt.subplots(figsize=(4, 3), dpi=100)
+    ll.plot.phase_diagram(across, up, values, border=0.9995 * shade, limits=(-3.0, 3.0), ax=ax)
+    figure.canvas.draw()
+    column, row = ax.transData.transform((1.0, 1.0)).astype(int)
+    brightness = np.asarray(figure.canvas.buffer_rgba())[-row, column - 8 : column + 9, :3].mean(axis=1) / 255
+    assert brightness.min() < 0.3
+    assert brightness.max() > 0.85
+
+
 def test_noise_of_single_cells_draws_no_border():
     across, up = np.geomspace(0.1, 10, 21), np.geomspace(1, 4, 21)
     values = np.repeat(np.log(across)[None], 21, axis=0)
