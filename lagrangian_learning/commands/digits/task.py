@@ -78,7 +78,7 @@ class Constants:
     those of the first step, and at the last ϑ is `rise` times what it was.
     """
 
-    rate: float = 0.05
+    rate: float = 0.1
     mass_ratio: float = 1e-4
     rate_sgd: float = 0.05
     momentum: float = 0.9
