@@ -14,7 +14,8 @@ from lagrangian_learning.commands import cli, study
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
-    "learning_curves", "limit_study", "phase_diagram", "robustness", "second_order", "stability_atlas", "wave_delays"
+    "identification", "learning_curves", "limit_study", "phase_diagram", "robustness", "second_order",
+    "stability_atlas", "wave_delays",
 }  # fmt: skip
 
 

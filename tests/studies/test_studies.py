@@ -100,6 +100,14 @@ def test_wave_delays(study):
 
 
 @pytest.mark.slow
+def test_identification(study):
+    for case in study("identification")["cases"]:
+        assert max(case["noiseless"]["errors"]) < 1e-4
+        assert max(case["noisy"]["root_mean_square"]) < 0.05
+        assert case["second_half"]["missed"] < 0.1 * case["second_half"]["staying"]
+
+
+@pytest.mark.slow
 def test_second_order(study):
     stable, unstable = study("second_order", drawn=False)["signs"]
     assert stable["growth"] < 0 < unstable["growth"]

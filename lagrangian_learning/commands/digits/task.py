@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import scipy.ndimage
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
 import lagrangian_learning as ll
 
@@ -106,14 +106,14 @@ class Constants:
         friction = self.friction(steps)
         scale = self.rate_sgd * self.theta / (1 - self.momentum)
 
-        def theta(step: Array) -> Array:
-            begin = step.astype(jnp.float32)
+        def theta(step: ArrayLike) -> Array:
+            begin = jnp.asarray(step, jnp.float32)
             return friction.log_growth(begin, begin + 1)
 
-        def rate(step: Array) -> Array:
+        def rate(step: ArrayLike) -> Array:
             return -scale * jnp.expm1(-theta(step)) / theta(step)
 
-        def momentum(step: Array) -> Array:
+        def momentum(step: ArrayLike) -> Array:
             return jnp.exp(-theta(step))
 
         # The rate first: a velocity keeps what earlier rates gave it.
