@@ -251,7 +251,8 @@ def regressed(case: Case, seen: np.ndarray) -> np.ndarray:
     slopes = np.asarray(case.gradients(seen[:-1]))
     design = np.stack([-slopes.ravel(), changes[:-1].ravel()], axis=1)
     rate, momentum = np.linalg.lstsq(design, changes[1:].ravel(), rcond=None)[0]
-    return np.array([rate, -np.log(momentum)])
+    with np.errstate(invalid="ignore"):  # noise may leave a negative momentum, which has no logarithm
+        return np.array([rate, -np.log(momentum)])
 
 
 # -- what is found -----------------------------------------------------------------------------------------------------
