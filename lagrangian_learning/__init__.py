@@ -57,6 +57,7 @@ from .networks import (
     Chain as Chain,
     Digraph as Digraph,
     Layered as Layered,
+    Rescaled as Rescaled,
 )
 from .optimizers import optimizer as optimizer
 from .signals import (

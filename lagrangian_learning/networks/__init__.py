@@ -16,4 +16,5 @@ from .layered import Layered as Layered, LayeredLinearisation as LayeredLinearis
 from .linearisation import AbstractLinearisation as AbstractLinearisation, TaylorSweep as TaylorSweep
 from .network import AbstractNetwork as AbstractNetwork
 from .rank import RankReport as RankReport, constraint_rank as constraint_rank, guard_rank as guard_rank
+from .rescaled import Rescaled as Rescaled
 from .sharding import shard_weights as shard_weights

@@ -160,4 +160,5 @@ def networks() -> list[Case]:
             {"modules": thing, "input_shape": count.optional().also("empty")},
         ),
         Case("Batched", ll.Batched, {"network": net, "batch": 2}, {"network": thing, "batch": count}),
+        Case("Rescaled", ll.Rescaled, {"network": net, "scales": 0.5}, {"network": thing, "scales": positive}),
     ]
