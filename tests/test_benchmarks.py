@@ -54,7 +54,7 @@ SHORT = {"on_device": ["--budget", "30"]}  # what does not fit is skipped and re
 ON_ACCELERATORS = {"on_device"}  # recorded where there is one
 JUDGED = {*SCRIPTS, "stiffness"} - {name for name in ON_ACCELERATORS if not (RESULTS / f"{name}.json").exists()}
 CHOICES = {"digits_constants": digits.Constants(), "speech_constants": speech.Constants()}
-STUDIES = {"phase_diagram", "robustness", "learning_curves"}
+STUDIES = {"phase_diagram", "robustness", "learning_curves", "identification"}
 BASELINES = {"classical", "lorenz"}
 
 
