@@ -264,6 +264,69 @@ before, after = (np.asarray(part) for part in learned(jnp.asarray(rates)))
 for omega, first, last in zip(rates, before, after, strict=True):
     print(f"ω = {omega / slow:5.2f} × limit: relative loss {first:.3f} → {last:.4f}")
 
+# %% [markdown]
+# ## How many devices learn?
+#
+# No two chips are alike. Here are 64 devices, each with its own $RC$ (log-normal, 20 %), its own weights at the start
+# and its own phases of the two inputs, which now have different frequencies. All have 12 periods to learn the teacher,
+# at an input five times slower than $c$. A device has learned if the loss is then under 5 % of the target's power. The
+# share of those is the yield, and the rate $1/\gamma$ decides: slow rates do not end in time, fast ones follow the
+# delays. The sigmoid of the logarithm of the loss stands for the yield where a derivative is asked for; it goes
+# through all of learning.
+
+# %%
+DEVICES, SPEED, LEARN, STEP, LEARNED, WIDTH = 64, 5.0, 24 * np.pi, 0.1, 0.05, 0.5
+keys = jax.random.split(jax.random.key(0), DEVICES)
+starts = jax.vmap(network.init)(keys)
+speeds = SPEED * jnp.exp(0.2 * jax.random.normal(jax.random.key(1), (DEVICES,)))
+phases = jax.random.uniform(jax.random.key(2), (DEVICES, 2), maxval=2 * jnp.pi)
+angles = np.meshgrid(2 * np.pi * np.arange(8) / 8, 2 * np.pi * np.arange(8) / 8)
+held_out = np.sin(np.stack(angles, axis=-1)).reshape(-1, 2)
+
+
+def outputs(W):
+    return jax.vmap(lambda u: network.output(network.forward(W, u)))(jnp.asarray(held_out))
+
+
+def log_loss(log_rate, W, c, phase):
+    """The logarithm of one device's loss on held-out inputs after learning, over the target's power."""
+    shown = ll.Sinusoids(jnp.array([1.0, 0.77]), 1.0, phase)
+    stimulus = ll.Stimulus(shown, lambda t: network.output(network.forward(teacher, shown(t))))
+    law = ll.BackpropDiffusion(network, ll.SquaredError(), jnp.exp(-log_rate), c)
+    start, ends = law.initial_state(0.0, W, args=stimulus), np.array([0.0, LEARN])
+    steps = {"solver": diffrax.Heun(), "dt0": STEP, "watch": "nothing", "adjoint": diffrax.ForwardMode()}
+    path = ll.simulate(law, start, ends, stimulus, **steps)
+    goals = outputs(teacher)
+    return jnp.log(jnp.sum((outputs(path.final_state.q[1]) - goals) ** 2) / jnp.sum(goals**2))
+
+
+def smooth_yield(log_rate):
+    """A smooth yield, and the yield."""
+    logs = jax.vmap(log_loss, (None, 0, 0, 0))(log_rate, starts, speeds, phases)
+    return jnp.mean(jax.nn.sigmoid((np.log(LEARNED) - logs) / WIDTH)), jnp.mean(logs < np.log(LEARNED))
+
+
+@jax.jit
+def yield_and_slope(log_rate):
+    return jax.jvp(smooth_yield, (log_rate,), (jnp.ones(()),))
+
+
+rated = np.log([0.02, 0.1, 0.2, 1.0])
+smooth, shares, by_rate = [], [], []
+for log_rate in rated:
+    (value, share), (slope_of_yield, _) = yield_and_slope(jnp.asarray(log_rate))
+    smooth.append(float(value)), shares.append(float(share)), by_rate.append(float(slope_of_yield))
+    print(
+        f"rate {np.exp(log_rate):4.2f}: {share:4.0%} learn; smooth yield {value:.3f}, by log rate {slope_of_yield:+.3f}"
+    )
+up, down = (float(yield_and_slope(jnp.asarray(rated[2] + h))[0][0]) for h in (1e-4, -1e-4))
+print(f"by log rate at {np.exp(rated[2]):.1f}, by differences: {(up - down) / 2e-4:+.6f}, by the run {by_rate[2]:+.6f}")
+
+# %% [markdown]
+# The derivative changes its sign between the rates where the yield is largest: an optimiser can find them. The study
+# `analog_yield` does this with seven constants, where every neuron and every weight is unequal, and judges the design on
+# 10,000 other devices.
+
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5))
 left.loglog(sweep, 1 - cosines, "o", color="C0", label="waves, measured")
@@ -299,3 +362,6 @@ assert abs(np.log2((1 - cosines[1]) / (1 - cosines[0])) / np.log2(sweep[1] / swe
 assert np.all(np.diff(after) > 0)  # the faster, the less is learned
 assert after[2] < 0.1 * before[2]  # at the limit it learns,
 assert after[-1] > before[-1]  # far above it does not
+assert abs((up - down) / 2e-4 - by_rate[2]) < 1e-6  # the derivative through learning, by differences
+assert by_rate[0] > 0 > by_rate[-1]  # slow rates do not end in time, fast ones follow the delays,
+assert max(shares) > max(shares[0], shares[-1]) + 0.2  # and between them more devices learn

@@ -54,7 +54,11 @@ SHORT = {"on_device": ["--budget", "30"]}  # what does not fit is skipped and re
 ON_ACCELERATORS = {"on_device"}  # recorded where there is one
 JUDGED = {*SCRIPTS, "stiffness"} - {name for name in ON_ACCELERATORS if not (RESULTS / f"{name}.json").exists()}
 CHOICES = {"digits_constants": digits.Constants(), "speech_constants": speech.Constants()}
-STUDIES = {"phase_diagram", "robustness", "learning_curves", "identification"}
+STUDIES = {
+    "analog_yield", "identification", "learned_action", "learning_curves", "mechanics_by_gradient", "phase_diagram",
+    "robustness", "wave_limits",
+}  # fmt: skip
+TUNED = {"tune_speech", "tune_drift"}  # what commands wrote
 BASELINES = {"classical", "lorenz"}
 
 
@@ -81,7 +85,7 @@ def recorded(name):
 
 def test_every_recorded_result_is_judged_or_is_known_to_have_nothing_to_judge():
     assert {path.stem for path in RESULTS.glob("*.json")} == (
-        JUDGED | KNOWN_TO_MISS | CHOICES.keys() | STUDIES | BASELINES
+        JUDGED | KNOWN_TO_MISS | CHOICES.keys() | STUDIES | TUNED | BASELINES
     )
 
 

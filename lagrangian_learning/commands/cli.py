@@ -1,4 +1,4 @@
-"""The command line, in one grammar: `lagrangian-learning learn`, `… simulate`, `… verify`, `… waves`, `… study`."""
+"""The command line, in one grammar: `lagrangian-learning learn`, `… tune`, `… simulate`, `… verify`, `… study`, …"""
 
 import importlib.metadata
 import importlib.util
@@ -16,6 +16,8 @@ from .files import Files
 NEEDED = ("tyro", "rich", "matplotlib")
 NAME = "lagrangian-learning"
 SPEECH, DIGITS, XOR = (Files(Path(name)) for name in ("speech.png", "digits.png", "xor.png"))
+TUNED = {name: Files(Path(f"tune_{name}.png")) for name in ("speech", "digits", "drift")}
+RUNS, FRAMES = 240, 1000  # of `tune`
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 DESCRIPTION = "Learning as mechanics. --version prints the versions of this package, Python and JAX."
 
@@ -66,6 +68,48 @@ def xor(seed: int = 0, duration: float = 1000.0, files: Files = XOR) -> None:
     from lagrangian_learning.commands.xor import xor_command
 
     xor_command(seed, duration, files.picture, files.json)
+
+
+def tune_speech(runs: int = RUNS, frames: int = FRAMES, seed: int = 0, files: Files = TUNED["speech"]) -> None:
+    """Tune friction, masses and neurons' mass by the gradient through whole runs on speech, beside SGD and Adam.
+
+    Args:
+        runs: How many times each way of tuning may make all tuned runs; a gradient counts as four.
+        frames: How long a run of learning is; a frame takes one unit of time.
+        seed: Draws the streams, the first weights and the random searches.
+        files: Where the picture and the numbers go.
+    """
+    _tune("speech", runs, frames, seed, files)
+
+
+def tune_digits(runs: int = RUNS, frames: int = FRAMES, seed: int = 0, files: Files = TUNED["digits"]) -> None:
+    """The same on handwritten digits, an image a frame. Options as of `tune speech`.
+
+    Args:
+        runs: How many times each way of tuning may make all tuned runs; a gradient counts as four.
+        frames: How long a run of learning is; a frame takes one unit of time.
+        seed: Draws the streams, the first weights and the random searches.
+        files: Where the picture and the numbers go.
+    """
+    _tune("digits", runs, frames, seed, files)
+
+
+def tune_drift(runs: int = RUNS, frames: int = FRAMES, seed: int = 0, files: Files = TUNED["drift"]) -> None:
+    """The same on a stream that drifts (by river), each frame scored before it is learned from.
+
+    Args:
+        runs: How many times each way of tuning may make all tuned runs; a gradient counts as four.
+        frames: How long a run of learning is; a frame takes one unit of time.
+        seed: Draws the streams, the first weights and the random searches.
+        files: Where the picture and the numbers go.
+    """
+    _tune("drift", runs, frames, seed, files)
+
+
+def _tune(name: str, runs: int, frames: int, seed: int, files: Files) -> None:
+    from lagrangian_learning.commands.tune.command import tune_command
+
+    tune_command(name, runs, frames, seed, files.picture, files.json)
 
 
 def waves(folder: Path = Path("waves"), no_picture: bool = False, json: Path | None = None, seed: int = 0) -> None:
@@ -163,11 +207,15 @@ def _app(args: list[str]) -> Any:
 
     from .study import add_studies
 
-    learn, simulate, studies, app = (SubcommandApp() for _ in range(4))
+    learn, tune, simulate, studies, app = (SubcommandApp() for _ in range(5))
     learn.command(speech)
     learn.command(digits)
+    tune.command(name="speech")(tune_speech)
+    tune.command(name="digits")(tune_digits)
+    tune.command(name="drift")(tune_drift)
     simulate.command(xor)
     app.command(learn, name="learn", help="Learn from real input.")
+    app.command(tune, name="tune", help="Tune the physics of learning by the gradient through whole runs.")
     app.command(simulate, name="simulate", help="Simulate a small system and look at its motion.")
     app.command(verify)
     app.command(waves)
