@@ -58,7 +58,7 @@ STUDIES = {
     "analog_yield", "identification", "learned_action", "learning_curves", "mechanics_by_gradient", "phase_diagram",
     "robustness", "wave_limits",
 }  # fmt: skip
-TUNED = {"tune_speech", "tune_drift"}  # what commands wrote
+TUNED = {"tune_digits", "tune_drift", "tune_speech"}  # what commands wrote
 BASELINES = {"classical", "lorenz"}
 
 

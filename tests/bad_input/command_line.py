@@ -21,11 +21,20 @@ LEARN = {"seeds": COUNT, "seed": COUNT | {"zero"}, "output": frozenset(), "json"
 OPTIONS = {
     ("learn", "speech"): LEARN | {"passes": COUNT, "recordings": COUNT},
     ("learn", "digits"): LEARN | {"passes": COUNT},
+    ("tune", "speech"): {name: LEARN[name] for name in ("seed", "output", "json")}
+    | {"runs": frozenset(), "frames": frozenset()},
     ("simulate", "xor"): {name: LEARN[name] for name in ("seed", "output", "json")} | {"duration": frozenset()},
     ("waves",): {"folder": NAME} | {name: LEARN[name] for name in ("json", "seed")},
     ("verify",): {"json": LEARN["json"]},
 }
-WORKERS = ("speech.command.make_task", "digits.command.make_task", "xor.learn_xor", "waves.scenes", "verify.run")
+WORKERS = (
+    "speech.command.make_task",
+    "digits.command.make_task",
+    "tune.command.ways_of_tuning",
+    "xor.learn_xor",
+    "waves.scenes",
+    "verify.run",
+)
 
 
 def command_line() -> dict[tuple[str, str], dict[str, Verdict]]:

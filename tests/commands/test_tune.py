@@ -188,7 +188,7 @@ def test_bad_options_end_the_command_before_it_works(option, message, monkeypatc
 
 @pytest.mark.slow
 def test_speech_is_tuned(tmp_path, capsys):
-    with jax.enable_x64(False):
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):  # as users run it
         cli.main(["tune", "speech", "--runs", "48", "--frames", "100", "--output", str(tmp_path / "a.png"),
                   "--json", str(tmp_path / "a.json")])  # fmt: skip
     numbers = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))

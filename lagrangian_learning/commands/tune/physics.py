@@ -16,16 +16,16 @@ KNOTS = 7
 
 
 class Physics(eqx.Module):
-    """Logarithms of all constants. A frame takes one unit of time.
+    """Logarithms of all constants. A frame takes one unit of time. Draws of physics have an axis of draws first.
 
     log_thetas: of ϑ at times spread evenly over the run; one alone is a ϑ that does not change.
     log_rates: of 1/(ϑ₀ m_l) for each layer, ϑ₀ the first ϑ: what a frame's gradient moves the weights by.
     log_mass_x: of m_x over the geometric mean of the m_l.
     """
 
-    log_thetas: Float[Array, " knots"]
-    log_rates: Float[Array, " layers"]
-    log_mass_x: Float[Array, ""]
+    log_thetas: Float[Array, "*draws knots"]
+    log_rates: Float[Array, "*draws layers"]
+    log_mass_x: Float[Array, "*draws"]
 
     @property
     def thetas(self) -> Array:

@@ -23,7 +23,7 @@ class Range(NamedTuple):
 
     def drawn(self, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> np.ndarray:
         """A number, or an array of them."""
-        return np.exp(rng.uniform(np.log(self.low), np.log(self.high), shape)).astype(np.float32)
+        return np.exp(rng.uniform(np.log(self.low), np.log(self.high), shape))
 
 
 RATE = Range(1e-3, 1.0)
@@ -53,7 +53,8 @@ def _one_cycle(numbers: Numbers, steps: int) -> optax.Schedule:
     """Up by cosine from rate · start over a share `rise` of the run, down by cosine to rate · end."""
     rate, rise = numbers["rate"], numbers["rise"] * steps
 
-    def schedule(step: ArrayLike) -> Array:
+    def schedule(count: ArrayLike) -> Array:
+        step = jnp.asarray(count, rate.dtype)
         up = (1 - jnp.cos(jnp.pi * jnp.clip(step / rise, 0, 1))) / 2
         down = (1 + jnp.cos(jnp.pi * jnp.clip((step - rise) / (steps - rise), 0, 1))) / 2
         before, after = numbers["start"], numbers["end"]
@@ -108,7 +109,7 @@ def learned_by(rival: Rival, numbers: Numbers, task: Task, case: Case) -> Array:
 
 def random_numbers(rival: Rival, count: int, rng: np.random.Generator) -> Numbers:
     """Draws [count] of each number."""
-    return {name: jnp.asarray(place.drawn(rng, (count,))) for name, place in rival.ranges.items()}
+    return {name: jnp.asarray(place.drawn(rng, (count,)), float) for name, place in rival.ranges.items()}
 
 
 def random_physics(
@@ -118,4 +119,4 @@ def random_physics(
     layers = len(task.network.sizes) - 1
     rates = RATE.drawn(rng, (count, layers if each_layer else 1))
     drawn = THETA.drawn(rng, (count, knots)), np.broadcast_to(rates, (count, layers)), MASS_RATIO.drawn(rng, (count,))
-    return Physics(*(jnp.log(jnp.asarray(part)) for part in drawn))
+    return Physics(*(jnp.log(jnp.asarray(part, float)) for part in drawn))
