@@ -394,7 +394,10 @@ print("without noise, relative error " + " ".join(f"{value:.0e}" for value in wi
 by_logs = np.asarray(seen_and_slopes(jnp.asarray(truth), 0.0)[1])[:, :3]
 _, singular, directions = np.linalg.svd(by_logs, full_matrices=False)
 print("free: singular values " + " ".join(f"{value:.1e}" for value in singular))
-print("not seen: " + " ".join(f"{part:+.4f} log {name}" for part, name in zip(directions[-1], ("m_A", "m_B", "k"), strict=True)))
+print(
+    "not seen: "
+    + " ".join(f"{part:+.4f} log {name}" for part, name in zip(directions[-1], ("m_A", "m_B", "k"), strict=True))
+)
 
 # %% [markdown]
 # ## The result

@@ -122,7 +122,7 @@ def by_scipy(W, phase, omega, run):
 @pytest.mark.slow
 def test_scipy_has_the_same_border_and_the_same_derivative():
     run = depth_run(2)
-    lanes = drawn(run.network, 2, 2)
+    lanes = drawn(run.network, 1, 2)
     found = border(run, lanes, begun_at(lanes, 2))
     for k, (omega, slope) in enumerate(zip(found.ratio, found.slope, strict=True)):
         W, phase = [np.asarray(w[k]) for w in lanes.W], np.asarray(lanes.phase[k])
