@@ -17,7 +17,7 @@ NEEDED = ("tyro", "rich", "matplotlib")
 NAME = "lagrangian-learning"
 SPEECH, DIGITS, XOR = (Files(Path(name)) for name in ("speech.png", "digits.png", "xor.png"))
 TUNED = {name: Files(Path(f"tune_{name}.png")) for name in ("speech", "digits", "drift")}
-RUNS, FRAMES = 240, 1000  # of `tune`
+RUNS, FRAMES = 420, 1000  # of `tune`
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 DESCRIPTION = "Learning as mechanics. --version prints the versions of this package, Python and JAX."
 
@@ -74,7 +74,7 @@ def tune_speech(runs: int = RUNS, frames: int = FRAMES, seed: int = 0, files: Fi
     """Tune friction, masses and neurons' mass by the gradient through whole runs on speech, beside SGD and Adam.
 
     Args:
-        runs: How many times each way of tuning may make all tuned runs; a gradient counts as four.
+        runs: How many times each way of tuning may make all tuned runs; a gradient counts as seven.
         frames: How long a run of learning is; a frame takes one unit of time.
         seed: Draws the streams, the first weights and the random searches.
         files: Where the picture and the numbers go.
@@ -86,7 +86,7 @@ def tune_digits(runs: int = RUNS, frames: int = FRAMES, seed: int = 0, files: Fi
     """The same on handwritten digits, an image a frame. Options as of `tune speech`.
 
     Args:
-        runs: How many times each way of tuning may make all tuned runs; a gradient counts as four.
+        runs: How many times each way of tuning may make all tuned runs; a gradient counts as seven.
         frames: How long a run of learning is; a frame takes one unit of time.
         seed: Draws the streams, the first weights and the random searches.
         files: Where the picture and the numbers go.
@@ -98,7 +98,7 @@ def tune_drift(runs: int = RUNS, frames: int = FRAMES, seed: int = 0, files: Fil
     """The same on a stream that drifts (by river), each frame scored before it is learned from.
 
     Args:
-        runs: How many times each way of tuning may make all tuned runs; a gradient counts as four.
+        runs: How many times each way of tuning may make all tuned runs; a gradient counts as seven.
         frames: How long a run of learning is; a frame takes one unit of time.
         seed: Draws the streams, the first weights and the random searches.
         files: Where the picture and the numbers go.

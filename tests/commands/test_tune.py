@@ -65,10 +65,14 @@ def test_a_friction_of_equal_knots_is_the_constant_one():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("windows", "on_line"), [(1, False), (1, True), (4, True)])
-def test_gradients_are_those_of_differences(windows, on_line):
-    """Of whole runs; and of windows by the last knot, which acts in the last window alone, so that no cut matters."""
+def test_gradients_are_those_of_differences(windows, on_line, monkeypatch):
+    """Of whole runs; and of windows by the last knot, which acts in the last window alone, so that no cut matters.
+
+    Multipliers are solved to more digits than differences need.
+    """
+    monkeypatch.setattr(physics, "RTOL", 1e-12)
     task, at = small_task(on_line), physics.with_knots(made(0.4, 0.1, 1e-2), knots=5)
-    compiled = eqx.filter_jit(search.gradients)
+    compiled = eqx.filter_jit(lambda *given: search.gradients(*given))  # not one that was traced with another RTOL
     slope = compiled(at, task, windows)[1]
     h = 1e-5
     if windows == 1:
@@ -78,7 +82,7 @@ def test_gradients_are_those_of_differences(windows, on_line):
         way = physics.Physics(way.log_thetas.at[-1].set(1.0), way.log_rates, way.log_mass_x)
     ahead, behind = (compiled(jax.tree.map(lambda a, b, h=h: a + h * b, at, way), task, windows)[0] for h in (h, -h))
     along = sum(jnp.tensordot(a, b, b.ndim) for a, b in zip(jax.tree.leaves(slope), jax.tree.leaves(way), strict=True))
-    np.testing.assert_allclose(along, (ahead - behind) / (2 * h), rtol=physics.RTOL)  # that of the multipliers
+    np.testing.assert_allclose(along, (ahead - behind) / (2 * h), rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -176,7 +180,7 @@ def test_without_river_the_remedy_is_said(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--runs", "10"], "tune speech: --runs must be at least 48"),
+        (["--runs", "10"], "tune speech: --runs must be at least 84"),
         (["--frames", "50"], "tune speech: --frames must be at least 100"),
         (["--seed", "-1"], "tune speech: --seed must be at least 0"),
         (["--output", "a.txt"], "tune speech: --output cannot be"),
@@ -191,9 +195,9 @@ def test_bad_options_end_the_command_before_it_works(option, message, monkeypatc
 @pytest.mark.slow
 def test_speech_is_tuned(tmp_path, capsys):
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):  # as users run it
-        cli.main(["tune", "speech", "--runs", "48", "--frames", "100", "--output", str(tmp_path / "a.png"),
+        cli.main(["tune", "speech", "--runs", "84", "--frames", "100", "--output", str(tmp_path / "a.png"),
                   "--json", str(tmp_path / "a.json")])  # fmt: skip
     numbers = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert len(numbers["ways"]) == len(rivals.RIVALS) + 4
-    assert all(way["runs"] == 48 and len(way["judged"]) == JUDGED for way in numbers["ways"])
+    assert all(way["runs"] == 84 and len(way["judged"]) == JUDGED for way in numbers["ways"])
     assert (tmp_path / "a.png").stat().st_size > 10_000
