@@ -1,5 +1,6 @@
 """What is learned while the physics of learning is tuned: speech, digits, and a stream that drifts."""
 
+import importlib
 import importlib.util
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -139,7 +140,7 @@ def drift(seed: int, frames: int) -> Task:
     """
     if importlib.util.find_spec("river") is None:
         raise ModuleNotFoundError('the streams are made by river, which is not installed: pip install "river>=0.22"')
-    from river.datasets import synth
+    synth: Any = importlib.import_module("river.datasets").synth
 
     network = ll.Layered((11, 16, 1), output_activation="identity")
 
