@@ -105,8 +105,7 @@ def constants_in_range(
     They were in range when the holder was built, but a tree map or `eqx.tree_at` puts in what it likes.
     """
     for name in (*above_zero, *from_zero):
-        constant = getattr(holder, name, None)
-        if constant is not None:
+        for constant in jax.tree.leaves(getattr(holder, name, None)):
             taken = real(constant, name, "real numbers") if name in _ARRAYS else _scalar(constant, name)
             known = _known(constant, taken, jnp.result_type(constant), name)
             bound, allowed = ("> 0", known > 0) if name in above_zero else (">= 0", known >= 0)

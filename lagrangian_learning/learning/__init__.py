@@ -13,6 +13,7 @@ from .laws import (
     AbstractActionLaw as AbstractActionLaw,
     BackpropDiffusion as BackpropDiffusion,
     DampedDescent as DampedDescent,
+    Descent as Descent,
     FiniteSpeedDynamics as FiniteSpeedDynamics,
     FullDynamics as FullDynamics,
     GradientFlow as GradientFlow,
@@ -21,6 +22,7 @@ from .laws import (
     growth_rate as growth_rate,
     layer_gains as layer_gains,
 )
+from .losses import AbstractLoss as AbstractLoss, FunctionLoss as FunctionLoss, NetworkLoss as NetworkLoss
 from .multipliers import (
     BlockTridiagonal as BlockTridiagonal,
     ConjugateGradients as ConjugateGradients,

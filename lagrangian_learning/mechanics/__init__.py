@@ -3,12 +3,15 @@
 Knows no neuron and no time stepper: a pendulum and a network are the same to it.
 """
 
+from .bregman import Bregman as Bregman
 from .constraint import (
     AbstractConstraint as AbstractConstraint,
     DAlembert as DAlembert,
     Holonomic as Holonomic,
     Vakonomic as Vakonomic,
 )
+from .damped_momenta import DampedMomenta as DampedMomenta, Phase as Phase
+from .damping import Damping as Damping
 from .dissipation import (
     AbstractDissipation as AbstractDissipation,
     ExponentialDissipation as ExponentialDissipation,
@@ -19,6 +22,15 @@ from .dissipation import (
 from .energy import energy as energy, momenta as momenta, power as power
 from .equations import AbstractEquations as AbstractEquations, Defect as Defect
 from .euler_lagrange import AbstractEulerLagrange as AbstractEulerLagrange, EulerLagrange as EulerLagrange
+from .kinetic import (
+    AbstractKinetic as AbstractKinetic,
+    DualMap as DualMap,
+    Kinetic as Kinetic,
+    Quadratic as Quadratic,
+    Quartic as Quartic,
+    Relativistic as Relativistic,
+    as_kinetic as as_kinetic,
+)
 from .lagrangian import (
     Lagrangian as Lagrangian,
     functional_derivative as functional_derivative,

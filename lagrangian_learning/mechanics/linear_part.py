@@ -120,12 +120,13 @@ class AbstractPropagator(eqx.Module):
         """`end`, its pure quadratures (parts at rest under A that no rate depends on) by these weights; none here."""
         return end
 
-    def drifted(self, start: PyTree, end: PyTree) -> PyTree:
-        """`end`, its coordinates being those of `start` carried by the velocities of `end`. ValueError without any."""
-        raise ValueError(
-            f"{type(self).__name__} moves no coordinates by velocities, as ll.KickDrift does: use "
-            "ll.ExponentialMidpoint()."
-        )
+    def kicked(self, t: Float[Array, ""], state: PyTree, slope: PyTree) -> PyTree:
+        """The state with the velocities (momenta) that a constant slope N, taken at t, leaves after the whole step."""
+        raise _without_velocities(self)
+
+    def drifted(self, share: float, state: PyTree) -> PyTree:
+        """The state, its coordinates carried by its own velocities for a share of the step."""
+        raise _without_velocities(self)
 
 
 class MotionWeights(NamedTuple):
@@ -162,8 +163,14 @@ class MotionPropagator(AbstractPropagator):
         carried = weighted(self.step**2 * weights.drift, slopes.v)
         return _with_motion(resting, tree_add(resting.q, carried), weighted(self.step * weights.decay, slopes.v))
 
-    def drifted(self, start: PyTree, end: PyTree) -> PyTree:
-        return eqx.tree_at(lambda s: s.q, end, tree_add(start.q, tree_scale(self.step, end.v)))
+    def kicked(self, t: Float[Array, ""], state: PyTree, slope: PyTree) -> PyTree:
+        constant = jax.tree.map(lambda m: m[0, :1], self.moments(jnp.ones(1, self.step.dtype), 0))
+        forced = self.combined(constant, jax.tree.map(lambda leaf: leaf[None], slope))
+        end = tree_add(self.exponential(jnp.ones_like(self.step), state), forced)
+        return eqx.tree_at(lambda s: s.q, end, state.q)
+
+    def drifted(self, share: float, state: PyTree) -> PyTree:
+        return eqx.tree_at(lambda s: s.q, state, tree_add(state.q, tree_scale(share * self.step, state.v)))
 
 
 class DecayPropagator(AbstractPropagator):
@@ -193,6 +200,13 @@ class DecayPropagator(AbstractPropagator):
 def weighted(weights: Float[Array, " slopes"], slopes: PyTree[Float[Array, "slopes ..."]]) -> PyTree:
     """Σ_j w_j N_j, written out so that it fuses and keeps full precision on every device."""
     return jax.tree.map(lambda leaf: sum(weights[j] * leaf[j] for j in range(weights.shape[0])), slopes)
+
+
+def _without_velocities(propagator: AbstractPropagator) -> ValueError:
+    return ValueError(
+        f"{type(propagator).__name__} moves no coordinates by velocities, as ll.KickDrift does: use "
+        "ll.ExponentialMidpoint()."
+    )
 
 
 def _with_motion(state: PyTree, q: PyTree, v: PyTree) -> PyTree:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from lagrangian_learning._arrays import tree_add
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.law import AbstractLaw, Rates
 from lagrangian_learning.mechanics.linear_part import AbstractLinearPart, AbstractPropagator, rest_moments, weighted
@@ -82,8 +83,12 @@ class PropagatorBesideWork(AbstractPropagator):
             return end
         return Worked(end.state, start.work + weighted(self.step * weights, slopes.work))
 
-    def drifted(self, start: Worked, end: Worked) -> Worked:
-        return Worked(self.inner.drifted(start.state, end.state), end.work)
+    def kicked(self, t: Float[Array, ""], state: Worked, slope: Worked) -> Worked:
+        inner = self.inner.kicked(t, state.state, slope.state)
+        return Worked(inner, None if slope.work is None else tree_add(state.work, self.step * slope.work))
+
+    def drifted(self, share: float, state: Worked) -> Worked:
+        return Worked(self.inner.drifted(share, state.state), state.work)
 
 
 class QuadratureOfPower(diffrax.AbstractWrappedSolver):

@@ -8,6 +8,7 @@ from .backprop_diffusion import (
     layer_gains as layer_gains,
     without_gains as without_gains,
 )
+from .descent import Descent as Descent
 from .finite_speed import FiniteSpeedDynamics as FiniteSpeedDynamics
 from .full import FullDynamics as FullDynamics
 from .limits import DampedDescent as DampedDescent, GradientFlow as GradientFlow

@@ -1,21 +1,20 @@
 """The limits of the action: gradient flow, and damped descent of massive weights on massless neurons."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import as_time, cast, time_derivative, tree_add, tree_dot, tree_scale
+from lagrangian_learning._arrays import as_time, cast, tree_add, tree_dot, tree_scale
 from lagrangian_learning._checks import about, instance, positive, time
 from lagrangian_learning.learning.checks import (
     check_constants,
     check_state,
-    check_stimulus,
     checked_velocities,
     without_velocities,
 )
-from lagrangian_learning.learning.delta_errors import delta_errors, descent_force, loss
+from lagrangian_learning.learning.losses import Downhill, NetworkLoss
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
 from lagrangian_learning.mechanics import (
     AbstractDissipation,
@@ -37,12 +36,6 @@ def friction(value: Any) -> Array:
     return positive(value, "gamma", "it is 1/learning rate.")
 
 
-class _Downhill(NamedTuple):
-    force: PyTree
-    multipliers: PyTree
-    x: PyTree
-
-
 class AbstractDescent(AbstractLaw, AbstractEnergyPart):
     """A law of the weights alone: neurons without mass follow at once, x = f(W, e(t)), and δ is backpropagation."""
 
@@ -61,11 +54,11 @@ class AbstractDescent(AbstractLaw, AbstractEnergyPart):
         with about("q"):
             W = self.network.check_weights(q)
         W_dot = checked_velocities(self.network, W, v) if self.velocities_held else without_velocities(v)
-        self._check_stimulus(time(t0, "t0", W), args)
+        self.loss.check_args(time(t0, "t0", W), W, args)
         return State(W, W_dot)
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
-        self._check_stimulus(ts, args)
+        self.loss.check_args(ts, state.q, args)
         check_state(state, self.velocities_held)
         self.network.check_weights(state.q)
         return check_constants(state, self)
@@ -75,29 +68,10 @@ class AbstractDescent(AbstractLaw, AbstractEnergyPart):
         names = zip(("W", "W_dot", "W_ddot"), ("q", "v", "a")[: self.velocities_held + 2], strict=False)
         return {name: (key, None) for name, key in names}
 
-    def _check_stimulus(self, ts: Array, stimulus: Any) -> None:
-        # Smoothness 0: the input is only read, never differentiated.
-        check_stimulus(self.network, self.potential, 0, ts, stimulus)
-
-    def _downhill(self, t: Array, W: PyTree, stimulus: Stimulus) -> _Downhill:
-        """−V_W by one forward and one adjoint sweep, with δ and x."""
-        x = self.network.forward(W, stimulus.input(t))
-        delta = delta_errors(self.network, self.potential, x, W, stimulus.target(t))
-        return _Downhill(descent_force(self.network, x, W, delta), delta, x)
-
-    def _loss(self, t: Array, W: PyTree, stimulus: Stimulus) -> Array:
-        return loss(self.network, self.potential, W, stimulus.input(t), stimulus.target(t))
-
-    def _explicit_rate(self, t: Array, W: PyTree, found: _Downhill, stimulus: Stimulus) -> Array:
-        """V_t = δ·G_t + V_y·ẏ, no further sweep: V_x·x_t = −V_x G_ξ⁻¹ G_t and T δ = −V_x. It needs ė and ẏ alone."""
-
-        def constraint(s: Array) -> PyTree:
-            return self.network.constraint(found.x, W, stimulus.input(s))
-
-        def potential(s: Array) -> Array:
-            return self.potential(self.network.output(found.x), stimulus.target(s))
-
-        return tree_dot(found.multipliers, time_derivative(constraint, t)) + time_derivative(potential, t)
+    @property
+    def loss(self) -> NetworkLoss:
+        """V(f(W, e(t)), y(t))."""
+        return NetworkLoss(self.network, self.potential)
 
 
 class GradientFlow(AbstractDescent):
@@ -121,23 +95,23 @@ class GradientFlow(AbstractDescent):
     @compiled
     def velocities(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:
         """(Ẇ, δ)."""
-        found = self._downhill(as_time(t, state.q), state.q, args)
-        return self._velocity(found), found.multipliers
+        downhill = self.loss.downhill(as_time(t, state.q), state.q, args)
+        return self._velocity(downhill), downhill.found["multipliers"]
 
     def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
         t = as_time(t, state.q)
-        found = self._downhill(t, state.q, args)
-        W_dot, explicit = self._velocity(found), self._explicit_rate(t, state.q, found, args)
+        downhill = self.loss.downhill(t, state.q, args)
+        W_dot, explicit = self._velocity(downhill), self.loss.explicit_rate(t, state.q, downhill, args)
         return Rates(State(W_dot, None), explicit - cast(self.gamma, t) * tree_dot(W_dot, W_dot))
 
     def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
-        found = self._downhill(as_time(t, state.q), state.q, args)
-        return {"q": state.q, "v": self._velocity(found), "x": found.x, "multipliers": found.multipliers}
+        downhill = self.loss.downhill(as_time(t, state.q), state.q, args)
+        return {"q": state.q, "v": self._velocity(downhill)} | downhill.found
 
     @compiled
     def energy(self, t: Any, state: State, args: Any = None) -> Array:
         """V itself: dV/dt = V_t − γ |Ẇ|²."""
-        return self._loss(as_time(t, state.q), state.q, args)
+        return self.loss(as_time(t, state.q), state.q, args)
 
     def reading(self, t: Any, state: State, args: Any = None) -> EnergyReading:
         energy = self.energy(t, state, args)
@@ -147,8 +121,8 @@ class GradientFlow(AbstractDescent):
     def description(self) -> dict[str, str]:
         return {"equation": "gradient flow (14)", "multipliers": "one adjoint sweep, (17)"}
 
-    def _velocity(self, found: _Downhill) -> PyTree:
-        return tree_scale(1 / cast(self.gamma, found.force), found.force)
+    def _velocity(self, downhill: Downhill) -> PyTree:
+        return tree_scale(1 / cast(self.gamma, downhill.force), downhill.force)
 
 
 def positive_mass(value: Any) -> Array:
@@ -182,27 +156,27 @@ class DampedDescent(AbstractDescent):
     def accelerations(self, t: Any, state: State, args: Any = None) -> tuple[PyTree, PyTree]:
         """(Ẅ, δ), δ the delta errors of (17)."""
         t = as_time(t, state.q)
-        found = self._downhill(t, state.q, args)
-        return self._acceleration(t, state, found), found.multipliers
+        downhill = self.loss.downhill(t, state.q, args)
+        return self._acceleration(t, state, downhill), downhill.found["multipliers"]
 
     def rates(self, t: Any, state: State, args: Stimulus) -> Rates:
         t = as_time(t, state.q)
-        found = self._downhill(t, state.q, args)
+        downhill = self.loss.downhill(t, state.q, args)
         friction = self.dissipation.rate(t) * cast(self.mass_W, t) * tree_dot(state.v, state.v)
-        power = self._explicit_rate(t, state.q, found, args) - friction
-        return Rates(State(state.v, self._acceleration(t, state, found)), power)
+        power = self.loss.explicit_rate(t, state.q, downhill, args) - friction
+        return Rates(State(state.v, self._acceleration(t, state, downhill)), power)
 
     def observables(self, t: Any, state: State, args: Stimulus) -> dict[str, PyTree]:
         t = as_time(t, state.q)
-        found = self._downhill(t, state.q, args)
-        weights = {"q": state.q, "v": state.v, "a": self._acceleration(t, state, found)}
-        return weights | {"x": found.x, "multipliers": found.multipliers}
+        downhill = self.loss.downhill(t, state.q, args)
+        weights = {"q": state.q, "v": state.v, "a": self._acceleration(t, state, downhill)}
+        return weights | downhill.found
 
     @compiled
     def energy(self, t: Any, state: State, args: Any = None) -> Array:
         """½ m_W |Ẇ|² + V."""
         t = as_time(t, state.q)
-        return cast(self.mass_W, t) * tree_dot(state.v, state.v) / 2 + self._loss(t, state.q, args)
+        return cast(self.mass_W, t) * tree_dot(state.v, state.v) / 2 + self.loss(t, state.q, args)
 
     def reading(self, t: Any, state: State, args: Any = None) -> EnergyReading:
         moving = cast(self.mass_W, as_time(t, state.q)) * tree_dot(state.v, state.v)
@@ -216,6 +190,6 @@ class DampedDescent(AbstractDescent):
     def description(self) -> dict[str, str]:
         return {"equation": "damped descent (13)", "multipliers": "one adjoint sweep, (17)"}
 
-    def _acceleration(self, t: Array, state: State, found: _Downhill) -> PyTree:
+    def _acceleration(self, t: Array, state: State, downhill: Downhill) -> PyTree:
         drag = tree_scale(-self.dissipation.rate(t), state.v)
-        return tree_add(drag, tree_scale(1 / cast(self.mass_W, t), found.force))
+        return tree_add(drag, tree_scale(1 / cast(self.mass_W, t), downhill.force))
