@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import dtype_of, time_derivative, tree_dot, tree_scale
-from lagrangian_learning._checks import instance, module_named, real_result, reals
+from lagrangian_learning._arrays import all_finite, dtype_of, time_derivative, tree_dot, tree_scale
+from lagrangian_learning._checks import about, instance, module_named, real_result, reals, require
 from lagrangian_learning.mechanics.state import matches
 from lagrangian_learning.networks import AbstractNetwork
 
@@ -118,6 +118,7 @@ class FunctionLoss(AbstractLoss):
         W = reals(W, "W", "a pytree of real floating arrays")
         if not jax.tree.leaves(W):
             raise ValueError("W has no arrays: give the weights that the loss takes.")
+        W = require(W, all_finite(W), "W contains NaN or inf: give finite weights.")
         if len({leaf.dtype for leaf in jax.tree.leaves(W)}) > 1:
             raise ValueError("the weights of a run must have one floating dtype: convert them to one.")
         return W
@@ -146,9 +147,11 @@ def as_loss(loss: Any) -> AbstractLoss:
     return FunctionLoss(loss)
 
 
-def velocities_like(W: PyTree, v: PyTree, name: str) -> PyTree:
+def velocities_like(loss: AbstractLoss, W: PyTree, v: PyTree, name: str) -> PyTree:
     """Velocities or momenta, which must look like the weights, in their dtype; zero when None."""
     if v is None:
         return jax.tree.map(jnp.zeros_like, W)
+    with about(name):
+        v = loss.check_weights(v)
     matches(v, W, name, "give one entry a weight", "W")
-    return jax.tree.map(lambda leaf, weight: leaf.astype(weight.dtype), reals(v, name), W)
+    return jax.tree.map(lambda leaf, weight: leaf.astype(weight.dtype), v, W)

@@ -79,7 +79,8 @@ def optimizer(
             "a kinetic energy has its own mass, and its friction is dissipation=ll.ExponentialDissipation(theta): "
             "leave gamma and theta out."
         )
-    return _any_energy(as_kinetic(kinetic), Damping(dissipation or ExponentialDissipation(1.0), factor), step)
+    damping = Damping(ExponentialDissipation(1.0) if dissipation is None else dissipation, factor)
+    return _any_energy(as_kinetic(kinetic), damping, step)
 
 
 def _heavy_ball(gamma: Any, theta: Any, step: Any) -> optax.GradientTransformation:

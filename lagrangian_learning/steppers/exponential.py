@@ -15,7 +15,7 @@ from lagrangian_learning._arrays import as_time, matmul, tree_add
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.linear_part import AbstractLinearPart, AbstractPropagator, Weights, rest_moments
 
-from .terms import forward_only, nonlinear, propagator_over, split
+from .terms import forward_only, nonlinear, optional_part, propagator_over, split
 
 
 def polynomial_profile(
@@ -176,7 +176,7 @@ class ExponentialMidpoint(AbstractExponentialRungeKutta):
     The error estimate is what a parabola through N₀, N½ and the slope at the end of the step would change.
     """
 
-    linear_part: AbstractLinearPart | None = None
+    linear_part: AbstractLinearPart | None = eqx.field(converter=optional_part, default=None)
     nodes: ClassVar[tuple[float, ...]] = (0.5,)
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar = ExponentialInterpolation
@@ -252,7 +252,7 @@ class ExponentialRK4(AbstractExponentialRungeKutta):
     step would change in place of that of stage five, which is all that Ẇ depends on when ϑh is large.
     """
 
-    linear_part: AbstractLinearPart | None = None
+    linear_part: AbstractLinearPart | None = eqx.field(converter=optional_part, default=None)
     nodes: ClassVar[tuple[float, ...]] = _NODES
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar = ExponentialInterpolation

@@ -11,7 +11,7 @@ from lagrangian_learning._checks import flag
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.linear_part import AbstractLinearPart
 
-from .terms import forward_only, propagator_over, split
+from .terms import forward_only, optional_part, propagator_over, split
 
 
 class KickDrift(diffrax.AbstractSolver):
@@ -30,7 +30,7 @@ class KickDrift(diffrax.AbstractSolver):
     Raises ValueError for a law that is not of damped motion.
     """
 
-    linear_part: AbstractLinearPart | None = None
+    linear_part: AbstractLinearPart | None = eqx.field(converter=optional_part, default=None)
     symmetric: bool = eqx.field(static=True, default=False, converter=lambda value: flag(value, "symmetric"))
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation

@@ -1,11 +1,14 @@
 """What a stepper finds in the terms that Diffrax hands to it: the law, and the linear part that it takes out."""
 
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from lagrangian_learning._arrays import as_time, tree_sub
+from lagrangian_learning._checks import instance
 from lagrangian_learning._types import Terms, Time
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.mechanics.linear_part import AbstractLinearPart, AbstractPropagator
@@ -46,6 +49,12 @@ def split(terms: Terms, given: AbstractLinearPart | None, stepper: str) -> tuple
             f"({law.description.get('equation', type(law).__name__)}): use a Diffrax stepper such as diffrax.Tsit5()."
         )
     return part, terms if integrated is law else with_law(terms, integrated)
+
+
+def optional_part(given: Any) -> AbstractLinearPart | None:
+    """The linear part that a stepper is given, or None; ValueError otherwise."""
+    kind = "a linear part such as ll.mechanics.DampedMotion(dissipation), or None to ask the law"
+    return given if given is None else instance(given, "linear_part", AbstractLinearPart, kind)
 
 
 def propagator_over(part: AbstractLinearPart, t0: Time, t1: Time, y: PyTree) -> AbstractPropagator:

@@ -34,6 +34,7 @@ def learning() -> list[Case]:
             (action.law(), weights.optional()),
             (ll.GradientFlow(net), thing.optional()),
             (ll.DampedDescent(net), weights.optional()),
+            (ll.Descent(net), weights.optional()),
             (diffusion, thing.optional()),
         )
     ]
@@ -60,6 +61,19 @@ def learning() -> list[Case]:
         ),
         Case("GradientFlow", ll.GradientFlow, right, {**learner, "gamma": positive}),
         Case("DampedDescent", ll.DampedDescent, right, {**learner, "mass_W": positive, "dissipation": thing}),
+        Case(
+            "Descent",
+            ll.Descent,
+            {"loss": net},
+            {
+                "loss": function,
+                "kinetic": function.optional(),
+                "dissipation": thing.optional(),
+                "factor": nonnegative.also("function").optional(),
+            },
+        ),
+        Case("NetworkLoss", ll.NetworkLoss, right, learner),
+        Case("FunctionLoss", ll.learning.FunctionLoss, {}, {"fn": function}),
         Case(
             "BackpropDiffusion",
             ll.BackpropDiffusion,
@@ -103,7 +117,18 @@ def learning() -> list[Case]:
             "optimizer",
             optimised,
             {"gamma": 1.0},
-            {"gamma": positive, "theta": positive.also("inf"), "step": positive.also("function")},
+            {"gamma": positive, "theta": positive.also("inf").optional(), "step": positive.also("function")},
+        ),
+        Case(
+            "optimizer of a kinetic energy",
+            optimised,
+            {"kinetic": ll.Quadratic()},
+            {
+                "kinetic": thing,
+                "dissipation": thing.optional(),
+                "factor": nonnegative.also("function").optional(),
+                "step": positive.also("function"),
+            },
         ),
     ]
 

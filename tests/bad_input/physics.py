@@ -84,6 +84,17 @@ def mechanics() -> list[Case]:
                 "thetas": array(2).but("negative"),
             },
         ),
+        Case("Bregman", ll.Bregman, {}, dict.fromkeys(("order", "scale", "t0"), positive)),
+        Case("Quadratic", ll.Quadratic, {}, {"mass": positive.also("dict")}),
+        Case("Quartic", ll.Quartic, {}, {"mass": positive, "beta": nonnegative}),
+        Case("Relativistic", ll.Relativistic, {}, {"mass": nonnegative, "speed": positive.also("inf"), "over": thing}),
+        Case("DualMap", ll.DualMap, {}, {"fn": function}),
+        Case("Kinetic", ll.Kinetic, {}, {"fn": function}),
+        Case("KickDrift", ll.KickDrift, {}, {"linear_part": thing.optional(), "symmetric": thing}),
+        *(
+            Case(kind.__name__, kind, {}, {"linear_part": thing.optional()})
+            for kind in (ll.ExponentialMidpoint, ll.ExponentialRK4)
+        ),
         Case("ScheduledDissipation", ll.ScheduledDissipation, {}, {"log_weight_fn": function}),
         Case(
             "Lagrangian",

@@ -80,8 +80,8 @@ class Descent(AbstractLaw, AbstractEnergyPart):
         t0 = self._started(time(t0, "t0", W))
         self.loss.check_args(t0, W, args)
         if v is None:
-            return Phase(W, velocities_like(W, p, "p"))
-        return Phase(W, self.kinetic.momentum(velocities_like(W, v, "v")))
+            return Phase(W, velocities_like(self.loss, W, p, "p"))
+        return Phase(W, self.kinetic.momentum(velocities_like(self.loss, W, v, "v")))
 
     def check(self, ts: Array, state: Phase, args: PyTree) -> Phase:
         if not isinstance(state, Phase):

@@ -20,7 +20,7 @@ from lagrangian_learning._arrays import (
     tree_sub,
     tree_zeros,
 )
-from lagrangian_learning._checks import function, module_named, real_result
+from lagrangian_learning._checks import function, module_named, real_result, require
 
 from .kinetic import AbstractKinetic
 
@@ -37,7 +37,8 @@ class Kinetic(AbstractKinetic):
         fn: K, a twice differentiable, strictly convex function or Equinox module of a pytree like the coordinates, with
             K_v(0) = 0.
 
-    Raises a run-time error of Equinox where Newton's method does not converge.
+    Raises an error (ValueError for known values, a run-time error of Equinox for traced ones) where Newton's method
+    does not converge.
     """
 
     fn: Callable[[PyTree], Array] = eqx.field(converter=module_named("fn", _MEANING))
@@ -69,7 +70,8 @@ class DualMap(AbstractKinetic):
             Momenta of given velocities, which only a start that moves needs, are found by Newton's method: fn must be
             twice differentiable and strictly convex then.
 
-    Raises a run-time error of Equinox where Newton's method does not converge.
+    Raises an error (ValueError for known values, a run-time error of Equinox for traced ones) where Newton's method
+    does not converge.
     """
 
     fn: Callable[[PyTree], Array] = eqx.field(converter=module_named("fn", _MEANING))
@@ -107,23 +109,31 @@ def _number(fn: Callable[[PyTree], Array], tree: PyTree) -> Array:
     return value
 
 
-@eqx.filter_custom_jvp
 def _inverse_gradient(fn: Callable[[PyTree], Array], target: PyTree) -> PyTree:
     """z with ∇fn(z) = target, from 0, where both vanish."""
+    z = _solved(fn, target)
+    # Of momenta that are NaN nothing can be found: a run says so by its own result code.
+    return require(z, all_finite(z) | ~all_finite(target), _NOT_FOUND)
+
+
+_NOT_FOUND = (
+    "Newton's method found no velocity of this kinetic energy: it must be convex, smooth and at rest in 0. Give the "
+    "velocity in closed form, as a subclass of ll.AbstractKinetic."
+)
+
+
+@eqx.filter_custom_jvp
+def _solved(fn: Callable[[PyTree], Array], target: PyTree) -> PyTree:
+    """The same, NaN where it is not found."""
     z, found = _minimised(lambda z: _number(fn, z) - tree_dot(target, z), tree_zeros(target))
-    return eqx.error_if(
-        z,
-        ~found,
-        "Newton's method found no velocity of this kinetic energy: it must be convex, smooth and at rest in 0. Give "
-        "the velocity in closed form, as a subclass of ll.AbstractKinetic.",
-    )
+    return jax.tree.map(lambda leaf: jnp.where(found, leaf, jnp.nan), z)
 
 
-@_inverse_gradient.def_jvp
-def _inverse_gradient_jvp(primals: tuple, tangents: tuple) -> tuple[PyTree, PyTree]:
+@_solved.def_jvp
+def _solved_jvp(primals: tuple, tangents: tuple) -> tuple[PyTree, PyTree]:
     """H dz = d(target − ∇fn) of the solution, whatever way led to it."""
     fn, target = primals
-    z = _inverse_gradient(fn, target)
+    z = _solved(fn, target)
 
     def left(fn: Callable[[PyTree], Array], target: PyTree) -> PyTree:
         return tree_sub(target, jax.grad(lambda z: _number(fn, z))(z))

@@ -6,13 +6,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._checks import positive
+from lagrangian_learning._checks import kind_of, positive
 
 from .kinetic import AbstractKinetic, check_prefix, map_masses
 
 
 def positive_masses(value: Any) -> PyTree:
     """m > 0, one number or a pytree of them."""
+    if not jax.tree.leaves(value):
+        raise ValueError(f"mass must be one number, or a pytree of them, got {kind_of(value)}.")
     return jax.tree.map(lambda mass: positive(mass, "mass", "it is the mass of every coordinate."), value)
 
 
