@@ -1,7 +1,8 @@
-"""SIGTERM as an exception, so that what is kept can be named before the process ends."""
+"""SIGTERM as an exception, so that what is kept can be named before the process ends; and none of its kind lost."""
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -27,3 +28,27 @@ def terminations_raised() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+_AGAIN = 0.05  # seconds: by then the finaliser has returned
+
+
+@contextlib.contextmanager
+def none_lost() -> Iterator[None]:
+    """Inside the block a Ctrl-C or SIGTERM that arrives in a finaliser is raised again: Python only prints it there."""
+    before = sys.unraisablehook
+
+    def lost(unraisable: Any) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt | Terminated):
+            before(unraisable)
+            return
+        number = signal.SIGTERM if issubclass(unraisable.exc_type, Terminated) else signal.SIGINT
+        again = threading.Timer(_AGAIN, signal.pthread_kill, (threading.main_thread().ident, number))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = lost
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

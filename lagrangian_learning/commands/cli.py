@@ -183,10 +183,10 @@ def versions() -> str:
 
 def guarded(work: Callable[[], Any]) -> None:
     """Does the work of a command; Ctrl-C and SIGTERM end it in one line."""
-    from lagrangian_learning._interrupts import Terminated, terminations_raised
+    from lagrangian_learning._interrupts import Terminated, none_lost, terminations_raised
 
     try:
-        with terminations_raised():
+        with terminations_raised(), none_lost():
             work()
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"\n{NAME}: stopped; what it named as written is complete, nothing else is kept.", file=sys.stderr)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lagrangian_learning._interrupts import Terminated
+from lagrangian_learning._interrupts import Terminated, none_lost, terminations_raised
 from lagrangian_learning.commands import cli, output, waves, xor
 from lagrangian_learning.commands.digits import command as digits
 from lagrangian_learning.commands.speech import command as speech
@@ -189,10 +189,29 @@ def test_a_command_that_is_stopped_ends_in_one_line(monkeypatch, capsys, tmp_pat
     )
 
 
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_a_signal_that_arrives_in_a_finaliser_is_not_lost(number, kind):
+    class Finalised:
+        def __del__(self):
+            signal.raise_signal(number)
+
+    def waits():
+        made = Finalised()
+        del made
+        time.sleep(10)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(kind), terminations_raised(), none_lost():
+            waits()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_process_in_one_line(number, code, tmp_path):
-    call = [sys.executable, "-u", "-m", "lagrangian_learning", "simulate", "xor", "--duration", "1e4"]
+    call = [sys.executable, "-u", "-m", "lagrangian_learning", "simulate", "xor", "--duration", "1e6"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     # A shell starts what runs in the background with SIGINT ignored, and children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -213,7 +232,7 @@ def test_a_signal_ends_a_process_in_one_line(number, code, tmp_path):
 
 
 def _stopped_by(process, number):
-    """What a process says that is asked to stop, and asked again: Python loses an exception inside a finaliser."""
+    """What a process says that is asked to stop, and asked again: C code of others may swallow an exception too."""
     for _ in range(5):
         process.send_signal(number)
         with contextlib.suppress(subprocess.TimeoutExpired):
