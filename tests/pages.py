@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README, GUIDE, BATCHES = ROOT / "README.md", DOCS / "guide.md", DOCS / "batches.md"
-GUIDES = ("quickstart", "mechanics", "choosing", "data", "plotting", "troubleshooting")
+GUIDES = ("quickstart", "mechanics", "choosing", "data", "optimizers", "plotting", "troubleshooting")
 """Pages by task, each one program that asserts its claims."""
 
 
