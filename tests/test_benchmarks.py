@@ -30,6 +30,7 @@ SCRIPTS = {
     "one_run": {"runs", "flows", "evaluations", "calls", "compiling"},
     "gradients": {"rows", "growth", "memory", "compiling", "recording", "lanes"},
     "digits": {"seeds", "evaluation"},
+    "optimizers": {"tasks"},
     "xor_ensemble": {"rows", "others", "not_timed"},
     "scale": {"hardware", "points"},
     "scale_compiled": {"rows"},

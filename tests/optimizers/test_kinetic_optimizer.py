@@ -231,3 +231,31 @@ def test_gradients_that_are_not_like_their_parameters_are_refused():
     state = transformation.init({"a": jnp.ones(3)})
     with pytest.raises(ValueError, match=r"updates\['a'\] is an array float64\[2\]"):
         transformation.update({"a": jnp.ones(2)}, state)
+
+
+def test_models_of_flax_learn(key):
+    """Where Flax is installed: a relativistic step a module, on the parameters as Flax holds them."""
+    linen = pytest.importorskip("flax.linen")
+    module = linen.Sequential([linen.Dense(4), jnp.tanh, linen.Dense(1)])
+    inputs = jax.random.normal(key, (32, 2), jnp.float32)
+    targets = inputs[:, :1] * inputs[:, 1:]
+    with jax.numpy_dtype_promotion("standard"):
+        params = module.init(key, inputs)
+        transformation = ll.optimizer(kinetic=ll.Relativistic(0.5, 0.1, "layer"), step=0.5)
+
+        def error(params):
+            return jnp.mean((module.apply(params, inputs) - targets) ** 2)
+
+        @jax.jit
+        def step(params, state):
+            updates, state = transformation.update(jax.grad(error)(params), state, params)
+            return optax.apply_updates(params, updates), state
+
+        state, before, last = transformation.init(params), error(params), params
+        for _ in range(200):
+            last = params
+            params, state = step(params, state)
+        assert error(params) < before / 2
+        for layer in ("layers_0", "layers_2"):
+            moved = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), params["params"][layer], last["params"][layer])
+            assert np.sqrt(sum(jax.tree.leaves(moved))) <= 0.5 * 0.1
