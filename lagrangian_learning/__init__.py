@@ -29,6 +29,7 @@ from .learning import (
     CrossEntropy as CrossEntropy,
     DampedDescent as DampedDescent,
     GradientFlow as GradientFlow,
+    PredictiveCoding as PredictiveCoding,
     SquaredError as SquaredError,
     Term as Term,
     WeightDecay as WeightDecay,

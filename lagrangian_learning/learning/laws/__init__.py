@@ -11,4 +11,6 @@ from .backprop_diffusion import (
 from .finite_speed import FiniteSpeedDynamics as FiniteSpeedDynamics
 from .full import FullDynamics as FullDynamics
 from .limits import DampedDescent as DampedDescent, GradientFlow as GradientFlow
+from .predictive_coding import PredictiveCoding as PredictiveCoding
 from .reduced import ReducedDerivedDynamics as ReducedDerivedDynamics, ReducedDynamics as ReducedDynamics
+from .soft import SoftDynamics as SoftDynamics

@@ -16,3 +16,4 @@ from .network_solver import (
     FiniteSpeedMultipliers as FiniteSpeedMultipliers,
     NetworkStructure as NetworkStructure,
 )
+from .stationary_errors import StationaryErrors as StationaryErrors
