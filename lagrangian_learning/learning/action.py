@@ -103,7 +103,8 @@ class CognitiveAction(AbstractAction):
         """
         one_of(coordinates, "coordinates", (None, "reduced", "full"))
         if self.stiffness is not None:
-            return SoftDynamics(self, soft_solver(self, coordinates, multiplier_solver))
+            solver = soft_solver(self, coordinates, multiplier_solver)
+            return SoftDynamics(self, solver)  # pyright: ignore[reportCallIssue]
         sweeps = self.network.feedforward and self.speed is None
         if coordinates == "reduced" and not sweeps:
             raise ValueError(

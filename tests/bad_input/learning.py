@@ -34,6 +34,8 @@ def learning() -> list[Case]:
             (action.law(), weights.optional()),
             (ll.GradientFlow(net), thing.optional()),
             (ll.DampedDescent(net), weights.optional()),
+            (ll.PredictiveCoding(net, gamma_x=0.3, stiffness=10.0), thing.optional()),
+            (ll.CognitiveAction(net, stiffness=10.0).law(), weights.optional()),
             (diffusion, thing.optional()),
         )
     ]
@@ -53,12 +55,19 @@ def learning() -> list[Case]:
                 "dissipation": thing,
                 "terms": thing.also("empty"),
                 "speed": positive.optional(),
+                "stiffness": positive.optional(),
             },
         ),
         Case(
             "CognitiveAction.law", action.law, {}, dict.fromkeys(("coordinates", "multiplier_solver"), thing.optional())
         ),
         Case("GradientFlow", ll.GradientFlow, right, {**learner, "gamma": positive}),
+        Case(
+            "PredictiveCoding",
+            ll.PredictiveCoding,
+            {**right, "stiffness": 10.0},
+            {**learner, "gamma": positive, "gamma_x": nonnegative.optional(), "stiffness": positive},
+        ),
         Case("DampedDescent", ll.DampedDescent, right, {**learner, "mass_W": positive, "dissipation": thing}),
         Case(
             "BackpropDiffusion",

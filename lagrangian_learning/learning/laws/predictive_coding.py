@@ -22,14 +22,15 @@ from lagrangian_learning._arrays import (
 from lagrangian_learning._checks import about, instance, nonnegative, one_of, time
 from lagrangian_learning.learning.checks import check_constants, check_state, check_stimulus, without_velocities
 from lagrangian_learning.learning.delta_errors import descent_force, potential_gradient
-from lagrangian_learning.learning.multipliers import ConjugateGradients, StationaryErrors
+from lagrangian_learning.learning.multipliers import ConjugateGradients
+from lagrangian_learning.learning.multipliers.stationary_errors import StationaryErrors
 from lagrangian_learning.learning.potential import AbstractPotential, SquaredError, as_potential
 from lagrangian_learning.mechanics import AbstractEnergyPart, AbstractLaw, EnergyReading, Rates, State, compiled
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
 from .limits import friction
-from .soft import STARTS, check_feedforward, positive_stiffness
+from .soft import STARTS, check_feedforward, finite_errors, positive_stiffness
 
 
 def _neuron_friction(value: Any) -> Array | None:
@@ -102,7 +103,7 @@ class PredictiveCoding(AbstractLaw, AbstractEnergyPart):
         self._check_stimulus(t0, args)
         assert args is not None
         if self.gamma_x is not None:
-            delta = self._followed(t0, W, args)
+            delta = finite_errors(self._followed(t0, W, args))
             return State(W, None, multipliers=tree_zeros(delta) if start == "constraint" else delta)
         if start == "constraint":
             raise ValueError("neurons at rest, gamma_x = 0, have no start of their own: leave start out.")

@@ -1,6 +1,5 @@
 """Soft constraints: −½ κ |G|² in the action in place of G = 0, integrated in the coordinates (κG, W)."""
 
-import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import as_time, cast, tree_add, tree_dot, tree_scale, tree_zeros
+from lagrangian_learning._arrays import all_finite, as_time, cast, tree_dot, tree_scale, tree_zeros
 from lagrangian_learning._checks import about, one_of, positive, require, time
 from lagrangian_learning.learning.abstract_action import AbstractAction
 from lagrangian_learning.learning.checks import check_constants, check_state, checked_velocities
@@ -26,13 +25,12 @@ from lagrangian_learning.mechanics import (
     State,
     total_derivative,
 )
-from lagrangian_learning.mechanics.energy import energy_reading, power
+from lagrangian_learning.mechanics.energy import energy_reading
 from lagrangian_learning.mechanics.method import compiled
 from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
 from .action_law import AbstractActionLaw, full_aliases
-from .full import AbstractFullDynamics
 from .reduced import ReducedDerivedDynamics, ReducedDynamics
 
 STARTS = ("multipliers", "constraint")
@@ -62,7 +60,7 @@ def check_soft(action: AbstractAction) -> None:
     check_feedforward(action.network)
     if action.speed is not None:
         raise ValueError(
-            "stiffness and speed exclude each other: κ makes the constraints (4) soft, and c delays them. Leave one out."
+            "stiffness and speed exclude each other: κ makes the constraints (4) soft, c delays them. Leave one out."
         )
     if action.order == 2:
         raise ValueError("stiffness needs an action of first order: leave terms of order 2 out, or the stiffness.")
@@ -81,6 +79,12 @@ def soft_solver(action: AbstractAction, coordinates: Any, solver: Any) -> Abstra
     if solver is not None:
         return solver
     return DiagonalMasses() if action.plain_inertia else DenseSaddlePoint()
+
+
+def finite_errors(delta: PyTree) -> PyTree:
+    """δ of a start, if it is finite; an error otherwise."""
+    remedy = "q, v or the signals make multipliers that are NaN or inf: give finite data of ordinary size."
+    return require(delta, all_finite(delta), remedy)
 
 
 def _with_mass(value: PyTree, action: AbstractAction) -> PyTree:
@@ -108,11 +112,11 @@ class _Reaction(eqx.Module):
 
     def __call__(self, t: Array, q: PyTree, v: PyTree, stimulus: Stimulus) -> PyTree:
         u = stimulus.input(t)
-        pull_back = jax.vjp(lambda at: self.network.constraint(*at, u), q)[1]
-        return tree_scale(-1, pull_back(self.delta)[0])
+        pull_back = jax.vjp(lambda x, W: self.network.constraint(x, W, u), *q)[1]
+        return tree_scale(-1, pull_back(self.delta))
 
 
-class SoftEquations(AbstractFullDynamics):
+class SoftEquations(AbstractEulerLagrange):
     """(1/ϖ) δA/δq − G_qᵀδ = 0 on q = (x, W), without constraints, at a given δ = κG.
 
     action: of hard constraints.  delta: δ, like x.
@@ -125,12 +129,20 @@ class SoftEquations(AbstractFullDynamics):
     damps_drift: bool = eqx.field(static=True, default=False)
 
     @property
+    def lagrangian(self) -> Lagrangian:
+        return self.action.lagrangian
+
+    @property
     def constraint(self) -> None:
         return None
 
     @property
     def forces(self) -> _Reaction:
         return _Reaction(self.action.network, self.delta)
+
+    @property
+    def structure(self) -> NetworkStructure:
+        return self.action.structure
 
 
 class _Found(NamedTuple):
@@ -196,7 +208,7 @@ class SoftDynamics(AbstractActionLaw, AbstractEnergyPart):
         t0, W_dot = time(t0, "t0", W), checked_velocities(self.network, W, v)
         self.check_stimulus(t0, args)
         assert args is not None
-        delta = _hard_multipliers(self.action, t0, State(W, W_dot), args)
+        delta = finite_errors(_hard_multipliers(self.action, t0, State(W, W_dot), args))
         delta = tree_zeros(delta) if start == "constraint" else delta
         return State((delta, W), (tree_zeros(delta), W_dot))
 
@@ -249,17 +261,18 @@ class SoftDynamics(AbstractActionLaw, AbstractEnergyPart):
         return full_aliases()
 
     def _evaluate(self, t: Array, state: State, stimulus: Stimulus) -> _Found:
-        full, (delta, delta_dot), kappa = self.full_state(t, state, stimulus), (state.q[0], state.v[0]), self._stiffness(t)
-        equations = SoftEquations(_hardened(self.action), self.multiplier_solver, delta)
+        full, delta, kappa = self.full_state(t, state, stimulus), state.q[0], self._stiffness(t)
+        equations = SoftEquations(_hardened(self.action), self.multiplier_solver, delta)  # pyright: ignore[reportCallIssue]
         found = equations.rates(t, State(full.q, full.v), stimulus)
         top = found.state.v
 
         def constraint(s: Array, jet: tuple[PyTree, ...]) -> PyTree:
-            return self.network.constraint(*jet[0], stimulus.input(s))
+            x, W = jet[0]
+            return self.network.constraint(x, W, stimulus.input(s))
 
         delta_ddot = tree_scale(kappa, total_derivative(constraint, 2)(t, (full.q, full.v, top)))
         assert found.power is not None
-        return _Found(full, top, delta_ddot, found.power + tree_dot(delta, delta_dot) / kappa)
+        return _Found(full, top, delta_ddot, found.power + tree_dot(delta, state.v[0]) / kappa)
 
     def _stiffness(self, t: Array) -> Array:
         return cast(self.action.stiffness, t)

@@ -16,4 +16,3 @@ from .network_solver import (
     FiniteSpeedMultipliers as FiniteSpeedMultipliers,
     NetworkStructure as NetworkStructure,
 )
-from .stationary_errors import StationaryErrors as StationaryErrors
