@@ -58,8 +58,10 @@ class PredictiveCoding(AbstractLaw, AbstractEnergyPart):
 
     x is found from δ by a forward sweep, x_l = σ(W x_{l−1}) + δ_l/κ, in which no digits of δ are lost as κ grows. The
     state is a `State` of q = W and, where neurons relax, multipliers δ. Their fastest rates are those of
-    (κ/γ_x) G_ξ G_ξᵀ: explicit steppers are limited by them, implicit ones such as `diffrax.Kvaerno5()` take no more
-    steps as κ grows, and factorise a matrix of all neurons and weights. At rest nothing is stiff.
+    (κ/γ_x) G_ξ G_ξᵀ: explicit steppers are limited by them, implicit ones take no more steps as κ grows, and factorise
+    a matrix of all neurons and weights. Give those Newton's method, with tolerances above κ eps: the default of
+    `diffrax.Kvaerno5(root_finder=optimistix.Newton(rtol=1e-5, atol=1e-6))` holds one Jacobian and shortens steps. At
+    rest nothing is stiff.
 
     Arguments:
         network: a feedforward network.
