@@ -79,7 +79,7 @@ def at_rest(depth: int, kappas: np.ndarray, seed: int) -> dict[str, Any]:
         "kappa": kappas,
         "error": errors,
         "cosine": cosines,
-        "slope": slope(kappas[stiff], np.array(errors)[stiff]),
+        "slope": slope(kappas[stiff].tolist(), np.array(errors)[stiff].tolist()),
     }
 
 
@@ -98,7 +98,7 @@ def soft_weights(sizes: tuple[int, ...], kappas: np.ndarray, seed: int, *, movin
 
     exact = weights(None)
     errors = [_furthest(weights(float(kappa)), exact) for kappa in kappas]
-    return {"sizes": sizes, "moving": moving, "kappa": kappas, "error": errors, "slope": slope(kappas, errors)}
+    return {"sizes": sizes, "moving": moving, "kappa": kappas, "error": errors, "slope": slope(kappas.tolist(), errors)}
 
 
 def _furthest(found: PyTree, exact: PyTree) -> float:

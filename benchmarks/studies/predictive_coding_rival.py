@@ -19,10 +19,10 @@ def gradients(
     Hidden neurons have the precision κ, outputs the precision 1 at clamped targets; inputs are clamped.
     Raises ModuleNotFoundError where FabricPC is not installed.
     """
-    from fabricpc.core import activations, energy, inference, learning, topology, types
-    from fabricpc.graph_assembly import graph_construction
-    from fabricpc.graph_initialization import params_initializer, state_initializer
-    from fabricpc.nodes import identity, linear
+    from fabricpc.core import activations, energy, inference, learning, topology, types  # pyright: ignore[reportMissingImports]
+    from fabricpc.graph_assembly import graph_construction  # pyright: ignore[reportMissingImports]
+    from fabricpc.graph_initialization import params_initializer, state_initializer  # pyright: ignore[reportMissingImports]
+    from fabricpc.nodes import identity, linear  # pyright: ignore[reportMissingImports]
 
     source = identity.IdentityNode(shape=(network.sizes[0],), name="x0")
     nodes: list[Any] = [source]

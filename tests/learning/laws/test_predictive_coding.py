@@ -224,6 +224,36 @@ def test_single_precision_keeps_four_digits_of_the_weight_force(gamma_x):
     np.testing.assert_allclose(flat(found), flat(exact), rtol=1e-4, atol=1e-4 * np.max(np.abs(flat(exact))) / 100)
 
 
+@pytest.mark.parametrize("kappa", [1.0, 10.0])
+def test_rounding_does_not_pass_for_divergence(kappa):
+    """Where δ is small beside the terms that make it, single precision reaches it to their rounding alone."""
+    W = SMALL.init(jax.random.key(0), jnp.float32)
+    stimulus = ll.Stimulus(ll.Sinusoids(jnp.array([1.0, 1.7], jnp.float32)), jnp.array([0.4], jnp.float32))
+    law = ll.PredictiveCoding(SMALL, stiffness=jnp.asarray(kappa, jnp.float32))
+    run = jax.jit(jax.vmap(lambda t: law.velocities(t, ll.State(W, None), stimulus)[1]))
+    assert np.all(np.isfinite(flat(run(jnp.linspace(0, 1, 51, dtype=jnp.float32)))))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_a_loss_that_is_nearly_zero_has_errors_that_are(dtype):
+    W, u = SMALL.init(jax.random.key(0), dtype), jnp.array([0.5, -0.3], dtype)
+    output = SMALL.forward(W, u)[-1]
+    gaps = jnp.concatenate([jnp.zeros(1, dtype), output * 8 * jnp.finfo(dtype).eps, output * 1e-4])
+    law = ll.PredictiveCoding(SMALL, stiffness=jnp.asarray(10.0, dtype))
+    run = jax.vmap(lambda gap: law.velocities(0.0, ll.State(W, None), ll.Stimulus(u, output + gap))[1][-1])
+    found = np.ravel(run(gaps))
+    assert found[0] == 0
+    assert np.all(np.abs(found) <= np.abs(np.asarray(gaps)) + 8 * jnp.finfo(dtype).eps)
+    assert 0.5 < found[2] / gaps[2] < 1
+
+
+def test_neurons_that_no_minimum_holds_are_nan():
+    """κ far below |V_xx| on a steep potential, where Newton's method has nothing to find."""
+    steep = ll.PredictiveCoding(DEEP, lambda x, y: -1e3 * jnp.sum((x - y) ** 2), stiffness=1e-2)
+    state, stimulus = at(steep)
+    assert np.all(np.isnan(flat(steep.velocities(TIME, state, stimulus)[1])))
+
+
 def test_derivatives_at_rest_are_implicit():
     """By κ and by W, forward and reverse, against differences; and lanes of κ are those alone."""
     stimulus = stimulus_of(SMALL)
