@@ -120,7 +120,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("kind", mostly_slow(NETWORKS, "deep", "batched", "digraph"))
+@pytest.mark.parametrize("kind", mostly_slow(NETWORKS, "deep", "batched"))
 def test_at_rest_the_weight_force_is_that_of_backpropagation_up_to_one_over_stiffness(kind):
     network = NETWORKS[kind]
     kappas = 10.0 ** np.arange(3, 9)
