@@ -31,6 +31,7 @@ from .learning import (
     Descent as Descent,
     GradientFlow as GradientFlow,
     NetworkLoss as NetworkLoss,
+    PredictiveCoding as PredictiveCoding,
     SquaredError as SquaredError,
     Term as Term,
     WeightDecay as WeightDecay,

@@ -57,7 +57,7 @@ JUDGED = {*SCRIPTS, "stiffness"} - {name for name in ON_ACCELERATORS if not (RES
 CHOICES = {"digits_constants": digits.Constants(), "speech_constants": speech.Constants()}
 STUDIES = {
     "analog_yield", "identification", "learned_action", "learning_curves", "mechanics_by_gradient", "phase_diagram",
-    "robustness", "wave_limits",
+    "predictive_coding", "robustness", "wave_limits",
 }  # fmt: skip
 TUNED = {"tune_digits", "tune_drift", "tune_speech"}  # what commands wrote
 BASELINES = {"classical", "lorenz"}

@@ -17,8 +17,10 @@ from .laws import (
     FiniteSpeedDynamics as FiniteSpeedDynamics,
     FullDynamics as FullDynamics,
     GradientFlow as GradientFlow,
+    PredictiveCoding as PredictiveCoding,
     ReducedDerivedDynamics as ReducedDerivedDynamics,
     ReducedDynamics as ReducedDynamics,
+    SoftDynamics as SoftDynamics,
     growth_rate as growth_rate,
     layer_gains as layer_gains,
 )

@@ -16,7 +16,10 @@ from .potential import AbstractPotential, Term
 
 
 class AbstractAction(eqx.Module):
-    """∫ (½ m_x |ẋ|² + ½ m_W |Ẇ|² − V(x_out, y)) ϖ dt + ∫ F dt subject to G(t, x, W) = 0; see `CognitiveAction`."""
+    """∫ (½ m_x |ẋ|² + ½ m_W |Ẇ|² − V(x_out, y)) ϖ dt + ∫ F dt subject to G(t, x, W) = 0; see `CognitiveAction`.
+
+    With a stiffness κ the constraints are soft: −½ κ |G|² stands in the density in their place (docs/theory.md §10).
+    """
 
     network: eqx.AbstractVar[AbstractNetwork]
     potential: eqx.AbstractVar[AbstractPotential]
@@ -25,6 +28,7 @@ class AbstractAction(eqx.Module):
     dissipation: eqx.AbstractVar[AbstractDissipation]
     terms: eqx.AbstractVar[tuple[Term, ...]]
     speed: eqx.AbstractVar[Float[Array, "..."] | None]
+    stiffness: eqx.AbstractVar[Float[Array, "..."] | None]
 
     @property
     def order(self) -> int:
@@ -45,7 +49,10 @@ class AbstractAction(eqx.Module):
 
     @property
     def constraint(self) -> Holonomic | Vakonomic:
-        """G(t, (x, W), stimulus) = 0, (4); with a speed ẋ/c + G(t, (x, W), stimulus) = 0, (19)."""
+        """G(t, (x, W), stimulus) = 0, (4); with a speed ẋ/c + G(t, (x, W), stimulus) = 0, (19).
+
+        With a stiffness this G is what the density penalises, and need not vanish.
+        """
         neurons = _NetworkConstraint(self.network)
         return Holonomic(neurons) if self.speed is None else Vakonomic(_DelayedConstraint(neurons, self.speed))
 
@@ -60,10 +67,13 @@ class AbstractAction(eqx.Module):
         return self.constraint.derivatives(self.order)
 
     def inside(self, t: Array, jet: tuple[PyTree, ...], stimulus: Stimulus) -> Float[Array, ""]:
-        """½ m_x |ẋ|² + ½ m_W |Ẇ|² − V + weighted terms, on the jet ((x, W), (ẋ, Ẇ)[, (ẍ, Ẅ)])."""
-        (x, _), (x_dot, W_dot) = jet[:2]
+        """½ m_x |ẋ|² + ½ m_W |Ẇ|² − V [− ½ κ |G|²] + weighted terms, on the jet ((x, W), (ẋ, Ẇ)[, (ẍ, Ẅ)])."""
+        (x, W), (x_dot, W_dot) = jet[:2]
         kinetic = cast(self.mass_x, x) * tree_dot(x_dot, x_dot) + cast(self.mass_W, x) * tree_dot(W_dot, W_dot)
         value = kinetic / 2 - self.potential(self.network.output(x), stimulus.target(t))
+        if self.stiffness is not None:
+            gap = self.network.constraint(x, W, stimulus.input(t))
+            value = value - cast(self.stiffness, x) * tree_dot(gap, gap) / 2
         return sum((term(t, jet, stimulus) for term in self.terms if term.weighted), start=value)
 
     def outside(self, t: Array, jet: tuple[PyTree, ...], stimulus: Stimulus) -> Float[Array, ""]:

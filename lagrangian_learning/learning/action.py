@@ -14,8 +14,9 @@ from lagrangian_learning.networks import AbstractNetwork
 from lagrangian_learning.signals import Stimulus
 
 from .abstract_action import AbstractAction
-from .laws import FiniteSpeedDynamics, FullDynamics, ReducedDerivedDynamics, ReducedDynamics
+from .laws import FiniteSpeedDynamics, FullDynamics, ReducedDerivedDynamics, ReducedDynamics, SoftDynamics
 from .laws.backprop_diffusion import positive_speed
+from .laws.soft import check_soft, optional_stiffness, soft_solver
 from .multipliers import AbstractNetworkMultipliers, chosen_solver
 from .potential import AbstractPotential, SquaredError, Term, as_potential
 from .quadrature import integrate_samples
@@ -58,9 +59,12 @@ class CognitiveAction(AbstractAction):
         terms: further terms, see `Term` and `WeightDecay`.
         speed: None for neurons that answer at once, constraints (4); a number c > 0, in 1/time, for information that
             travels at a finite speed, constraints (19).
+        stiffness: None for the constraints G = 0; a number κ > 0, in units of V over x², for soft ones: −½ κ |G|² in
+            the density in their place (docs/theory.md §10). As κ → ∞ weights follow the hard constraints, up to 1/κ.
 
     `action.law()` gives the Euler–Lagrange equations (8)–(10); `action(path, stimulus)` the value of the action.
-    Raises ValueError for masses out of range.
+    Raises ValueError for masses out of range, and for a stiffness with a speed, with cycles, without mass of the
+    neurons, or with terms of order 2.
     """
 
     network: AbstractNetwork
@@ -70,15 +74,18 @@ class CognitiveAction(AbstractAction):
     dissipation: AbstractDissipation = eqx.field(default_factory=_unit_rate)
     terms: tuple[Term, ...] = eqx.field(converter=_terms, default=())
     speed: Float[Array, "..."] | None = eqx.field(converter=_speed, default=None)
+    stiffness: Float[Array, "..."] | None = eqx.field(converter=optional_stiffness, default=None)
 
     def __check_init__(self) -> None:
         instance(self.network, "network", AbstractNetwork, "a network such as ll.Layered((2, 2, 1))")
         made = "a dissipation such as ll.ExponentialDissipation(theta=1.0)"
         instance(self.dissipation, "dissipation", AbstractDissipation, made)
+        if self.stiffness is not None:
+            check_soft(self)
 
     def law(
         self, coordinates: str | None = None, multiplier_solver: AbstractMultiplierSolver | None = None
-    ) -> FullDynamics | ReducedDynamics | ReducedDerivedDynamics | FiniteSpeedDynamics:
+    ) -> FullDynamics | ReducedDynamics | ReducedDerivedDynamics | FiniteSpeedDynamics | SoftDynamics:
         """The Euler–Lagrange equations (8)–(10) as a law for `simulate`.
 
         The array leaves of the law are those of the action: a constant changed in either is changed everywhere.
@@ -86,15 +93,18 @@ class CognitiveAction(AbstractAction):
         Arguments:
             coordinates: "reduced" (default where a forward sweep solves the network) integrates (W, Ẇ) and slaves x, ẋ
                 to them by the forward pass, so that nothing drifts; "full" integrates x and W and needs stabilisation.
-                Both solve the same system for δ. With a finite speed only "full" exists.
+                Both solve the same system for δ. With a finite speed or a stiffness only "full" exists.
             multiplier_solver: None picks by the structure of the action, never by values: conjugate gradients on sweeps
                 for a feedforward network, a Schur complement for one with cycles, the closed form for a finite speed,
                 the dense saddle point where terms can change the inertia.
 
         Raises ValueError for reduced coordinates on a network with cycles, which no forward sweep solves, or with a
-        finite speed, where x is no function of W; and for a solver that cannot serve the action.
+        finite speed or a stiffness, where x is no function of W; and for a solver that cannot serve the action.
         """
         one_of(coordinates, "coordinates", (None, "reduced", "full"))
+        if self.stiffness is not None:
+            solver = soft_solver(self, coordinates, multiplier_solver)
+            return SoftDynamics(self, solver)  # pyright: ignore[reportCallIssue]
         sweeps = self.network.feedforward and self.speed is None
         if coordinates == "reduced" and not sweeps:
             raise ValueError(

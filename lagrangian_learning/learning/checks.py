@@ -50,7 +50,7 @@ def _of_potential(potential: AbstractPotential, outputs: Array, target: Abstract
 def check_constants(state: State, *holders: Any) -> State:
     """The state, if masses, speeds and frictions of a law or an action, and ϑ of its dissipation, are in range."""
     for holder in (*holders, *(getattr(holder, "dissipation", None) for holder in holders)):
-        above, least = ("mass_W", "gamma", "speed"), ("mass_x", "theta", "thetas")
+        above, least = ("mass_W", "gamma", "speed", "stiffness", "gamma_x"), ("mass_x", "theta", "thetas")
         state = constants_in_range(state, holder, above_zero=above, from_zero=least)
     return state
 

@@ -29,6 +29,10 @@ def neuron_mass_force(
     network, equations = law.network, law.equations
     if not network.feedforward:
         raise ValueError("the force of the neurons' mass is a forward sweep, and this network has cycles.")
+    if equations.constraint is None:
+        raise ValueError(
+            "soft constraints have no multipliers that the neurons' mass could drive: leave stiffness out."
+        )
     if equations.lagrangian.order != 1:
         raise ValueError("the force of the neurons' mass is defined for first-order actions only.")
     t = as_time(t, state.q)

@@ -111,6 +111,10 @@ class Batched(AbstractNetwork):
         self.check_input(u)
         return jax.vmap(self.network.forward, (None, 0))(W, jnp.asarray(u))
 
+    def displaced(self, W: PyTree, u: ArrayLike, r: PyTree) -> PyTree:
+        self.check_input(u)
+        return jax.vmap(self.network.displaced, (None, 0, 0))(W, jnp.asarray(u), r)
+
     def output(self, x: PyTree) -> Float[Array, "batch ..."]:
         return jax.vmap(self.network.output)(x)
 

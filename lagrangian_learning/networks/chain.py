@@ -226,6 +226,13 @@ class Chain(AbstractNetwork):
             x.append(layer(weights, x[-1]))
         return tuple(x)
 
+    def displaced(self, W: tuple[PyTree, ...], u: ArrayLike, r: Layers) -> Layers:
+        self.check_input(u)
+        x = [jnp.asarray(u) + r[0]]
+        for layer, weights, r_l in zip(self.layers, W, r[1:], strict=True):
+            x.append(layer(weights, x[-1]) + r_l)
+        return tuple(x)
+
     def output(self, x: Layers) -> Float[Array, "..."]:
         return x[-1]
 

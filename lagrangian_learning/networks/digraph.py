@@ -166,6 +166,15 @@ class Digraph(AbstractNetwork):
         u = jnp.asarray(u)
         return self._forward_sweep(W, u) if self.feedforward else self._root(W, u)
 
+    def displaced(self, W: Weights, u: ArrayLike, r: Neurons) -> Neurons:
+        self.check_input(u)
+        if not self.feedforward:
+            raise ValueError(
+                "neurons displaced from G = 0 follow by a forward sweep, and this network has cycles: remove the "
+                "cycles, or leave stiffness out."
+            )
+        return self._forward_sweep(W, jnp.asarray(u), r)
+
     def output(self, x: Neurons) -> Float[Array, " num_outputs"]:
         return x[-self.num_outputs :]
 
@@ -236,7 +245,7 @@ class Digraph(AbstractNetwork):
         slopes = self._map(derivative, self._activity(x, W))
         return jnp.concatenate([jnp.zeros(self.num_inputs, slopes.dtype), slopes])
 
-    def _forward_sweep(self, W: Weights, u: Float[Array, " num_inputs"]) -> Neurons:
+    def _forward_sweep(self, W: Weights, u: Float[Array, " num_inputs"], r: Neurons | None = None) -> Neurons:
         schedule = self._schedule
         assert schedule is not None
         dtype = jnp.result_type(W, u)
@@ -244,6 +253,7 @@ class Digraph(AbstractNetwork):
         unfed = np.bincount(self._target, minlength=self.num_neurons)[self.num_inputs :] == 0
         rest = jnp.where(unfed, self._map(resolve, activity), jnp.zeros((), dtype))
         x = jnp.concatenate([u.astype(dtype), rest])
+        x = x if r is None else x + r
         functions = tuple(resolve(f) for f in self._activations)
 
         def step(carry, at):

@@ -245,6 +245,13 @@ class Layered(AbstractNetwork):
             x.append(resolve(sigma)(activity(weights, x[-1])))
         return tuple(x)
 
+    def displaced(self, W: PyTree, u: ArrayLike, r: Layers) -> Layers:
+        self.check_input(u)
+        x = [jnp.asarray(u) + r[0]]
+        for sigma, weights, r_l in zip(self.activations, W, r[1:], strict=True):
+            x.append(resolve(sigma)(activity(weights, x[-1])) + r_l)
+        return tuple(x)
+
     def output(self, x: Layers) -> Float[Array, " num_outputs"]:
         return x[-1]
 

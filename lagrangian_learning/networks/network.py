@@ -43,6 +43,13 @@ class AbstractNetwork(eqx.Module):
         """The x with G(x, W, u) = 0, `u` being of input_shape: all neurons, inputs first."""
 
     @abc.abstractmethod
+    def displaced(self, W: PyTree, u: ArrayLike, r: PyTree) -> PyTree:
+        """The x with G(x, W, u) = r, r like x: the forward sweep with r_j added to every neuron.
+
+        ValueError for a network with cycles, on which no sweep solves it.
+        """
+
+    @abc.abstractmethod
     def output(self, x: PyTree) -> Float[Array, "..."]:
         """The output neurons of x, of output_shape."""
 

@@ -136,6 +136,9 @@ class Rescaled(AbstractNetwork):
     def forward(self, W: PyTree, u: ArrayLike) -> PyTree:
         return self.network.forward(self.weights(W), u)
 
+    def displaced(self, W: PyTree, u: ArrayLike, r: PyTree) -> PyTree:
+        return self.network.displaced(self.weights(W), u, r)
+
     def output(self, x: PyTree) -> Float[Array, "..."]:
         return self.network.output(x)
 

@@ -35,6 +35,8 @@ def learning() -> list[Case]:
             (ll.GradientFlow(net), thing.optional()),
             (ll.DampedDescent(net), weights.optional()),
             (ll.Descent(net), weights.optional()),
+            (ll.PredictiveCoding(net, gamma_x=0.3, stiffness=10.0), thing.optional()),
+            (ll.CognitiveAction(net, stiffness=10.0).law(), weights.optional()),
             (diffusion, thing.optional()),
         )
     ]
@@ -54,12 +56,19 @@ def learning() -> list[Case]:
                 "dissipation": thing,
                 "terms": thing.also("empty"),
                 "speed": positive.optional(),
+                "stiffness": positive.optional(),
             },
         ),
         Case(
             "CognitiveAction.law", action.law, {}, dict.fromkeys(("coordinates", "multiplier_solver"), thing.optional())
         ),
         Case("GradientFlow", ll.GradientFlow, right, {**learner, "gamma": positive}),
+        Case(
+            "PredictiveCoding",
+            ll.PredictiveCoding,
+            {**right, "stiffness": 10.0},
+            {**learner, "gamma": positive, "gamma_x": nonnegative.optional(), "stiffness": positive},
+        ),
         Case("DampedDescent", ll.DampedDescent, right, {**learner, "mass_W": positive, "dissipation": thing}),
         Case(
             "Descent",

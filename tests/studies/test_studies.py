@@ -114,6 +114,15 @@ def test_second_order(study):
 
 
 @pytest.mark.slow
+def test_predictive_coding(study):
+    found = study("predictive_coding")
+    assert found["rest"][0]["slope"] == pytest.approx(-1, abs=0.05)
+    assert found["soft"][0]["slope"] == pytest.approx(-1, abs=0.05)
+    assert found["relaxing"][0]["steps"][-1] <= 1.2 * found["relaxing"][0]["steps"][0]
+    assert max(one["our_error"] * one["kappa"] for one in found["times"]) < 10
+
+
+@pytest.mark.slow
 def test_limit_study(study):
     for limit in study("limit_study")["limits"]:
         assert limit["slope"] == pytest.approx(1, abs=0.05)

@@ -12,4 +12,6 @@ from .descent import Descent as Descent
 from .finite_speed import FiniteSpeedDynamics as FiniteSpeedDynamics
 from .full import FullDynamics as FullDynamics
 from .limits import DampedDescent as DampedDescent, GradientFlow as GradientFlow
+from .predictive_coding import PredictiveCoding as PredictiveCoding
 from .reduced import ReducedDerivedDynamics as ReducedDerivedDynamics, ReducedDynamics as ReducedDynamics
+from .soft import SoftDynamics as SoftDynamics

@@ -37,7 +37,11 @@ class _Step(NamedTuple):
 
 
 def conjugate_gradients(
-    matrix: Callable[[PyTree], tuple[PyTree, PyTree]], right: PyTree, rtol: float, max_steps: int, guess: PyTree = None
+    matrix: Callable[[PyTree], tuple[PyTree, PyTree]],
+    right: PyTree,
+    rtol: float | Float[Array, ""],
+    max_steps: int,
+    guess: PyTree = None,
 ) -> Solution:
     """A y = right for a symmetric positive definite A, until |residual| ≤ rtol |right| (Hestenes and Stiefel 1952).
 

@@ -40,6 +40,7 @@ KINDS = {
     "reduced": ({"network": ll.Layered((2, 3, 1), bias=True)}, None),
     "full": ({"network": ll.Layered((2, 3, 1))}, "full"),
     "finite speed": ({"network": ll.networks.xor_network(), "speed": 3.0}, None),
+    "soft": ({"network": ll.Layered((2, 3, 1)), "stiffness": 30.0}, None),
     "cyclic": ({"network": ll.Digraph(6, CYCLE, 2, 1)}, None),
     "chain": ({"network": chain()}, None),
     "shared weights": ({"network": ll.Batched(ll.Layered((2, 3, 1)), 4)}, None),
@@ -61,6 +62,7 @@ SLOW = {
     "terms of order 1",
     "shared weights",
     "scheduled",
+    "soft",
 }
 EACH_KIND = [pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else []) for kind in KINDS]
 
@@ -169,6 +171,8 @@ def test_a_constant_put_into_a_law_moves_it_like_a_law_made_anew(kind, number):
     [
         (ll.DampedDescent(ll.Layered((2, 1)), Scaled(jnp.asarray(1.3)), 0.7, ll.ExponentialDissipation(2.0)), 3),
         (ll.GradientFlow(ll.Layered((2, 1)), Scaled(jnp.asarray(1.3)), 2.0), 2),
+        (ll.PredictiveCoding(ll.Layered((2, 1)), Scaled(jnp.asarray(1.3)), 2.0, 0.5, stiffness=9.0), 4),
+        (ll.PredictiveCoding(ll.Layered((2, 1)), Scaled(jnp.asarray(1.3)), 2.0, stiffness=9.0), 3),
         (ll.BackpropDiffusion(ll.Layered((2, 1)), Scaled(jnp.asarray(1.3)), 2.0, speed=5.0, theta=0.3), 4),
     ],
 )
