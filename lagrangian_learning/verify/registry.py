@@ -1,4 +1,4 @@
-"""All checks, in the order of the paper."""
+"""All checks, in the order of the paper, and behind them those of theories that it does not hold."""
 
 import itertools
 
@@ -13,13 +13,15 @@ from . import (
     limits,
     reduction,
     synchronisation,
+    theories,
     wave_figures,
     waves,
 )
 from .claim import Claim
 
 WAVES = (waves, wave_figures, synchronisation)
-FAMILIES = (*WAVES, action, constraints, euler_lagrange, cauchy, descent, limits, reduction, finite_speed, costate)
+PAPER = (*WAVES, action, constraints, euler_lagrange, cauchy, descent, limits, reduction, finite_speed, costate)
+FAMILIES = (*PAPER, theories)
 
 
 def _place(check: Claim) -> float:
@@ -38,6 +40,8 @@ PLACES = {
     "video bound": 3.6,
     "XOR example": 3.7,
     "Proposition 1": 6.5,
+    "soft constraints": 21.0,
+    "optimisers": 22.0,
 }
 ALL = itertools.chain(*(vars(family).values() for family in FAMILIES))
 CLAIMS: tuple[Claim, ...] = tuple(sorted((found for found in ALL if isinstance(found, Claim)), key=_place))
