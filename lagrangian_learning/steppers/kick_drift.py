@@ -15,7 +15,7 @@ from .terms import forward_only, optional_part, propagator_over, split
 
 
 class KickDrift(diffrax.AbstractSolver):
-    """p ← e^{−∫r} p − I ∇V(W),  W ← W + h K*_p(p),  I = ∫ e^{−∫_u r} s(u) du   (docs/theory.md §6 and §11).
+    """p ← e^{−∫r} p − I ∇V(W),  W ← W + h K*_p(p),  I = ∫ e^{−∫_u r} s(u) du   (docs/theory.md §6, docs/theory.md §11).
 
     Of a quadratic kinetic energy, with γ = ϑ m_W and β = e^{−ϑh}: v ← β v − ((1 − β)/γ) ∇V, W ← W + h v, exactly
     gradient descent with momentum β and rate h(1 − β)/γ; as ϑ → ∞ exactly gradient descent with rate h/γ. For
