@@ -1,4 +1,4 @@
-"""Theories beyond the paper, docs/theory.md §10 and §11: soft constraints and optimisers as actions."""
+"""Theories beyond the paper, docs/theory.md §10, docs/theory.md §11: soft constraints and optimisers as actions."""
 
 import jax
 import jax.numpy as jnp
