@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
 from lagrangian_learning._arrays import is_concrete, tree_add
-from lagrangian_learning._checks import flag, function, positive, require
+from lagrangian_learning._checks import flag, function, instance, positive, require
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.mechanics.state import State
 from lagrangian_learning.simulate.inputs import check_law, checked_state, checked_times
@@ -33,6 +34,7 @@ def echo_gradient(
     dt0: Any,
     nudge: Any,
     extrapolate: bool = True,
+    solver: Rattle | None = None,
 ) -> Echo:
     """C = ∫ c(t, q, args) dt + Φ(q(t₁), args) of a run of `ll.Rattle`, and its gradient from runs back in time:
 
@@ -55,6 +57,7 @@ def echo_gradient(
         dt0: constant steps, as in `ll.simulate`: each interval of ts in the fewest equal steps not longer than dt0.
         nudge: β > 0, in units of action over cost, where ϖ = 1 at ts[0]. It moves the start of the echo by β dC/dP₀.
         extrapolate: run at ±β/2 too, for O(β⁴), at 5/3 of the price.
+        solver: `ll.Rattle(iterations)`, which makes the run. None: `ll.Rattle()`.
 
     Returns an `Echo`. Works under jit and vmap. Raises ValueError for laws whose echo is no gradient and for
     arguments that do not fit, and a run-time error of Equinox where the equations of a step are not solved.
@@ -67,8 +70,9 @@ def echo_gradient(
     state = law.check(jnp.asarray(grid), state, args)
     state = check_action(equations_of(law), jnp.asarray(grid[0]), state, args)
     beta = positive(nudge, "nudge", "the size of the push on the way back, such as 1e-4.").astype(dtype)
-    constants = Constants(law, args, costs)
-    echo, solved = _compiled(constants, state, jnp.asarray(grid), beta, flag(extrapolate, "extrapolate"))
+    stepper = instance(Rattle() if solver is None else solver, "solver", Rattle, "ll.Rattle(iterations), or None")
+    given = (Constants(law, args, costs), state, jnp.asarray(grid), beta)
+    echo, solved = _compiled(*given, stepper, flag(extrapolate, "extrapolate"))
     return echo._replace(cost=require(echo.cost, solved, _UNSOLVED))
 
 
@@ -76,7 +80,8 @@ def step_ends(ts: Any, dt0: Any, dtype: Any) -> np.ndarray:
     """All step ends, as `ll.simulate` makes them of ts and dt0."""
     if not is_concrete(ts, dt0):
         raise ValueError("ts and dt0 must be known outside jit: they set how many steps there are.")
-    times, step = np.asarray(checked_times(np.asarray(ts), dtype)), float(positive(dt0, "dt0"))
+    with jax.ensure_compile_time_eval():  # under jit too their number is known
+        times, step = np.asarray(checked_times(np.asarray(ts), dtype)), float(positive(dt0, "dt0"))
     spans = np.diff(times)
     rounding = 4 * np.finfo(times.dtype).eps * np.maximum(np.abs(times[:-1]), np.abs(times[1:])) / step
     counts = np.maximum(np.ceil(spans / step * (1 - 1e-6) - rounding), 1).astype(int)
@@ -84,7 +89,6 @@ def step_ends(ts: Any, dt0: Any, dtype: Any) -> np.ndarray:
     return np.append(np.concatenate(rows), times[-1]).astype(dtype)
 
 
-_STEPPER = Rattle()
 _UNSOLVED = (
     "the equations of a step are not solved to rounding, forward or on the way back: shorten dt0, or take a smaller "
     "nudge."
@@ -102,11 +106,11 @@ def _costs(cost: Any, terminal: Any) -> Costs:
 
 @eqx.filter_jit
 def _compiled(
-    constants: Constants, state: State, ts: Array, beta: Array, extrapolate: bool
+    constants: Constants, state: State, ts: Array, beta: Array, stepper: Rattle, extrapolate: bool
 ) -> tuple[Echo, Bool[Array, ""]]:
     """The echo, and whether all of its steps were solved."""
-    went = forward(constants, state, ts, _STEPPER)
-    came = backward(constants, state, went.end, ts, nudges(beta, extrapolate=extrapolate), _STEPPER.iterations)
+    went = forward(constants, state, ts, stepper)
+    came = backward(constants, state, went.end, ts, nudges(beta, extrapolate=extrapolate), stepper.iterations)
     by = tree_add(went.gradient, came.gradient)
     given = constants.costs
     by_cost = None if given.running is None else by.costs.running
