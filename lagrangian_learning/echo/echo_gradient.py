@@ -84,11 +84,16 @@ def step_ends(ts: Any, dt0: Any, dtype: Any) -> np.ndarray:
         times, step = np.asarray(checked_times(np.asarray(ts), dtype)), float(positive(dt0, "dt0"))
     spans = np.diff(times)
     rounding = 4 * np.finfo(times.dtype).eps * np.maximum(np.abs(times[:-1]), np.abs(times[1:])) / step
-    counts = np.maximum(np.ceil(spans / step * (1 - 1e-6) - rounding), 1).astype(int)
+    counts = np.maximum(np.ceil(spans / step * (1 - 1e-6) - rounding), 1)
+    if not np.sum(counts) < _MOST_STEPS or step <= np.finfo(times.dtype).eps * np.max(np.abs(times)):
+        raise ValueError(
+            f"dt0 is too short for ts: more than 2**30 steps, or below the rounding of {times.dtype}; lengthen it."
+        )
     rows = [a + (b - a) * (np.arange(n) / n) for a, b, n in zip(times[:-1], times[1:], counts, strict=True)]
     return np.append(np.concatenate(rows), times[-1]).astype(dtype)
 
 
+_MOST_STEPS = 2**30
 _UNSOLVED = (
     "the equations of a step are not solved to rounding, forward or on the way back: shorten dt0, or take a smaller "
     "nudge."

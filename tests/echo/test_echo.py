@@ -209,6 +209,21 @@ def _with_costs(problem):
     return law, state, args, costs_of(state)
 
 
+def test_memory_does_not_grow_with_the_number_of_steps():
+    """Temporary memory of the compiled program; of reverse mode it grows by all states."""
+    law, state, args = springs()
+    running, _ = costs_of(state)
+
+    def temporary(steps):
+        def echo(state):
+            return ll.echo_gradient(law, state, [0.0, 1.0], args, running, dt0=1 / steps, nudge=1e-2, extrapolate=False)
+
+        return jax.jit(echo).lower(state).compile().memory_analysis().temp_size_in_bytes
+
+    times = 8 * 4  # bytes a step: both ends of it, and shares of the running cost
+    assert temporary(10_000) - temporary(100) <= times * 9_900
+
+
 @pytest.mark.slow
 def test_one_cost_alone_and_uneven_times():
     """Each cost by itself, their gradients adding up; the steps are those of `simulate`."""
@@ -328,6 +343,8 @@ def test_arguments_that_do_not_fit_are_refused():
         echo(nudge=0.0)
     with pytest.raises(ValueError, match="dt0 must be finite and > 0"):
         echo(dt0=-1.0)
+    with pytest.raises(ValueError, match="dt0 is too short for ts"):
+        echo(dt0=1e-12)
     with pytest.raises(ValueError, match="solver must be"):
         echo(solver=diffrax.Tsit5())
     with pytest.raises(ValueError, match="ts must increase strictly"):
