@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
-from lagrangian_learning._arrays import is_concrete, tree_add
+from lagrangian_learning._arrays import all_finite, is_concrete, tree_add
 from lagrangian_learning._checks import flag, function, instance, positive, require
 from lagrangian_learning.mechanics.law import AbstractLaw
 from lagrangian_learning.mechanics.state import State
@@ -95,8 +95,8 @@ def step_ends(ts: Any, dt0: Any, dtype: Any) -> np.ndarray:
 
 _MOST_STEPS = 2**30
 _UNSOLVED = (
-    "the equations of a step are not solved to rounding, forward or on the way back: shorten dt0, or take a smaller "
-    "nudge."
+    "the equations of a step are not solved to rounding, or the run or its echo is not finite: shorten dt0, or take a "
+    "smaller nudge, which friction enlarges by e^{ϑT} on the way back."
 )
 
 
@@ -121,4 +121,4 @@ def _compiled(
     by_cost = None if given.running is None else by.costs.running
     by_terminal = None if given.terminal is None else by.costs.terminal
     echo = Echo(went.cost, by.law, by.args, came.by_start, by_cost, by_terminal, came.retraced, came.rounding)
-    return echo, went.solved & came.solved
+    return echo, went.solved & came.solved & all_finite((by, came.by_start))

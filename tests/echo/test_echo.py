@@ -277,6 +277,7 @@ REFUSED = {
     "magnetic": (free(lambda t, q, v, args: v @ v / 2 + q[0] * v[1]), "separable Lagrangians"),
     "gauge": (free(lambda t, q, v, args: v @ v / 2 + jnp.sin(t) * v[1]), "separable Lagrangians"),
     "varying mass": (free(lambda t, q, v, args: (1 + q @ q) * (v @ v) / 2), "separable Lagrangians"),
+    "relativistic": (free(lambda t, q, v, args: -jnp.sqrt(1 - v @ v)), "separable Lagrangians"),
     "linear": (free(lambda t, q, v, args: v @ v / 2 + v[0]), "linear in the velocities"),
     "massless": (free(lambda t, q, v, args: v[0] ** 2 / 2 - q @ q), "a mass for each coordinate"),
     "dalembert": (
@@ -351,6 +352,8 @@ def test_arguments_that_do_not_fit_are_refused():
         echo(ts=(1.0, 0.0))
     with pytest.raises(ValueError, match="must be known outside jit"):
         jax.jit(lambda step: echo(dt0=step).cost)(0.1)
+    with pytest.raises(ValueError, match="not finite"):
+        echo(dt0=0.5, nudge=1e6)
     law, state, args = pendulums()
     with pytest.raises(ValueError, match="not solved to rounding"):
         echo(costs_of(state)[0], dt0=0.5)
