@@ -40,7 +40,7 @@ from .echo_oscillators import (
 from .study import begun, ended_undrawn, print_table
 
 QUESTION = "Does a network of oscillators learn by echo as it does by backpropagation through time?"
-THETA, NUDGE, RATE, BATCH, SIZE, PASSES = 0.2, 0.03, 1e-2, 27, 32, 40
+THETA, NUDGE, RATE, BATCH, SIZE, PASSES = 0.2, 0.01, 1e-2, 27, 32, 40
 FRICTIONS = (0.0, 0.2, 0.4, 0.8, 1.2)
 NUDGES = (0.01, 0.1)
 LENGTHS = (1, 4, 16)  # in steps of the study's
