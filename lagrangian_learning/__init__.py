@@ -12,6 +12,7 @@ from . import (
     boundary as boundary,
     costs as costs,
     data as data,
+    echo as echo,
     files as files,
     mechanics as mechanics,
     verify as verify,
@@ -19,6 +20,7 @@ from . import (
 from .batch import simulate_batch as simulate_batch, value_and_grad_batch as value_and_grad_batch
 from .boundary import solve_boundary as solve_boundary
 from .costs import estimate as estimate
+from .echo import echo_gradient as echo_gradient
 from .files import load as load, save as save
 from .learning import (
     AbstractPotential as AbstractPotential,

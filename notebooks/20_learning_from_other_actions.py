@@ -66,7 +66,9 @@ def learned(**more):
 
 
 def apart(left, right):
-    return max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
+    return max(
+        float(jnp.max(jnp.abs(a - b))) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    )
 
 
 hard = learned()

@@ -63,7 +63,7 @@ class Rattle(diffrax.AbstractSolver):
     def init(self, terms: Terms, t0: Time, t1: Time, y0: State, args: Args) -> PyTree:
         """F at the start of the step, which the next step takes from the end of this one; None for implicit steps."""
         law, t0, y0 = _mechanics(terms), as_time(t0, y0), forward_only(terms, y0, "Rattle")
-        return _force(law, t0, y0, args) if is_separable(law, t0, y0, args) else None
+        return force_at_rest(law, t0, y0, args) if is_separable(law, t0, y0, args) else None
 
     def step(
         self, terms: Terms, t0: Time, t1: Time, y0: State, args: Args, solver_state: PyTree, made_jump: Any
@@ -91,32 +91,50 @@ class Rattle(diffrax.AbstractSolver):
         self, law: AbstractEquations, t0: Array, t1: Array, state: State, args: PyTree, force: PyTree
     ) -> tuple[State, PyTree, Bool[Array, ""]]:
         """One step of RATTLE, and F at its end; force is F(t₀, q₀)."""
-        h = t1 - t0
-        start, _, closing = law.system(t0, state, args)
-        kick, _ = law.multiplier_solver(start, force, closing)
-        v, found = self._reaching(law, t1, h, state, args, start, tree_add(state.v, tree_scale(h / 2, kick)))
-        state = State(tree_add(state.q, tree_scale(h, v)), v)
-        force = _force(law, t1, state, args)
-        return _kicked_onto_velocity(law, t1, state, tree_scale(h / 2, force), args), force, found
+        state, _, found = drifted(law, t0, t1, state, args, force, self.iterations)
+        force = force_at_rest(law, t1, state, args)
+        state, _ = kicked_onto_velocity(law, t1, state, tree_scale((t1 - t0) / 2, force), args)
+        return state, force, found
 
-    def _reaching(
-        self, law: AbstractEquations, t1: Array, h: Array, state: State, args: PyTree, start: SaddlePoint, v: PyTree
-    ) -> tuple[PyTree, Bool[Array, ""]]:
-        """v½ with G(t₁, q₀ + h v½) = 0, moved by reactions of the start of the step alone; and whether it was found."""
-        if law.constraint is None:
-            return v, jnp.asarray(True)
-        value, unit = law.constraint.value(args), jnp.where(h > 0, h, 1)
 
-        def left(v: PyTree) -> PyTree:
-            return value(t1, (tree_add(state.q, tree_scale(h, v)),))
+def drifted(
+    law: AbstractEquations, t0: Array, t1: Array, state: State, args: PyTree, force: PyTree, iterations: int
+) -> tuple[State, PyTree, Bool[Array, ""]]:
+    """M v½ = M v₀ + (h/2) F − G_q(t₀, q₀)ᵀ Λ,   q₁ = q₀ + h v½,   Λ such that G(t₁, q₁) = 0; h may be negative.
 
-        def corrected(v: PyTree, _: None) -> tuple[PyTree, Array]:
-            step, _ = law.multiplier_solver(start, tree_zeros(v), tree_scale(-1 / unit, left(v)))
-            return tree_add(v, step), max_abs(step)
+    Returns (q₁, v½), the impulse Λ, and whether it was found.
+    """
+    h = t1 - t0
+    start, _, closing = law.system(t0, state, args)
+    kick, delta = law.multiplier_solver(start, force, closing)
+    kicked = State(state.q, tree_add(state.v, tree_scale(h / 2, kick)))
+    v, further, found = _reaching(law, t1, h, kicked, args, start, iterations)
+    impulse = tree_add(tree_scale(h / 2, delta), further)
+    return State(tree_add(state.q, tree_scale(h, v)), v), impulse, found
 
-        v, updates = lax.scan(corrected, v, None, length=self.iterations)
-        size = jnp.maximum(max_abs(state.q), max_abs(tree_add(state.q, tree_scale(h, v))))
-        return v, h * updates[-1] <= jnp.finfo(h.dtype).eps ** 0.75 * size
+
+def _reaching(
+    law: AbstractEquations, t1: Array, h: Array, state: State, args: PyTree, start: SaddlePoint, iterations: int
+) -> tuple[PyTree, PyTree, Bool[Array, ""]]:
+    """v½ with G(t₁, q₀ + h v½) = 0, moved by reactions of the start of the step alone; their impulse; if it was found.
+
+    state: (q₀, v) with the v to begin with.
+    """
+    if law.constraint is None:
+        return state.v, start.multipliers, jnp.asarray(True)
+    value, unit = law.constraint.value(args), jnp.where(h == 0, 1, h)
+
+    def left(v: PyTree) -> PyTree:
+        return value(t1, (tree_add(state.q, tree_scale(h, v)),))
+
+    def corrected(v: PyTree, _: None) -> tuple[PyTree, tuple[PyTree, Array]]:
+        step, delta = law.multiplier_solver(start, tree_zeros(v), tree_scale(-1 / unit, left(v)))
+        return tree_add(v, step), (delta, max_abs(step))
+
+    v, (deltas, updates) = lax.scan(corrected, state.v, None, length=iterations)
+    size = jnp.maximum(max_abs(state.q), max_abs(tree_add(state.q, tree_scale(h, v))))
+    found = jnp.abs(h) * updates[-1] <= jnp.finfo(h.dtype).eps ** 0.75 * size
+    return v, jax.tree.map(lambda rows: jnp.sum(rows, axis=0), deltas), found
 
 
 def _mechanics(terms: Terms) -> AbstractEquations:
@@ -132,7 +150,7 @@ def _mechanics(terms: Terms) -> AbstractEquations:
     return equations
 
 
-def _force(law: AbstractEquations, t: Array, state: State, args: PyTree) -> PyTree:
+def force_at_rest(law: AbstractEquations, t: Array, state: State, args: PyTree) -> PyTree:
     """F(t, q): what the Euler–Lagrange equations leave at rest, where nothing dissipates."""
     return law.system(t, State(state.q, tree_zeros(state.v)), args)[1]
 
@@ -160,15 +178,17 @@ def _decay(law: AbstractEquations, begin: Array, end: Array) -> Array:
 def _damped(law: AbstractEquations, t: Array, span: tuple[Array, Array], state: State, args: PyTree) -> State:
     """Dissipation alone at a fixed point, exactly: the velocity that the constraint prescribes is not damped."""
     slowed = State(state.q, tree_scale(_decay(law, *span), state.v))
-    return _kicked_onto_velocity(law, t, slowed, tree_zeros(state.v), args)
+    return kicked_onto_velocity(law, t, slowed, tree_zeros(state.v), args)[0]
 
 
-def _kicked_onto_velocity(law: AbstractEquations, t: Array, state: State, kick: PyTree, args: PyTree) -> State:
-    """v + M⁻¹ (kick − G_qᵀ μ) with DG = 0."""
+def kicked_onto_velocity(
+    law: AbstractEquations, t: Array, state: State, kick: PyTree, args: PyTree
+) -> tuple[State, PyTree]:
+    """v + M⁻¹ (kick − G_qᵀ μ) with DG = 0, and μ."""
     system, _, _ = law.system(t, state, args)
     if law.constraint is None:
         left = system.multipliers
     else:
         left = tree_scale(-1, law.constraint.rows(t, (state.q, state.v), args)[1])
-    change, _ = law.multiplier_solver(system, kick, left)
-    return State(state.q, tree_add(state.v, change))
+    change, impulse = law.multiplier_solver(system, kick, left)
+    return State(state.q, tree_add(state.v, change)), impulse

@@ -105,6 +105,7 @@ def cores_replaced() -> Iterator[None]:
         "batch.simulate_batch.carry_out",
         "batch.gradient.carried_out",
         "boundary.solve._solved",
+        "echo.echo_gradient._compiled",
     )
     with contextlib.ExitStack() as stack:
         for core in cores:

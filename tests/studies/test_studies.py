@@ -108,6 +108,18 @@ def test_identification(study):
 
 
 @pytest.mark.slow
+def test_echo(study):
+    found = study("echo", drawn=False)
+    assert found["missed"] == []
+    assert {one["method"] for one in found["outcomes"]} == {"echo", "reverse mode"}
+    assert min(one["test"] for one in found["outcomes"]) > 0.4
+    assert max(row["lost"] for row in found["frictions"]) < 1e-3
+    short, longer = (row["bytes"] for row in found["costs"])
+    assert longer["echo"] < 1.2 * short["echo"]
+    assert longer["reverse mode"] > 3 * short["reverse mode"]
+
+
+@pytest.mark.slow
 def test_second_order(study):
     stable, unstable = study("second_order", drawn=False)["signs"]
     assert stable["growth"] < 0 < unstable["growth"]
