@@ -56,8 +56,8 @@ ON_ACCELERATORS = {"on_device"}  # recorded where there is one
 JUDGED = {*SCRIPTS, "stiffness"} - {name for name in ON_ACCELERATORS if not (RESULTS / f"{name}.json").exists()}
 CHOICES = {"digits_constants": digits.Constants(), "speech_constants": speech.Constants()}
 STUDIES = {
-    "analog_yield", "echo", "identification", "learned_action", "learning_curves", "mechanics_by_gradient", "phase_diagram",
-    "predictive_coding", "robustness", "wave_limits",
+    "analog_yield", "echo", "identification", "learned_action", "learning_curves", "mechanics_by_gradient",
+    "phase_diagram", "predictive_coding", "robustness", "wave_limits",
 }  # fmt: skip
 TUNED = {"tune_digits", "tune_drift", "tune_speech"}  # what commands wrote
 BASELINES = {"classical", "lorenz"}

@@ -14,8 +14,9 @@ from lagrangian_learning.commands import cli, study
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
-    "analog_yield", "echo", "identification", "learned_action", "learning_curves", "limit_study", "mechanics_by_gradient",
-    "phase_diagram", "predictive_coding", "robustness", "second_order", "stability_atlas", "wave_delays", "wave_limits",
+    "analog_yield", "echo", "identification", "learned_action", "learning_curves", "limit_study",
+    "mechanics_by_gradient", "phase_diagram", "predictive_coding", "robustness", "second_order", "stability_atlas",
+    "wave_delays", "wave_limits",
 }  # fmt: skip
 
 
