@@ -245,7 +245,7 @@ def show(
     """The tables."""
     line(f"[bold]{SIZE} coupled oscillators learn the Japanese vowels: {QUESTION}[/]")
     line(
-        f"  rate {given.rate:g}, {given.passes} passes: {given.right:.1%} of held-out training utterances, by reverse mode"
+        f"  rate {given.rate:g}, {given.passes} passes: reverse mode has {given.right:.1%} of held-out utterances right"
     )
     heads = ("gradient by", "test, %", "training, %", "1 − cosine\nat most")
     print_table(line, heads, [_summary(name, outcomes) for name in METHODS])
