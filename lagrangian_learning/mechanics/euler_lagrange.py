@@ -19,6 +19,7 @@ from .law import AbstractConstrainedPart, AbstractEnergyPart, AbstractMechanical
 from .linear_part import AbstractLinearPart, DampedMotion
 from .method import compiled
 from .multipliers import AbstractMultiplierSolver, DenseByStructure
+from .noether import LagrangianCharge
 from .state import State
 
 
@@ -73,6 +74,9 @@ class AbstractEulerLagrange(AbstractEquations, AbstractEnergyPart, AbstractConst
             raise ValueError("Baumgarte stabilisation needs constraints, and this law has none: leave it out.")
         gains = (nonnegative(alpha, "alpha", _GAIN), nonnegative(beta, "beta", _GAIN))
         return eqx.tree_at(lambda law: law.gains, self, gains, is_leaf=lambda leaf: leaf is None)
+
+    def charge_of(self, generator: Callable[..., PyTree]) -> LagrangianCharge:
+        return LagrangianCharge(self, generator)
 
     def damping_drift(self) -> "AbstractEulerLagrange":
         if self.lagrangian.order != 1:
