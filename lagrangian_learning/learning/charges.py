@@ -12,7 +12,6 @@ from lagrangian_learning._checks import module_named
 from lagrangian_learning.mechanics import (
     AbstractCharge,
     AbstractGradientGenerator,
-    AbstractLaw,
     Charge,
     ChargeRates,
     LagrangianCharge,
@@ -48,7 +47,7 @@ class ActionCharge(AbstractCharge):
     generator: g(t, W, stimulus), a pytree like W.
     """
 
-    law: AbstractLaw
+    law: Any
     generator: Callable[..., PyTree] = eqx.field(converter=module_named("generator"))
 
     def __check_init__(self) -> None:
@@ -71,7 +70,7 @@ class DescentCharge(AbstractCharge):
     generator: g(t, W, stimulus), a pytree like W.
     """
 
-    law: AbstractLaw
+    law: Any
     generator: Callable[..., PyTree] = eqx.field(converter=module_named("generator"))
 
     def reading(self, t: Any, state: State, args: PyTree) -> Charge:
@@ -98,7 +97,7 @@ class FlowCharge(AbstractCharge):
     generator: g(t, W, stimulus) = Φ_W, an `AbstractGradientGenerator`.
     """
 
-    law: AbstractLaw
+    law: Any
     generator: AbstractGradientGenerator
 
     def reading(self, t: Any, state: State, args: PyTree) -> Charge:
@@ -110,7 +109,7 @@ class FlowCharge(AbstractCharge):
         return Charge(gamma * self.generator.primitive(t, W, args), sum(parts, start=jnp.zeros_like(t)), parts)
 
 
-def flow_charge(law: AbstractLaw, generator: Callable[..., PyTree]) -> FlowCharge:
+def flow_charge(law: Any, generator: Callable[..., PyTree]) -> FlowCharge:
     """The charge of a gradient flow; ValueError for a generator that is not known to be a gradient."""
     if isinstance(generator, AbstractGradientGenerator):
         return FlowCharge(law, generator)

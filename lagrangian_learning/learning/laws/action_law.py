@@ -16,7 +16,13 @@ from lagrangian_learning.learning.charges import ActionCharge
 from lagrangian_learning.learning.checks import check_stimulus, checked_velocities
 from lagrangian_learning.learning.multipliers import AbstractNetworkMultipliers, NetworkSchur
 from lagrangian_learning.learning.potential import AbstractPotential
-from lagrangian_learning.mechanics import AbstractEulerLagrange, AbstractLaw, AbstractMultiplierSolver, State
+from lagrangian_learning.mechanics import (
+    AbstractCharge,
+    AbstractEulerLagrange,
+    AbstractLaw,
+    AbstractMultiplierSolver,
+    State,
+)
 from lagrangian_learning.mechanics.cauchy import initial_state
 from lagrangian_learning.mechanics.lagrangian import total_derivative
 from lagrangian_learning.networks import AbstractNetwork
@@ -51,7 +57,7 @@ class AbstractActionLaw(AbstractLaw):
         """The potential of the action."""
         return self.action.potential
 
-    def charge_of(self, generator: Callable[..., PyTree]) -> ActionCharge:
+    def charge_of(self, generator: Callable[..., PyTree]) -> AbstractCharge:
         return ActionCharge(self, generator)
 
     def check_stimulus(self, ts: Array, stimulus: Any) -> None:
