@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import cast, tree_dot, tree_zeros
-from lagrangian_learning._checks import kind_of, real_array
+from lagrangian_learning._checks import kind_of
 from lagrangian_learning.mechanics import AbstractGradientGenerator
-from lagrangian_learning.mechanics.generators import check_pair, turned
+from lagrangian_learning.mechanics.generators import check_pair, turned, vector
 
 Matrix = Float[Array, "units ..."]
 Bias = Float[Array, "units ..."] | None
@@ -104,7 +104,7 @@ class Translation(AbstractGradientGenerator):
 
     layer: int = eqx.field(static=True, default=-1)
     direction: Float[Array, "..."] | None = eqx.field(
-        converter=lambda value: None if value is None else real_array(value, "direction"), default=None
+        converter=lambda value: None if value is None else vector(value, "direction"), default=None
     )  # pyright: ignore[reportAssignmentType]
 
     def __check_init__(self) -> None:

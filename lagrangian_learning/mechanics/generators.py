@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import cast
-from lagrangian_learning._checks import module_named, real_array
+from lagrangian_learning._checks import kind_of, module_named, real_array
 
 
 class AbstractGradientGenerator(eqx.Module):
@@ -60,7 +60,7 @@ class SpaceRotation(eqx.Module):
     i: int = eqx.field(static=True, default=0)
     j: int = eqx.field(static=True, default=1)
     center: Float[Array, "..."] | None = eqx.field(
-        converter=lambda value: None if value is None else real_array(value, "center"), default=None
+        converter=lambda value: None if value is None else vector(value, "center"), default=None
     )  # pyright: ignore[reportAssignmentType]
 
     def __check_init__(self) -> None:
@@ -77,6 +77,14 @@ class SpaceRotation(eqx.Module):
             )
         arm = q if self.center is None else q - cast(self.center, q)
         return turned(arm, self.i, self.j, axis=-1)
+
+
+def vector(value: Any, name: str) -> Float[Array, " entries"]:
+    """Real numbers in a row; ValueError otherwise."""
+    array = real_array(value, name, "numbers in a row")
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{name} must be numbers in a row, got {kind_of(value)}.")
+    return array
 
 
 def turned(array: Array, i: int, j: int, *, axis: int) -> Array:

@@ -50,6 +50,7 @@ def spherical_pendulum():
     return law, law.initial_state(0.0, jnp.array([0.6, 0.0, -0.8]), jnp.array([0.4, 1.5, 0.3]))
 
 
+@pytest.mark.slow
 def test_angular_momentum_of_a_spherical_pendulum_about_the_vertical():
     law, state = spherical_pendulum()
     generators = {"vertical": ll.SpaceRotation(0, 1), "horizontal": ll.SpaceRotation(1, 2)}
@@ -67,6 +68,7 @@ def test_angular_momentum_of_a_spherical_pendulum_about_the_vertical():
     assert np.max(np.abs(off.parts.constraint)) > 1
 
 
+@pytest.mark.slow
 def test_linear_momentum_moves_by_the_force():
     """m v of a particle under the force sin t: m v = ∫ sin t e^{ϑ(s − t)} ds."""
     lagrangian = ll.Lagrangian(lambda t, q, v, args: 1.3 * v @ v, ll.ExponentialDissipation(THETA))
@@ -101,6 +103,7 @@ def test_moving_constraint_with_forces_and_any_generator(driven, driven_start, d
     np.testing.assert_allclose(sum(np.asarray(part) for part in kept.parts), kept.rate, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_momenta_of_a_knife_edge_by_the_rule_of_alembert():
     """Along the slope and across it, by the cycloid: across it the reaction of the blade alone moves P."""
     law = knife_edge(ll.DAlembert)
@@ -156,6 +159,7 @@ def test_vakonomic_knife_edge():
     np.testing.assert_allclose(kept.balance, 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_constraints_of_two_kinds():
     law, state = blade_on_a_rod()
     path, step = fine_run(law, state, ll.charge(law, winding))
