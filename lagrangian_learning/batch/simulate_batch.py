@@ -36,6 +36,10 @@ _TRACED = (
     "simulate_batch goes chunk by chunk, with its results on the host, and so is called from Python: inside jit or "
     "vmap use jax.vmap of ll.simulate, and for a gradient that or ll.value_and_grad_batch."
 )
+_CHARGES = (
+    "simulate_batch keeps no charges, each of which belongs to one law: take jax.vmap of a function that makes the "
+    "law, its charge and ll.simulate(..., charges=)."
+)
 
 
 def simulate_batch(
@@ -63,6 +67,7 @@ def simulate_batch(
     watch: Any = "steps",
     event: Any = None,
     kinks: Any = None,
+    charges: Any = None,
     throw: bool = False,
 ) -> Trajectory | Reduction:
     """ẏ_k = f_k(t, y_k, args_k), y_k(ts[0]) = state_k for lanes k = 0, 1, …: `simulate` of many runs in one call.
@@ -98,6 +103,8 @@ def simulate_batch(
             after the last of them, and ends with the same bits. A folder of another run is refused: of another program,
             other inputs, another JAX or device. So are programs that call Python on the host.
         progress: print lanes, lanes a second and time left to standard error, now and then.
+        charges: refused: a charge belongs to one law. Take `jax.vmap` of a function that makes the law, its charge and
+            `ll.simulate(..., charges=)`.
         throw: raise RuntimeError as soon as a lane has failed, or where the value of reduce holds NaN; otherwise the
             lane's `path.result` names the cause, and `nan_from` of the `Reduction` the lane.
 
@@ -105,6 +112,8 @@ def simulate_batch(
     fit.
     """
     check_law(law, save)
+    if charges is not None:
+        raise ValueError(_CHARGES)
     flag(progress, "progress")
     flag(throw, "throw")
     if not is_concrete(law, state, args, ts):

@@ -42,6 +42,12 @@ from .potential import (
     Term as Term,
     WeightDecay as WeightDecay,
 )
+from .symmetries import (
+    Rescaling as Rescaling,
+    Rotation as Rotation,
+    Scaling as Scaling,
+    Translation as Translation,
+)
 from .waves import (
     WaveFidelity as WaveFidelity,
     WaveFrames as WaveFrames,

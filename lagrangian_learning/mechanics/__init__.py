@@ -4,6 +4,7 @@ Knows no neuron and no time stepper: a pendulum and a network are the same to it
 """
 
 from .bregman import Bregman as Bregman
+from .charge import AbstractCharge as AbstractCharge, Charge as Charge, ChargeRates as ChargeRates
 from .constraint import (
     AbstractConstraint as AbstractConstraint,
     DAlembert as DAlembert,
@@ -22,6 +23,11 @@ from .dissipation import (
 from .energy import energy as energy, momenta as momenta, power as power
 from .equations import AbstractEquations as AbstractEquations, Defect as Defect
 from .euler_lagrange import AbstractEulerLagrange as AbstractEulerLagrange, EulerLagrange as EulerLagrange
+from .generators import (
+    AbstractGradientGenerator as AbstractGradientGenerator,
+    GradientOf as GradientOf,
+    SpaceRotation as SpaceRotation,
+)
 from .kinetic import (
     AbstractKinetic as AbstractKinetic,
     DualMap as DualMap,
@@ -62,4 +68,5 @@ from .multipliers import (
     Regularity as Regularity,
     SaddlePoint as SaddlePoint,
 )
+from .noether import LagrangianCharge as LagrangianCharge, charge as charge
 from .state import State as State

@@ -17,6 +17,7 @@ from .lagrangian import Jet, JetFunction, total_derivative, weighted_derivative
 
 Rate = Callable[[Array], Array]
 Weights = Callable[[int], tuple[Array, ...]]
+Displaced = tuple[PyTree, PyTree]
 
 
 class AbstractConstraint(eqx.Module):
@@ -72,6 +73,10 @@ class AbstractConstraint(eqx.Module):
     @abc.abstractmethod
     def power(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> Array:
         """What the constraint forces feed into the energy."""
+
+    @abc.abstractmethod
+    def virtual_work(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, displaced: Displaced) -> Array:
+        """What the constraint terms feed into the charge of a generator: displaced is (g, Dg) (docs/theory.md §12)."""
 
     @property
     @abc.abstractmethod
@@ -157,6 +162,10 @@ class Holonomic(AbstractOneConstraint):
         """−δ·G_q v, which is δ·G_t where DG = 0, and stays true where DG has drifted."""
         return -tree_dot(delta, jax.jvp(lambda q: self.value(args)(t, (q,)), jet[:1], jet[1:2])[1])
 
+    def virtual_work(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, displaced: Displaced) -> Array:
+        """−δ·G_q g."""
+        return -tree_dot(delta, jax.jvp(lambda q: self.value(args)(t, (q,)), jet[:1], displaced[:1])[1])
+
 
 class AbstractVelocityConstraint(AbstractOneConstraint):
     """G(t, q, v) = 0, closed by DG = 0: what the vakonomic rule and d'Alembert's have in common."""
@@ -215,6 +224,10 @@ class Vakonomic(AbstractVelocityConstraint):
         explicit = time_derivative(lambda s: self.value(args)(s, jet[:2]), t)
         return tree_dot(delta, explicit)
 
+    def virtual_work(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, displaced: Displaced) -> Array:
+        """−δ·(G_q g + G_v Dg)."""
+        return -tree_dot(delta, jax.jvp(lambda q, v: self.value(args)(t, (q, v)), jet[:2], displaced)[1])
+
     @property
     def carries_multipliers(self) -> bool:
         return True
@@ -238,6 +251,10 @@ class DAlembert(AbstractVelocityConstraint):
     def power(self, t: Array, jet: Jet, args: PyTree, delta: PyTree) -> Array:
         """−δ·G_v v: zero where G is homogeneous in the velocities."""
         return -tree_dot(delta, self.jacobian(t, jet, args)(jet[1]))
+
+    def virtual_work(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, displaced: Displaced) -> Array:
+        """−δ·G_v g."""
+        return -tree_dot(delta, self.jacobian(t, jet, args)(displaced[0]))
 
     @property
     def carries_multipliers(self) -> bool:
@@ -314,6 +331,10 @@ class Together(AbstractConstraint):
         return sum(
             (part.power(t, jet, args, each) for part, each in zip(self.parts, delta, strict=True)), jnp.zeros_like(t)
         )
+
+    def virtual_work(self, t: Array, jet: Jet, args: PyTree, delta: PyTree, displaced: Displaced) -> Array:
+        each = zip(self.parts, delta, strict=True)
+        return sum((part.virtual_work(t, jet, args, own, displaced) for part, own in each), jnp.zeros_like(t))
 
     @property
     def level(self) -> int:

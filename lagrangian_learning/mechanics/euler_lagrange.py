@@ -11,6 +11,7 @@ from lagrangian_learning._arrays import as_time, tree_scale, tree_zeros
 from lagrangian_learning._checks import constants_in_range, nonnegative, optional_module_named
 
 from .cauchy import consistent_state, initial_state
+from .charge import AbstractCharge
 from .constraint import AbstractConstraint, as_constraint
 from .energy import energy, energy_reading, power
 from .equations import AbstractEquations
@@ -19,6 +20,7 @@ from .law import AbstractConstrainedPart, AbstractEnergyPart, AbstractMechanical
 from .linear_part import AbstractLinearPart, DampedMotion
 from .method import compiled
 from .multipliers import AbstractMultiplierSolver, DenseByStructure
+from .noether import LagrangianCharge
 from .state import State
 
 
@@ -73,6 +75,9 @@ class AbstractEulerLagrange(AbstractEquations, AbstractEnergyPart, AbstractConst
             raise ValueError("Baumgarte stabilisation needs constraints, and this law has none: leave it out.")
         gains = (nonnegative(alpha, "alpha", _GAIN), nonnegative(beta, "beta", _GAIN))
         return eqx.tree_at(lambda law: law.gains, self, gains, is_leaf=lambda leaf: leaf is None)
+
+    def charge_of(self, generator: Callable[..., PyTree]) -> AbstractCharge:
+        return LagrangianCharge(self, generator)
 
     def damping_drift(self) -> "AbstractEulerLagrange":
         if self.lagrangian.order != 1:

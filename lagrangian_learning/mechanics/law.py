@@ -1,11 +1,13 @@
 """`AbstractLaw`: the one interface of everything that evolves in time, and the parts that a law has or has not."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, PyTree
 
+from .charge import AbstractCharge
 from .linear_part import AbstractLinearPart
 from .method import compiled
 from .state import State
@@ -135,6 +137,13 @@ class AbstractLaw(eqx.Module):
     def mechanical_part(self) -> AbstractMechanicalPart | None:
         """The Euler–Lagrange equations of a state (q, v): by default the law itself where it is made of them."""
         return self if isinstance(self, AbstractMechanicalPart) else None
+
+    def charge_of(self, generator: Callable[..., PyTree]) -> AbstractCharge:
+        """What `ll.charge(law, generator)` returns; ValueError for a law without a Lagrangian."""
+        raise ValueError(
+            f"{type(self).__name__} has no Lagrangian of finite mass, and so no Noether charge: take an "
+            "ll.EulerLagrange, a law of a cognitive action, ll.DampedDescent or ll.GradientFlow."
+        )
 
     def splitting(self, given: AbstractLinearPart | None = None) -> tuple[AbstractLinearPart | None, "AbstractLaw"]:
         """The linear part A that an exponential stepper takes out, and the law whose N = f − A y it integrates then.

@@ -1,5 +1,6 @@
 """A law run backward: dy/dτ = −f(−τ, y) in τ = −t, so that whatever integrates forward in τ goes back in t."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from lagrangian_learning.mechanics.law import (
 )
 from lagrangian_learning.mechanics.linear_part import AbstractLinearPart
 
+from .charges import turned_records
 from .settings import Settings
 from .trajectory import Trajectory
 
@@ -127,4 +129,5 @@ def in_tau(law: AbstractLaw, settings: Settings, resume: Any) -> tuple[Backward,
 
 def turned_round(path: Trajectory) -> Trajectory:
     """A trajectory in τ as one in t, and the other way round."""
-    return eqx.tree_at(lambda p: (p.ts, p.carry.t), path, replace_fn=lambda t: -t)
+    record = dataclasses.replace(path.record, charges=turned_records(path.record.charges))
+    return eqx.tree_at(lambda p: (p.ts, p.carry.t, p.record), path, (-path.ts, -path.carry.t, record))

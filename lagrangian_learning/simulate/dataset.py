@@ -23,7 +23,8 @@ def dataset(path: Any, numbers: dict[str, Any]) -> Any:
         raise ValueError("a dataset holds values: call to_xarray outside jit, vmap and grad, on what they return.")
     ts = np.asarray(path.ts)
     lanes = lane_dimensions(ts.ndim - 1)
-    variables = {**_watched(path, (*lanes, "time")), **_records(path, (*lanes, "time"))}
+    dims = (*lanes, "time")
+    variables = {**_watched(path, dims), **_charges(path, dims), **_records(path, dims)}
     attributes = {name: text for name, text in path.names.description if name}
     attributes["result"] = result_row(path.result)[1]
     plain = {name: np.asarray(value) for name, value in numbers.items() if value is not None}
@@ -58,6 +59,13 @@ def _watched(path: Any, dims: tuple[str, ...]) -> dict[str, Any]:
         "velocity_residual": record.residual is not None,
     }
     return {name: (dims, np.asarray(getattr(path, name))) for name in _WATCHED if there[name]}
+
+
+def _charges(path: Any, dims: tuple[str, ...]) -> dict[str, Any]:
+    """charge_name and charge_name_balance of each."""
+    kept = (path.record.charges or {}).items()
+    values = {f"charge_{name}": (dims, np.asarray(each.value)) for name, each in kept}
+    return values | {f"charge_{name}_balance": (dims, np.asarray(each.balance)) for name, each in kept}
 
 
 def _records(path: Any, dims: tuple[str, ...]) -> dict[str, Any]:

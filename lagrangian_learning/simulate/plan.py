@@ -15,6 +15,7 @@ from lagrangian_learning.steppers import AbstractExponentialRungeKutta, KickDrif
 from lagrangian_learning.steppers.defaults import evaluations, num_stages, trait
 from lagrangian_learning.steppers.staged import staged
 
+from .charges import Charges, stabilised_charges
 from .controllers import AdaptiveState, AdaptiveSteps, FixedSteps, SubdividedSteps
 from .events import Conditions
 from .kinks import Kinks
@@ -92,6 +93,11 @@ class Plan(eqx.Module):
     watch: str = eqx.field(static=True)
     event: diffrax.Event | None
     dense: bool = eqx.field(static=True, default=False)
+    charges: Charges | None = None
+
+    def watching(self, charges: Charges | None) -> "Plan":
+        """The plan of a run that keeps these charges too."""
+        return dataclasses.replace(self, charges=stabilised_charges(charges, self.stabilisation))
 
     @property
     def kind(self) -> StepKind:

@@ -12,6 +12,7 @@ from lagrangian_learning._arrays import all_finite
 from lagrangian_learning._types import Args
 from lagrangian_learning.mechanics.law import AbstractLaw, Residual
 
+from .charges import ChargeRecord, Charges, records_of
 from .monitor import energy_of, residual_of
 from .work import Worked
 
@@ -19,7 +20,8 @@ from .work import Worked
 class Record(eqx.Module):
     """One saved time: what the user asked for (default: all observables), and the scalars that are always kept.
 
-    residual: None for a law that cannot drift. moving: p·v, where energy is read at saved times alone.
+    residual: None for a law that cannot drift. moving: p·v, where energy is read at saved times alone. charges: by
+    name.
     """
 
     saved: PyTree
@@ -27,10 +29,13 @@ class Record(eqx.Module):
     energy: Array | None
     work: Array | None
     moving: Array | None = None
+    charges: dict[str, ChargeRecord] | None = None
 
     def finite(self, save: Any) -> Array:
         """Whether it is finite; what a user's own save function returns may be infinite, as log 0 is, but no NaN."""
-        kept = all_finite((self.residual, self.energy, self.work))
+        # Not the parts of a charge's rate: a Lagrangian need have no derivative at rest.
+        charges = [] if self.charges is None else [(each.value, each.predicted) for each in self.charges.values()]
+        kept = all_finite((self.residual, self.energy, self.work, charges))
         return kept & (all_finite(self.saved) if save is None else _no_nan(self.saved))
 
 
@@ -45,17 +50,20 @@ class Recorder(eqx.Module):
     law: AbstractLaw
     save: Callable[[Array, dict[str, PyTree]], PyTree] | None
     watch: str = eqx.field(static=True, default="steps")
+    charges: Charges | None = None
 
     def __call__(self, t: Array, y: Worked, args: Args) -> Record:
         saved = self.law.observables(t, y.state, args)
         if self.save is not None:
             saved = _as_arrays(_chosen(self.save, t, with_aliases(saved, self.law.aliases)))
+        charges = records_of(self.charges, t, y.state, args, y.charges)
         if self.watch == "nothing":
-            return Record(saved, None, None, None)
+            return Record(saved, None, None, None, charges=charges)
         if self.watch == "saved" and self.law.energy_part is not None:
             read = self.law.energy_part.reading(t, y.state, args)
-            return Record(saved, residual_of(self.law, t, y, args), read.energy, y.work, read.moving)
-        return Record(saved, residual_of(self.law, t, y, args), energy_of(self.law, t, y, args), y.work)
+            return Record(saved, residual_of(self.law, t, y, args), read.energy, y.work, read.moving, charges)
+        energy = energy_of(self.law, t, y, args)
+        return Record(saved, residual_of(self.law, t, y, args), energy, y.work, charges=charges)
 
 
 class Flat(eqx.Module):

@@ -57,7 +57,7 @@ def integrate(
     """One run. A carry continues an earlier one, whose start is not checked again; a refused run takes no step."""
     given = (law, state, times, args, tolerances, plan, carry)
     law = plan.stabilisation.stabilised(law)
-    y0 = start_of(law, times[0], state, args, works=plan.reads)
+    y0 = start_of(law, times[0], state, args, works=plan.reads, charges=plan.charges)
     start = start_failure(law, times[0], y0, args, resumed=carry is not None)
     if refused is not None:
         start = jnp.where(refused & (start == 0), int(FailureCode.REFUSED_START), start)
@@ -145,7 +145,7 @@ def _solved(
     carry: Carry | None,
     start: Array,
 ) -> diffrax.Solution:
-    terms, solver = terms_of(law), plan.stepper(times.dtype, tolerances)
+    terms, solver = terms_of(law, plan.charges), plan.stepper(times.dtype, tolerances)
     before, events = _controller_before(carry, plan), plan.event is not None
     controller = plan.steps.controller_for(times, tolerances, start, before, events=events)
     going_on: dict[str, Any] = {}
@@ -183,7 +183,7 @@ def _saveat(law: AbstractLaw, times: Array, plan: Plan) -> diffrax.SaveAt:
     kept = {"solver_state": True, "controller_state": True, "made_jump": True}
     if plan.backsolves:  # it takes nothing but states
         return diffrax.SaveAt(ts=times, **kept)
-    recorder = FlatRecorder(Recorder(law, plan.save, plan.watch))
+    recorder = FlatRecorder(Recorder(law, plan.save, plan.watch, plan.charges))
     recorded = diffrax.SubSaveAt(ts=times, **({} if plan.records_afterwards else {"fn": recorder}))
     return diffrax.SaveAt(subs=(recorded, diffrax.SubSaveAt(t1=True)), dense=plan.dense, **kept)
 
@@ -203,7 +203,7 @@ def _recorded(
         t, y = end[0], jax.tree.map(lambda leaf: leaf[0], ys)
     unsolved = None
     if plan.records_afterwards:
-        record = Recorder(law, plan.save, plan.watch)
+        record = Recorder(law, plan.save, plan.watch, plan.charges)
         rows = _unreached((times, records), (t, y), jnp.isfinite(ts))
 
         # One by one: a batch of multiplier solves would take the memory of all saved times at once.
@@ -238,12 +238,12 @@ def _at_event(
     happened = failure == int(FailureCode.EVENT_OCCURRED)
     conditions = Conditions(plan.event)
     stepper = plan.stepper_to_differentiate(times.dtype, tolerances)
-    search = Search(conditions, terms_of(law), stepper, end, args)
+    search = Search(conditions, terms_of(law, plan.charges), stepper, end, args)
     place = placed(search, end.controller_state.tried, happened)
     moved = happened & place.found
     failure = jnp.where(happened & ~place.found, int(FailureCode.EVENT_NOT_LOCATED), failure)
     end = Carry(place.t, place.y, place.solver_state, end.controller_state, end.made_jump & ~moved)
-    record = Recorder(law, plan.save, plan.watch)(end.t, end.y, args)
+    record = Recorder(law, plan.save, plan.watch, plan.charges)(end.t, end.y, args)
     failure = jnp.where(moved & ~record.finite(plan.save), int(FailureCode.NON_FINITE), failure)
     here = (times == end.t) & moved  # a saved time is the end of the step in which the event was
     records = jax.tree.map(lambda rows, one: jnp.where(_rows(here, rows), one, rows), records, record)

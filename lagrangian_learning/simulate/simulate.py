@@ -1,6 +1,6 @@
 """`simulate`: any law, integrated on Diffrax."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import diffrax
@@ -10,9 +10,11 @@ from jaxtyping import Array, Bool, PyTree
 
 from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning._checks import collected_verdicts, flag, raised, refused
+from lagrangian_learning.mechanics import AbstractCharge
 from lagrangian_learning.mechanics.law import AbstractLaw
 
 from .backward import in_tau, turned_round
+from .charges import Charges, backward_charges, checked_charges, same_charges
 from .checked import checked, run_known
 from .inputs import check_law, check_room, checked_state, checked_times, kinks_known
 from .plan import Plan, Tolerances
@@ -44,6 +46,7 @@ def simulate(
     event: Any = None,
     kinks: Any = None,
     dense: bool = False,
+    charges: Mapping[str, AbstractCharge] | None = None,
     throw: bool = True,
 ) -> Trajectory:
     """ẏ = f(t, y, args), y(ts[0]) = state, for any law, recorded at ts.
@@ -86,6 +89,10 @@ def simulate(
             Those of signals in args, as `ll.signals.Function(fn, kinks)` states them, are known without it.
         dense: keep every step, so that path.at(t) gives the state at any time, to the stepper's own accuracy; for runs
             without projection, and with a max_steps that memory bears.
+        charges: {"name": ll.charge(law, generator)}: Noether charges to keep, whatever `watch` says;
+            path.charges["name"] has their values, rates and balance. Their rates are integrated beside the state, as
+            the energy's power is, and change no step. One whose constraint does work on it solves for multipliers once
+            more a stage.
         throw: raise if the run fails; otherwise `path.result` reports it.
 
     Returns a `Trajectory`. Raises ValueError for arguments that do not fit, and a run-time error of Equinox (when
@@ -97,10 +104,12 @@ def simulate(
         solver, rtol, atol, dt0, stepsize_controller, stabilisation, adjoint, save, max_steps, _meter(progress), watch,
         event, kinks_known(kinks, args), flag(dense, "dense"),
     )  # fmt: skip
+    kept = checked_charges(charges)
     if not _decreases(ts):
-        return _simulated(law, state, ts, args, settings, resume, throw=throw)
+        return _simulated(law, state, ts, args, settings, resume, kept, throw=throw)
     backward, settings, resume = in_tau(law, settings, resume)
-    return turned_round(_simulated(backward, state, -np.asarray(ts), args, settings, resume, throw=throw, sign=-1))
+    given = (backward, state, -np.asarray(ts), args, settings, resume, backward_charges(kept))
+    return turned_round(_simulated(*given, throw=throw, sign=-1))
 
 
 def _simulated(
@@ -110,6 +119,7 @@ def _simulated(
     args: PyTree,
     settings: Settings,
     resume: Any,
+    charges: Charges | None,
     *,
     throw: bool,
     sign: int = 1,
@@ -119,10 +129,13 @@ def _simulated(
         state = resumed(resume, state)
         if np.ndim(resume.carry.t):
             raise ValueError("the trajectory to resume is a batch: go on with it by ll.simulate_batch, or jax.vmap.")
+        same_charges(resume.carry.y.charges, charges)
     state, dtype = checked_state(state)
     times = checked_times(ts, dtype)
     tolerances, plan = settings.prepared(law, times)
-    if not is_concrete(law, state, args):  # it may be differentiated
+    if charges is not None:
+        plan = plan.watching(charges)
+    if not is_concrete(law, state, args, charges):  # it may be differentiated
         plan = plan.counted(ts, settings.dt0)
     check_room(state, times.shape[0], settings.save, plan.max_steps if settings.dense else 0)
     given = (law, state, times, args, tolerances, plan, None if resume is None else resume.carry)

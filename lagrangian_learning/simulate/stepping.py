@@ -151,7 +151,7 @@ class MonitoredStepper(diffrax.AbstractWrappedSolver):
         state, converged = constraints.project(t1, start, args, self.accuracy.allowed(y0.state, start, reach))
         converged = converged & all_finite(state)
         failure = jnp.where(fine & ~converged, int(FailureCode.PROJECTION_FAILED), failure)
-        return Worked(state, y1.work), stepped, failure, reach
+        return Worked(state, *y1.quadratures), stepped, failure, reach
 
     def _drift(self, residual: Residual | None, failure: Array) -> Array:
         if self.drift_limit is None or residual is None:

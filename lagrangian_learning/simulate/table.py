@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 from lagrangian_learning._arrays import is_concrete
 from lagrangian_learning.mechanics.law import Residual
 
+from .charges import ChargeRecord
 from .monitor import EnergyRange, Monitor, Statistics, StepKind
 from .results import RESULTS
 
@@ -74,6 +75,18 @@ def outcome_rows(statistics: Statistics, result: RESULTS) -> list[Row]:
     counts = f"{span(statistics.num_accepted_steps)} steps, {span(statistics.num_rejected_steps)} rejected"
     monitor = statistics.monitor
     return [("taken", counts), *_residual_rows(monitor), *_energy_rows(monitor.energy, statistics), result_row(result)]
+
+
+def charge_rows(charges: dict[str, ChargeRecord] | None) -> list[Row]:
+    """A line for each charge: its range over the saved times, and how well its balance closes there."""
+    if charges is None or not is_concrete(charges):
+        return []
+    return [("charge", f"{name} {_charge(each)}") for name, each in charges.items()]
+
+
+def _charge(charge: ChargeRecord) -> str:
+    known = np.asarray(charge.value)[~np.isnan(charge.value)]
+    return f"{span(known) if known.size else 'nan'}, balance closed to {most(np.abs(np.asarray(charge.balance)))}"
 
 
 def ended_row(result: RESULTS, t: Any) -> list[Row]:

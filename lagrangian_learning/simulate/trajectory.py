@@ -12,12 +12,24 @@ from jaxtyping import Array, PyTree
 
 from lagrangian_learning.mechanics.law import AbstractLaw
 
+from .charges import ChargeRecord
 from .dataset import dataset
 from .events import Event
 from .monitor import Statistics, Values
 from .records import Record, aliased
 from .results import RESULTS
-from .table import Row, ended_row, html_table, outcome_rows, run_title, saved_row, steps_row, table, times_row
+from .table import (
+    Row,
+    charge_rows,
+    ended_row,
+    html_table,
+    outcome_rows,
+    run_title,
+    saved_row,
+    steps_row,
+    table,
+    times_row,
+)
 
 
 class NotSavedError(AttributeError):
@@ -149,6 +161,13 @@ class AbstractSolution(eqx.Module):
             )
         return self.energy - self._energy_start[..., None] - self.record.work
 
+    @property
+    def charges(self) -> dict[str, ChargeRecord]:
+        """Noether charges by name, each with value, rate, parts and balance [T]: those that the run was asked for."""
+        if self.record.charges is None:
+            raise NotSavedError('there are no charges: ask for them, charges={"name": ll.charge(law, generator)}.')
+        return self.record.charges
+
     def plot(self, *, most: int = 48) -> Any:
         """Draws what the run has kept, a panel each, of a batch quantiles over its runs: `ll.plot.trajectory`. Neither
         rates nor accelerations are drawn.
@@ -235,6 +254,8 @@ class Trajectory(AbstractSolution):
     (reduced ones).
     velocity_residual: max|DG| [T], likewise.
     energy: E [T].
+    charges: of the charges that were asked for, by name, value, rate, parts and balance [T], see
+    `ll.simulate(..., charges=)`.
     energy_start: E(t0). energy_balance: E(t) − E(t0) − ∫ power dt [T].
     result: a code of `ll.RESULTS`.
     final_state: the law's state where the run ended.
@@ -308,6 +329,7 @@ class Trajectory(AbstractSolution):
             steps_row(self.steps),
             times_row(self.ts),
             saved_row(self.saved, self.names.known(self.saved)),
+            *charge_rows(self.record.charges),
             *outcome_rows(self.statistics, self.result),
             *ended_row(self.result, self.carry.t if self.event is None else self.event.t),
         ]

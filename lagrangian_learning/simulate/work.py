@@ -1,4 +1,4 @@
-"""The law that is integrated: the user's, and beside its state the work ∫ power dt of its energy balance."""
+"""The law that is integrated: the user's, and beside its state ∫ power dt of its energy balance, and of its charges."""
 
 from typing import Any, ClassVar
 
@@ -8,32 +8,47 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from lagrangian_learning._arrays import tree_add
+from lagrangian_learning._arrays import tree_add, tree_scale
 from lagrangian_learning._types import Args, Terms, Time
 from lagrangian_learning.mechanics.law import AbstractLaw, Rates
 from lagrangian_learning.mechanics.linear_part import AbstractLinearPart, AbstractPropagator, rest_moments, weighted
 from lagrangian_learning.steppers.terms import law_in
 
+from .charges import Charges, rates_by_name, values_of
+
 
 class Worked(eqx.Module):
-    """A law's state and the work done since the start; work is None where the law has no power."""
+    """A law's state, and beside it quadratures: the work done since the start, and Q(t0) + ∫ rate dt of each charge.
+
+    work is None where the law has no power, charges where none are asked for.
+    """
 
     state: PyTree
     work: Float[Array, ""] | None
+    charges: dict[str, Array] | None = None
+
+    @property
+    def quadratures(self) -> tuple[PyTree, PyTree]:
+        """What is integrated beside the state."""
+        return self.work, self.charges
 
 
 class WithWork(AbstractLaw):
-    """d/dt (y, work) = (f(t, y), power): one evaluation of the law gives both."""
+    """d/dt (y, work, charges) = (f(t, y), power, rates): one evaluation of the law gives the first two."""
 
     law: AbstractLaw
+    charges: Charges | None = None
 
     def rates(self, t: Time, state: Worked, args: Args) -> Rates:
         rates = rates_of(self.law, t, state.state, args)
-        return Rates(Worked(rates.state, None if state.work is None else rates.power))
+        power = None if state.work is None else rates.power
+        # Where a step controller looks for its first step there is the state alone.
+        charges = None if state.charges is None else rates_by_name(self.charges, t, state.state, args)
+        return Rates(Worked(rates.state, power, charges))
 
     def splitting(self, given: AbstractLinearPart | None = None) -> tuple[AbstractLinearPart | None, AbstractLaw]:
         part, law = self.law.splitting(given)
-        return None if part is None else BesideWork(part), WithWork(law)
+        return None if part is None else BesideWork(part), WithWork(law, self.charges)
 
     @property
     def description(self) -> dict[str, str]:
@@ -46,7 +61,7 @@ class BesideWork(AbstractLinearPart):
     part: AbstractLinearPart
 
     def apply(self, t: Float[Array, ""], state: Worked) -> Worked:
-        return Worked(self.part.apply(t, state.state), _resting(state.work))
+        return Worked(self.part.apply(t, state.state), *_resting(state.quadratures))
 
     def over(self, t0: Float[Array, ""], t1: Float[Array, ""]) -> "PropagatorBesideWork":
         return PropagatorBesideWork(self.part.over(t0, t1))
@@ -66,33 +81,32 @@ class PropagatorBesideWork(AbstractPropagator):
         return self.inner.layer
 
     def linear(self, state: Worked) -> Worked:
-        return Worked(self.inner.linear(state.state), _resting(state.work))
+        return Worked(self.inner.linear(state.state), *_resting(state.quadratures))
 
     def exponential(self, share: Float[Array, ""], state: Worked) -> Worked:
-        return Worked(self.inner.exponential(share, state.state), state.work)
+        return Worked(self.inner.exponential(share, state.state), *state.quadratures)
 
     def moments(self, points: Float[Array, " points"], degree: int) -> tuple[PyTree, Array]:
         return self.inner.moments(points, degree), rest_moments(self.layer, points, degree)
 
     def combined(self, weights: tuple[PyTree, Array], slopes: Worked) -> Worked:
         inner, resting = weights
-        return Worked(self.inner.combined(inner, slopes.state), weighted(self.step * resting, slopes.work))
+        return Worked(self.inner.combined(inner, slopes.state), *weighted(self.step * resting, slopes.quadratures))
 
     def quadratures(self, start: Worked, end: Worked, weights: Float[Array, " slopes"], slopes: Worked) -> Worked:
-        if end.work is None:
-            return end
-        return Worked(end.state, start.work + weighted(self.step * weights, slopes.work))
+        moved = weighted(self.step * weights, slopes.quadratures)
+        return Worked(end.state, *tree_add(start.quadratures, moved))
 
     def kicked(self, t: Float[Array, ""], state: Worked, slope: Worked) -> Worked:
         inner = self.inner.kicked(t, state.state, slope.state)
-        return Worked(inner, None if slope.work is None else tree_add(state.work, self.step * slope.work))
+        return Worked(inner, *tree_add(state.quadratures, tree_scale(self.step, slope.quadratures)))
 
     def drifted(self, share: float, state: Worked) -> Worked:
-        return Worked(self.inner.drifted(share, state.state), state.work)
+        return Worked(self.inner.drifted(share, state.state), *state.quadratures)
 
 
 class QuadratureOfPower(diffrax.AbstractWrappedSolver):
-    """A stepper that moves the law alone (`motion_alone`), and beside it the work by the trapezoidal rule."""
+    """A stepper that moves the law alone (`motion_alone`), and beside it work and charges by the trapezoidal rule."""
 
     solver: diffrax.AbstractSolver
     term_structure: ClassVar = diffrax.AbstractTerm
@@ -101,18 +115,18 @@ class QuadratureOfPower(diffrax.AbstractWrappedSolver):
     def order(self, terms: Terms) -> int | None:
         return self.solver.order(_alone(law_of(terms)))
 
-    def init(self, terms: Terms, t0: Array, t1: Array, y0: Worked, args: Args) -> tuple[PyTree, Array | None]:
+    def init(self, terms: Terms, t0: Array, t1: Array, y0: Worked, args: Args) -> tuple[PyTree, PyTree]:
         law = law_of(terms)
-        return self.solver.init(_alone(law), t0, t1, y0.state, args), rates_of(law, t0, y0.state, args).power
+        return self.solver.init(_alone(law), t0, t1, y0.state, args), _slopes(terms, t0, y0, y0.state, args)
 
     def step(
         self, terms: Terms, t0: Array, t1: Array, y0: Worked, args: Args, solver_state: PyTree, made_jump: Any
     ) -> tuple[Worked, Worked | None, dict, PyTree, diffrax.RESULTS]:
         law, (inner, before) = law_of(terms), solver_state
         state, error, _, inner, result = self.solver.step(_alone(law), t0, t1, y0.state, args, inner, made_jump)
-        after = rates_of(law, t1, state, args).power
-        y1 = Worked(state, None if y0.work is None else y0.work + (t1 - t0) / 2 * (before + after))
-        error = None if error is None else Worked(error, _resting(y0.work))
+        after = _slopes(terms, t1, y0, state, args)
+        y1 = Worked(state, *tree_add(y0.quadratures, tree_scale((t1 - t0) / 2, tree_add(before, after))))
+        error = None if error is None else Worked(error, *_resting(y0.quadratures))
         return y1, error, {"y0": y0, "y1": y1}, (inner, after), result
 
     def func(self, terms: Terms, t0: Time, y0: Worked, args: Args) -> Worked:
@@ -132,19 +146,19 @@ def rates_of(law: AbstractLaw, t: Time, state: PyTree, args: Args) -> Rates:
     return rates
 
 
-def terms_of(law: AbstractLaw) -> diffrax.ODETerm:
+def terms_of(law: AbstractLaw, charges: Charges | None = None) -> diffrax.ODETerm:
     """What Diffrax is given for a law."""
-    return diffrax.ODETerm(WithWork(law).vector_field)
+    return diffrax.ODETerm(WithWork(law, charges).vector_field)
 
 
 def law_of(terms: Terms) -> AbstractLaw:
     """The user's law inside the terms of a run, however Diffrax has wrapped them."""
-    found = law_in(terms)
-    assert isinstance(found, WithWork)
-    return found.law
+    return _with_work(terms).law
 
 
-def start_of(law: AbstractLaw, t0: Array, state: PyTree, args: Args, *, works: bool = True) -> Worked:
+def start_of(
+    law: AbstractLaw, t0: Array, state: PyTree, args: Args, *, works: bool = True, charges: Charges | None = None
+) -> Worked:
     """The start of a run, its work being integrated if it `works`. ValueError where rates do not look like a state."""
     rates = eqx.filter_eval_shape(rates_of, law, t0, state, args)
     if _shapes(rates.state) != _shapes(state):
@@ -152,15 +166,29 @@ def start_of(law: AbstractLaw, t0: Array, state: PyTree, args: Args, *, works: b
             f"the law's rates do not look like its state: rates {_shapes(rates.state)}, state {_shapes(state)}. "
             "Make the state by law.initial_state, and check the dtypes of the law's constants and of the stimulus."
         )
-    return Worked(state, None if rates.power is None or not works else jnp.zeros((), rates.power.dtype))
+    work = None if rates.power is None or not works else jnp.zeros((), rates.power.dtype)
+    return Worked(state, work, values_of(charges, t0, state, args))
+
+
+def _with_work(terms: Terms) -> WithWork:
+    found = law_in(terms)
+    assert isinstance(found, WithWork)
+    return found
+
+
+def _slopes(terms: Terms, t: Array, y: Worked, state: PyTree, args: Args) -> tuple[PyTree, PyTree]:
+    """The rates of the quadratures of y, at another state."""
+    given = _with_work(terms)
+    power = None if y.work is None else rates_of(given.law, t, state, args).power
+    return power, rates_by_name(given.charges, t, state, args)
 
 
 def _alone(law: AbstractLaw) -> diffrax.ODETerm:
     return diffrax.ODETerm(law.vector_field)
 
 
-def _resting(work: Array | None) -> Array | None:
-    return None if work is None else jnp.zeros_like(work)
+def _resting(quadratures: PyTree) -> PyTree:
+    return jax.tree.map(jnp.zeros_like, quadratures)
 
 
 def _shapes(tree: PyTree) -> PyTree:

@@ -22,6 +22,8 @@ def learning() -> list[Case]:
     diffusion = ll.BackpropDiffusion(net)
     frames = np.zeros((5, 2))
     term = {"fn": lambda *args: 0.0}
+    index = count.also("zero", "negative")
+    further = dict.fromkeys(("unit", "following"), index.optional())
     weights = Kind(REAL.difference({"integer"}), lambda value: jax.tree.map(lambda leaf: np.full(leaf.shape, value), W))
     starts = [
         Case(
@@ -45,6 +47,15 @@ def learning() -> list[Case]:
         Case("BatchMean", ll.BatchMean, {}, {"potential": function}),
         Case("Term", ll.Term, term, {"fn": function, "order": count.also("zero"), "weighted": thing}),
         Case("WeightDecay", ll.WeightDecay, {}, {"rate": nonnegative}),
+        Case("Rescaling", ll.Rescaling, {"layer": 0}, {"layer": index} | further),
+        Case("Scaling", ll.Scaling, {"layer": 0}, {"layer": index}),
+        Case("Translation", ll.Translation, {}, {"layer": index, "direction": array(3).optional()}),
+        Case(
+            "Rotation",
+            ll.Rotation,
+            {"i": 0, "j": 1},
+            {"i": count.also("zero"), "j": count, "layer": index, "following": index.optional()},
+        ),
         Case(
             "CognitiveAction",
             ll.CognitiveAction,

@@ -131,6 +131,14 @@ def mechanics() -> list[Case]:
             {"t0": 0.0, "q": q, "v": np.array([0.0, 1.0]), "multipliers": 0.0},
             {"multipliers": number},
         ),
+        Case("charge", ll.charge, {"law": law, "generator": ll.SpaceRotation()}, {"law": thing, "generator": function}),
+        Case("GradientOf", ll.GradientOf, {}, {"fn": function}),
+        Case(
+            "SpaceRotation",
+            ll.SpaceRotation,
+            {"i": 0, "j": 1},
+            {"i": count.also("zero"), "j": count, "center": array(3).optional()},
+        ),
     ]
 
 

@@ -41,6 +41,7 @@ def runs() -> list[Case]:
         "throw": thing,
         "watch": thing,
         "event": thing.optional(),
+        "charges": thing.optional(),
         "kinks": Kind(REAL | {"empty"}).optional(),
     }
     net = ll.Layered((2, 2, 1))

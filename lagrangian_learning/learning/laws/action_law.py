@@ -1,6 +1,7 @@
 """What the laws of a cognitive action have in common, and their consistent Cauchy data (docs/theory.md §4)."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -11,10 +12,17 @@ from jaxtyping import Array, PyTree
 from lagrangian_learning._arrays import all_finite, as_time, dtype_of, is_concrete, max_abs
 from lagrangian_learning._checks import about, one_of, require, time
 from lagrangian_learning.learning.abstract_action import AbstractAction
+from lagrangian_learning.learning.charges import ActionCharge
 from lagrangian_learning.learning.checks import check_stimulus, checked_velocities
 from lagrangian_learning.learning.multipliers import AbstractNetworkMultipliers, NetworkSchur
 from lagrangian_learning.learning.potential import AbstractPotential
-from lagrangian_learning.mechanics import AbstractEulerLagrange, AbstractLaw, AbstractMultiplierSolver, State
+from lagrangian_learning.mechanics import (
+    AbstractCharge,
+    AbstractEulerLagrange,
+    AbstractLaw,
+    AbstractMultiplierSolver,
+    State,
+)
 from lagrangian_learning.mechanics.cauchy import initial_state
 from lagrangian_learning.mechanics.lagrangian import total_derivative
 from lagrangian_learning.networks import AbstractNetwork
@@ -48,6 +56,9 @@ class AbstractActionLaw(AbstractLaw):
     def potential(self) -> AbstractPotential:
         """The potential of the action."""
         return self.action.potential
+
+    def charge_of(self, generator: Callable[..., PyTree]) -> AbstractCharge:
+        return ActionCharge(self, generator)
 
     def check_stimulus(self, ts: Array, stimulus: Any) -> None:
         """ValueError when the stimulus does not fit: its input is differentiated as often as its constraints."""

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, time_derivative, tree_add, tree_dot, tree_scale
 from lagrangian_learning._checks import about, constants_in_range, require, time
+from lagrangian_learning.learning.charges import MomentumCharge
 from lagrangian_learning.learning.losses import AbstractLoss, Downhill, as_loss, velocities_like
 from lagrangian_learning.mechanics import (
     AbstractDissipation,
@@ -123,6 +124,9 @@ class Descent(AbstractLaw, AbstractEnergyPart):
 
     def reading(self, t: Any, state: Phase, args: Any = None) -> EnergyReading:
         return EnergyReading(self.energy(t, state, args), tree_dot(state.p, self.kinetic.velocity(state.p)))
+
+    def charge_of(self, generator: Callable[..., PyTree]) -> MomentumCharge:
+        return MomentumCharge(self, generator)
 
     @property
     def linear_part(self) -> DampedMomenta:

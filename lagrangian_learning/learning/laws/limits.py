@@ -1,5 +1,6 @@
 """The limits of the action: gradient flow, and damped descent of massive weights on massless neurons."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -8,6 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lagrangian_learning._arrays import as_time, cast, tree_add, tree_dot, tree_scale
 from lagrangian_learning._checks import about, instance, positive, time
+from lagrangian_learning.learning.charges import DescentCharge, FlowCharge, flow_charge
 from lagrangian_learning.learning.checks import (
     check_constants,
     check_state,
@@ -117,6 +119,9 @@ class GradientFlow(AbstractDescent):
         energy = self.energy(t, state, args)
         return EnergyReading(energy, jnp.zeros_like(energy))  # nothing has mass
 
+    def charge_of(self, generator: Callable[..., PyTree]) -> FlowCharge:
+        return flow_charge(self, generator)
+
     @property
     def description(self) -> dict[str, str]:
         return {"equation": "gradient flow (14)", "multipliers": "one adjoint sweep, (17)"}
@@ -185,6 +190,9 @@ class DampedDescent(AbstractDescent):
     @property
     def linear_part(self) -> DampedMotion:
         return DampedMotion(self.dissipation)
+
+    def charge_of(self, generator: Callable[..., PyTree]) -> DescentCharge:
+        return DescentCharge(self, generator)
 
     @property
     def description(self) -> dict[str, str]:
