@@ -42,6 +42,8 @@ PLACES = {
     "Proposition 1": 6.5,
     "soft constraints": 21.0,
     "optimisers": 22.0,
+    "Noether charges": 23.0,
+    "echo": 24.0,
 }
 ALL = itertools.chain(*(vars(family).values() for family in FAMILIES))
 CLAIMS: tuple[Claim, ...] = tuple(sorted((found for found in ALL if isinstance(found, Claim)), key=_place))

@@ -1,5 +1,6 @@
-"""Theories beyond the paper, docs/theory.md §10, docs/theory.md §11: soft constraints and optimisers as actions."""
+"""Theories beyond the paper: soft constraints, optimisers as actions, charges, echo (docs/theory.md §10)."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +8,9 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from lagrangian_learning._arrays import tree_scale
-from lagrangian_learning.learning import PredictiveCoding, SquaredError
+from lagrangian_learning._arrays import tree_dot, tree_scale
+from lagrangian_learning.echo import echo_gradient
+from lagrangian_learning.learning import CognitiveAction, PredictiveCoding, Rescaling, SquaredError
 from lagrangian_learning.learning.laws import Descent, GradientFlow
 from lagrangian_learning.learning.losses import NetworkLoss
 from lagrangian_learning.mechanics import (
@@ -22,8 +24,11 @@ from lagrangian_learning.mechanics import (
     Quartic,
     Relativistic,
     State,
+    charge,
 )
 from lagrangian_learning.optimizers import optimizer
+from lagrangian_learning.simulate import simulate
+from lagrangian_learning.steppers import Rattle
 
 from .claim import Measured, Shared, as_claim
 from .problems import Problem, feedforward_problems, relative, worst
@@ -121,3 +126,64 @@ def _trained(p: Problem, transformation: optax.GradientTransformation, W: PyTree
         return (optax.apply_updates(W, change), memory), None
 
     return ravel_pytree(jax.lax.scan(step, (W, transformation.init(W)), jnp.arange(20.0))[0][0])[0]
+
+
+@as_claim(
+    "Noether charges",
+    claim="Rescaling of adjacent layers has the charge p·g, which moves as (D + r) Q = ℓ_q·g + ℓ_v·Dg − δ·G_q g.",
+    method="the derivative of p·g along (8)–(10) by forward mode, against the right side, which needs no accelerations",
+    tolerance=1e-9,
+)
+def rescaling_of_layers(shared: Shared) -> Measured:
+    del shared
+    p = feedforward_problems()[0]
+    law = CognitiveAction(p.network, POTENTIAL, 0.3, 0.4, ExponentialDissipation(0.8)).law()
+    kept = charge(law, Rescaling(0))
+
+    def respond(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[Array, Array, Array]:
+        state = State(W, W_dot)
+        field = law.vector_field(t, state, p.stimulus)
+        one = jnp.ones_like(t)
+        moved = jax.jvp(lambda s, y: kept(s, y, p.stimulus).value, (t, state), (one, field))[1]
+        found = kept(t, state, p.stimulus)
+        return moved, found.rate, found.parts.dissipation
+
+    moved, rate, faded = p.on_every_seed(respond)
+    broken = relative(rate - faded, [rate])
+    details = {"D Q against the right side": relative(moved - rate, [rate]), "broken beside friction": broken}
+    return Measured(relative(moved - rate, [rate]), details, {"the kinetic energy breaks it": broken > 1e-3})
+
+
+@as_claim(
+    "echo",
+    claim="A run back in time, nudged by the cost, has the gradient of the run forward by every constant.",
+    method="the echo of (8)–(10) on a network in full coordinates, against reverse mode through the same steps",
+    tolerance=1e-8,
+)
+def gradient_by_echo(shared: Shared) -> Measured:
+    del shared
+    p = feedforward_problems()[0]
+    action = CognitiveAction(p.network, POTENTIAL, 0.3, 0.4, ExponentialDissipation(0.8))
+    ts = np.array([0.0, 1.0])
+
+    def far(q: tuple[PyTree, PyTree]) -> Array:
+        return tree_dot(q[1], q[1]) / 2
+
+    def respond(t: Array, x: PyTree, W: PyTree, x_dot: PyTree, W_dot: PyTree) -> tuple[Array, Array]:
+        del t, x, x_dot
+        law = action.law("full")
+        start = law.initial_state(0.0, W, W_dot, p.stimulus)
+        dt0 = 1 / 40
+
+        def ends(law: PyTree) -> Array:
+            path = simulate(law, start, ts, p.stimulus, solver=Rattle(), dt0=dt0, watch="nothing")
+            return far(path.final_state.q)
+
+        expected = ravel_pytree(eqx.filter_grad(ends)(law))[0]
+        terminal = lambda q, args: far(q)  # noqa: E731
+        echo = echo_gradient(law, start, ts, p.stimulus, None, terminal=terminal, dt0=dt0, nudge=1e-3)
+        return ravel_pytree(echo.by_law)[0], expected
+
+    found, expected = p.on_every_seed(respond)
+    error = relative(found - expected, [expected])
+    return Measured(error, {"echo against reverse mode": error}, {})

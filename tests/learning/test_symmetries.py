@@ -326,3 +326,10 @@ def test_refusals(unchecked):
         ll.Rescaling(0.5)
     with pytest.raises(ValueError, match="is no linear map"):
         ll.Translation(0)(0.0, (eqx.nn.Lambda(jnp.tanh),), None)
+
+
+def test_charges_of_soft_constraints_balance():
+    law, start = massive(LINEAR, stiffness=50.0)
+    charges = {"rotation": ll.charge(law, ll.Rotation(0, 1, 0)), "rescaling": ll.charge(law, ll.Rescaling(0))}
+    path = ll.simulate(law, start, TIMES, SIGNAL, rtol=1e-11, atol=1e-13, charges=charges)
+    assert max(np.max(np.abs(kept.balance)) for kept in path.charges.values()) < 1e-10

@@ -27,7 +27,7 @@ ELSEWHERE = (
     *(f"Figure {number}" for number in (1, 2, 3)),
     *(f"Erratum {number}" for number in range(1, 8)),
     *(f"Remark {number}" for number in range(8, 12)),
-    *("soft constraints", "optimisers"),
+    *("soft constraints", "optimisers", "Noether charges", "echo"),
 )
 
 

@@ -305,3 +305,21 @@ def test_states_keep_single_precision(key):
     W = jax.tree.map(lambda leaf: leaf.astype(float), W)
     wide = ll.simulate(law, law.initial_state(1.0, W, args=STIMULUS), np.array([1.0, 2.0]), STIMULUS)
     assert np.max(np.abs(flat(path.final_state) - flat(wide.final_state))) < 1e-4
+
+
+@pytest.mark.parametrize("damping", ["exponential", "Bregman"])
+def test_noether_charges_balance(key, damping):
+    """Rotation of the hidden units of two linear layers is a symmetry of V, and of ½m|v|² alone of these energies."""
+    dissipation, factor = DAMPINGS[damping]
+    network = ll.Layered((2, 3, 1), activation="identity")
+    W, ts = network.init(key), np.linspace(1, 2, 4)
+    for kinetic in (ll.Quadratic(0.5), ll.Relativistic(0.5, 0.6, "each")):
+        law = ll.Descent(network, kinetic, dissipation, factor)
+        charge = ll.charge(law, ll.Rotation(0, 1, 0))
+        start = law.initial_state(1.0, W, jax.tree.map(lambda leaf: 0.1 * jnp.cos(leaf), W), STIMULUS)
+        path = ll.simulate(law, start, ts, STIMULUS, rtol=1e-11, atol=1e-13, charges={"rotation": charge})
+        kept = path.charges["rotation"]
+        assert np.max(np.abs(kept.balance)) < 1e-10
+        faded = np.exp([-dissipation.log_growth(jnp.array(1.0), jnp.array(t)) for t in ts]) * kept.value[0]
+        symmetric = isinstance(kinetic, ll.Quadratic)
+        assert (relative(kept.value, faded) < 1e-9) == symmetric
