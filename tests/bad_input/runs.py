@@ -106,7 +106,7 @@ def runs() -> list[Case]:
                 "mesh": thing.optional(),
                 "chunk": count.optional(),
                 "engine": thing.optional(),
-                **{name: kind for name, kind in settings.items() if name != "resume"},
+                **{name: kind for name, kind in settings.items() if name not in ("resume", "charges")},
                 "adjoint": thing.optional(),
             },
         ),

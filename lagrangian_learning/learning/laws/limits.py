@@ -60,8 +60,8 @@ class AbstractDescent(AbstractLaw, AbstractEnergyPart):
         return State(W, W_dot)
 
     def check(self, ts: Array, state: State, args: Stimulus) -> State:
-        self.loss.check_args(ts, state.q, args)
         check_state(state, self.velocities_held)
+        self.loss.check_args(ts, state.q, args)
         self.network.check_weights(state.q)
         return check_constants(state, self)
 
