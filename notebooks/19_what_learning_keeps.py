@@ -126,17 +126,15 @@ plt.show()
 # ## What holds
 
 # %%
-
-
-def away(name, what):
-    value = np.asarray(kept[name][what].value)
-    return np.max(np.abs(value - value[0] * np.exp(-theta * ts))) / np.max(np.abs(value))
-
-
-assert max(away(name, "rotation") for name in laws) < 1e-9, "a rotation is kept up to friction"
-assert away("massless neurons", "shift of outputs") < 1e-9, "a shift, on massless neurons"
-assert away("massive neurons", "shift of outputs") > 1e-2, "the mass of neurons breaks it"
-assert min(away(name, "rescaling") for name in laws) > 1e-2, "kinetic energy breaks a rescaling"
+away = {
+    (name, what): np.max(np.abs(record.value - record.value[0] * np.exp(-theta * ts))) / np.max(np.abs(record.value))
+    for name, records in kept.items()
+    for what, record in records.items()
+}
+assert max(away[name, "rotation"] for name in laws) < 1e-9, "a rotation is kept up to friction"
+assert away["massless neurons", "shift of outputs"] < 1e-9, "a shift, on massless neurons"
+assert away["massive neurons", "shift of outputs"] > 1e-2, "the mass of neurons breaks it"
+assert min(away[name, "rescaling"] for name in laws) > 1e-2, "kinetic energy breaks a rescaling"
 assert abs(float(parts.kinetic) - by_hand) < 1e-12, "by what the balance says"
 assert moved < 1e-9, "without mass it is kept for ever"
 assert max(np.max(np.abs(record.balance)) for records in kept.values() for record in records.values()) < 1e-9
