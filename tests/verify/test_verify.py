@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import lagrangian_learning as ll
-from lagrangian_learning.learning.laws import backprop_diffusion, layer_gains, limits as damped_descent
+from lagrangian_learning.learning import losses
+from lagrangian_learning.learning.laws import backprop_diffusion, layer_gains
 from lagrangian_learning.mechanics.equations import AbstractEquations
 from lagrangian_learning.networks import LayeredLinearisation, state_jacobian
 from lagrangian_learning.verify import constraints, costate, reduction, registry, synchronisation, verification
@@ -226,8 +227,8 @@ def test_a_wrong_sign_of_the_force_on_the_weights_is_noticed(compiled_anew, monk
 @pytest.mark.slow
 def test_a_wrong_sign_of_damped_descent_is_noticed(compiled_anew, monkeypatch):
     """The same in (13): energy would rise."""
-    right = damped_descent.descent_force
-    monkeypatch.setattr(damped_descent, "descent_force", lambda *args: jax.tree.map(jnp.negative, right(*args)))
+    right = losses.descent_force
+    monkeypatch.setattr(losses, "descent_force", lambda *args: jax.tree.map(jnp.negative, right(*args)))
     assert fails("dissipation")
 
 
