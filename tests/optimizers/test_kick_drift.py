@@ -8,17 +8,9 @@ import optax
 import pytest
 
 import lagrangian_learning as ll
+from tests.optimizers.learner import loss, model
 
 GAMMA, STEP = 3.0, 0.1
-
-
-def model(key):
-    return eqx.nn.MLP(2, 1, 4, 1, activation=jnp.tanh, key=key)
-
-
-def loss(model, t):
-    inputs = jnp.stack([jnp.sin(t), jnp.cos(2 * t)])
-    return (model(inputs)[0] - jnp.sin(3 * t)) ** 2
 
 
 def trained(key, transformation, steps=30):
